@@ -1,0 +1,22 @@
+//! FTL's decisions, as values.
+//!
+//! Owns: what a tree, a diff, an approval, a plan, a session's life and a configuration *are*, and every
+//! rule about them. Must not know: files, processes, sockets, time, randomness, protobuf. All of these
+//! arrive as arguments.
+//!
+//! Reading order: [`id`] and [`tree`] are the vocabulary; [`event`] and [`lifecycle`] say how a session
+//! goes; [`diff`], [`refuse`] and [`review`] turn an agent's work into something a human can approve;
+//! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text.
+
+pub mod agent;
+pub mod chain;
+pub mod config;
+pub mod diff;
+pub mod event;
+pub mod hunk;
+pub mod id;
+pub mod lifecycle;
+pub mod merge;
+pub mod refuse;
+pub mod review;
+pub mod tree;

@@ -1,0 +1,311 @@
+//! What must outlive the daemon about sessions: records, events, snapshots' listing, trust.
+//!
+//! Owns the sled database beneath `FTL_HOME/db/`. Must not know what a session does.
+//!
+//! Durability: one thread writes. It takes everything that waits, applies it, flushes once, and only then
+//! acknowledges; so nothing is shown to anyone that a killed daemon would forget, and a burst of events
+//! costs one flush. One process has the database open: the daemon's lock file sees to that.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use ftl_core::event::Event;
+use ftl_core::id::{SessionId, SnapshotId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// The database.
+pub struct Db {
+    trees: Trees,
+    commits: Option<mpsc::Sender<Commit>>,
+    committer: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Trees {
+    db: sled::Db,
+    events: sled::Tree,
+    sessions: sled::Tree,
+    snapshots: sled::Tree,
+    trust: sled::Tree,
+}
+
+/// What is written together.
+#[derive(Default)]
+pub struct Commit {
+    /// New events, already numbered.
+    pub events: Vec<Event>,
+    /// The session's record after them, with the session's id.
+    pub record: Option<(SessionId, Vec<u8>)>,
+    /// Called in the writing thread once the commit is durable, or has failed.
+    pub then: Option<Box<dyn FnOnce(Result<(), DbError>) + Send>>,
+}
+
+/// A snapshot as it is listed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SnapshotRow {
+    /// Its id.
+    pub snapshot: SnapshotId,
+    /// Project directory, absolute.
+    pub project: ftl_core::event::Bytes,
+    /// When it was first taken, microseconds since the Unix epoch.
+    pub created_us: i64,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DbError {
+    /// sled refused.
+    #[error("cannot {act} the session database")]
+    Sled {
+        /// What was tried.
+        act: &'static str,
+        /// Why not.
+        #[source]
+        source: sled::Error,
+    },
+    /// A stored value cannot be read.
+    #[error("the session database holds an unreadable {what}")]
+    Unreadable {
+        /// What kind of value.
+        what: &'static str,
+        /// Why not.
+        message: String,
+    },
+    /// The writing thread has ended.
+    #[error("the session database is closed")]
+    Closed,
+}
+
+/// Memory that sled may use for its cache, bytes. Its own default is a gigabyte.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// Commits that share one flush at most.
+const BATCH: usize = 512;
+
+// === impl Db ===
+
+impl Db {
+    /// Opens or makes the database beneath `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(dir: &Path) -> Result<Self, DbError> {
+        let db = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .open()
+            .map_err(sled_error("open"))?;
+        let tree = |name: &str| db.open_tree(name).map_err(sled_error("open"));
+        let trees = Trees {
+            events: tree("events")?,
+            sessions: tree("sessions")?,
+            snapshots: tree("snapshots")?,
+            trust: tree("trust")?,
+            db,
+        };
+        let (commits, inbox) = mpsc::channel();
+        let writer = trees.clone();
+        let committer = std::thread::Builder::new()
+            .name("ftl-db".into())
+            .spawn(move || commit_all(&writer, &inbox))
+            .map_err(|error| DbError::Unreadable { what: "thread", message: error.to_string() })?;
+        Ok(Self { trees, commits: Some(commits), committer: Some(committer) })
+    }
+
+    /// Hands a commit to the writing thread; order is kept.
+    pub fn commit(&self, commit: Commit) {
+        let Some(commits) = &self.commits else { return };
+        if let Err(mpsc::SendError(commit)) = commits.send(commit) {
+            if let Some(then) = commit.then {
+                then(Err(DbError::Closed));
+            }
+        }
+    }
+
+    /// Commits and waits until it is durable.
+    ///
+    /// # Errors
+    /// When it may not be.
+    pub async fn commit_durably(&self, mut commit: Commit) -> Result<(), DbError> {
+        let (done, wait) = oneshot::channel();
+        let earlier = commit.then.take();
+        commit.then = Some(Box::new(move |result| {
+            if let Some(earlier) = earlier {
+                earlier(result.clone());
+            }
+            // The caller may have gone away; the commit stands all the same.
+            let _gone = done.send(result);
+        }));
+        self.commit(commit);
+        wait.await.unwrap_or(Err(DbError::Closed))
+    }
+
+    /// A session's events from `from` on, at most `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn events(&self, session: &SessionId, from: u64, limit: usize) -> Result<Vec<Event>, DbError> {
+        let first = event_key(session, from);
+        let last = event_key(session, u64::MAX);
+        let rows = self.trees.events.range(first..=last).values().take(limit);
+        rows.map(|row| decode(&row.map_err(sled_error("read"))?, "event")).collect()
+    }
+
+    /// The number of a session's newest event; 0 when it has none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_seq(&self, session: &SessionId) -> Result<u64, DbError> {
+        let (first, last) = (event_key(session, 0), event_key(session, u64::MAX));
+        let Some(row) = self.trees.events.range(first..=last).next_back() else { return Ok(0) };
+        let (key, _) = row.map_err(sled_error("read"))?;
+        let tail = key.len().checked_sub(8).and_then(|at| key.get(at..)).and_then(|tail| tail.try_into().ok());
+        tail.map(u64::from_be_bytes).ok_or_else(|| DbError::Unreadable {
+            what: "event key",
+            message: format!("{} bytes", key.len()),
+        })
+    }
+
+    /// The stored records whose session id begins with `prefix`, by id.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn records<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, DbError> {
+        let rows = self.trees.sessions.scan_prefix(prefix.as_bytes()).values();
+        rows.map(|row| decode(&row.map_err(sled_error("read"))?, "session record")).collect()
+    }
+
+    /// Forgets a session and its events.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub fn forget(&self, session: &SessionId) -> Result<(), DbError> {
+        let mut batch = sled::Batch::default();
+        let (first, last) = (event_key(session, 0), event_key(session, u64::MAX));
+        for key in self.trees.events.range(first..=last).keys() {
+            batch.remove(key.map_err(sled_error("read"))?);
+        }
+        self.trees.sessions.remove(session.as_str()).map_err(sled_error("write"))?;
+        self.trees.events.apply_batch(batch).map_err(sled_error("write"))?;
+        self.flush()
+    }
+
+    /// Lists a snapshot; one that is listed already keeps its first time.
+    ///
+    /// # Errors
+    /// When it may not be listed.
+    pub fn list_snapshot(&self, row: &SnapshotRow) -> Result<(), DbError> {
+        let mut key = row.snapshot.to_string().into_bytes();
+        key.extend_from_slice(&row.project.0);
+        let value = encode(row, "snapshot row")?;
+        // Losing the race against the same row is as good as winning it.
+        let _present = self
+            .trees
+            .snapshots
+            .compare_and_swap(key, None::<&[u8]>, Some(value))
+            .map_err(sled_error("write"))?;
+        Ok(())
+    }
+
+    /// Listed snapshots whose id begins with `prefix`, in no particular order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn snapshots(&self, prefix: &str) -> Result<Vec<SnapshotRow>, DbError> {
+        let rows = self.trees.snapshots.scan_prefix(prefix.as_bytes()).values();
+        rows.map(|row| decode(&row.map_err(sled_error("read"))?, "snapshot row")).collect()
+    }
+
+    /// The configuration digest that the human trusts for a project.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn trusted(&self, project: &[u8]) -> Result<Option<ftl_core::id::Hash>, DbError> {
+        let row = self.trees.trust.get(project).map_err(sled_error("read"))?;
+        row.map(|value| decode(&value, "trusted digest")).transpose()
+    }
+
+    /// Sets or clears the trusted digest of a project; durable on return.
+    ///
+    /// # Errors
+    /// When it may not be stored.
+    pub fn trust(&self, project: &[u8], digest: Option<ftl_core::id::Hash>) -> Result<(), DbError> {
+        match digest {
+            Some(digest) => self.trees.trust.insert(project, encode(&digest, "trusted digest")?),
+            None => self.trees.trust.remove(project),
+        }
+        .map_err(sled_error("write"))?;
+        self.flush()
+    }
+
+    fn flush(&self) -> Result<(), DbError> {
+        self.trees.db.flush().map(drop).map_err(sled_error("flush"))
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        drop(self.commits.take());
+        if let Some(committer) = self.committer.take() {
+            // A panic in the writing thread has been reported by then.
+            let _panicked = committer.join();
+        }
+    }
+}
+
+// === the writing thread ===
+
+fn commit_all(trees: &Trees, inbox: &mpsc::Receiver<Commit>) {
+    while let Ok(first) = inbox.recv() {
+        let mut batch = vec![first];
+        batch.extend(inbox.try_iter().take(BATCH - 1));
+        let result = batch
+            .iter()
+            .try_for_each(|commit| write(trees, commit))
+            .and_then(|()| trees.db.flush().map(drop).map_err(sled_error("flush")));
+        if let Err(error) = &result {
+            tracing::error!(%error, "sessions could not be stored");
+        }
+        for then in batch.into_iter().filter_map(|commit| commit.then) {
+            then(result.clone());
+        }
+    }
+}
+
+fn write(trees: &Trees, commit: &Commit) -> Result<(), DbError> {
+    for event in &commit.events {
+        let key = event_key(&event.session, event.seq);
+        trees.events.insert(key, encode(event, "event")?).map_err(sled_error("write"))?;
+    }
+    if let Some((id, record)) = &commit.record {
+        trees.sessions.insert(id.as_str(), record.as_slice()).map_err(sled_error("write"))?;
+    }
+    Ok(())
+}
+
+fn event_key(session: &SessionId, seq: u64) -> Vec<u8> {
+    [session.as_str().as_bytes(), &[0], &seq.to_be_bytes()].concat()
+}
+
+/// The stored form of a value.
+///
+/// # Errors
+/// When it has none.
+pub fn encode<T: Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, DbError> {
+    serde_json::to_vec(value).map_err(|error| DbError::Unreadable { what, message: error.to_string() })
+}
+
+fn decode<T: DeserializeOwned>(value: &[u8], what: &'static str) -> Result<T, DbError> {
+    serde_json::from_slice(value).map_err(|error| DbError::Unreadable { what, message: error.to_string() })
+}
+
+fn sled_error(act: &'static str) -> impl FnOnce(sled::Error) -> DbError {
+    move |source| DbError::Sled { act, source }
+}

@@ -1,0 +1,288 @@
+//! Sessions: one agent at work on one project, from its snapshot to the human's decision.
+//!
+//! Deciding is pure and elsewhere ([`ftl_core::lifecycle`], [`ftl_core::review`]); [`driver`] does;
+//! [`publish`] tells. One task owns one session: everything that changes it goes through that task's
+//! inbox, so that nothing about a session needs a lock.
+//!
+//! This module owns the registry of those tasks. It must not know what a command does.
+
+mod decide;
+mod driver;
+mod error;
+mod exec;
+mod listen;
+pub mod project;
+pub mod publish;
+pub mod record;
+mod recover;
+mod turn;
+mod workspace;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ftl_core::id::{ApplyId, SessionId};
+use ftl_core::lifecycle::State;
+use ftl_core::tree::RelPath;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+pub use self::error::Error;
+pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
+use self::record::{Record, Spec};
+pub use self::workspace::Reviewed;
+use crate::app::Parts;
+
+/// All sessions.
+pub struct Sessions {
+    parts: Arc<Parts>,
+    inboxes: Mutex<HashMap<SessionId, mpsc::Sender<Command>>>,
+    tasks: TaskTracker,
+}
+
+/// What a session's task is asked to do. Every command is answered.
+enum Command {
+    /// Begin a turn with this instruction; answered with the last event's number before it.
+    Say { text: String, reply: Reply<u64> },
+    /// Run a command in the sandbox; answered once it runs or cannot.
+    Exec { spec: ExecSpec, input: mpsc::Receiver<ExecInput>, output: mpsc::Sender<ExecOutput>, reply: Reply<()> },
+    /// End the turn and keep the work; answered when the session is idle.
+    Stop { why: &'static str, reply: Reply<Record> },
+    /// What would change.
+    Review { reply: Reply<Arc<Reviewed>> },
+    /// Apply approved bytes.
+    Approve { digest: String, paths: Vec<RelPath>, reply: Reply<Outcome> },
+    /// Say no.
+    Reject { why: String, reply: Reply<Record> },
+    /// Take back the last application.
+    Undo { reply: Reply<Outcome> },
+    /// Forget the session; its task ends when it did.
+    Remove { discard: bool, reply: Reply<()> },
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What an approval or an undoing did to the project.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The application.
+    pub apply: ApplyId,
+    /// Paths that were changed.
+    pub paths: Vec<RelPath>,
+    /// Paths that were left as they are, each with the reason.
+    pub left_alone: Vec<(RelPath, String)>,
+    /// The session afterwards.
+    pub record: Record,
+}
+
+/// Commands that wait for a busy session; more callers than this wait for their turn.
+const INBOX: usize = 32;
+
+impl Sessions {
+    /// The registry; the sessions that an earlier daemon left are picked up by [`Self::recover`].
+    #[must_use]
+    pub fn new(parts: Arc<Parts>) -> Self {
+        Self { parts, inboxes: Mutex::default(), tasks: TaskTracker::new() }
+    }
+
+    /// Brings every session of an earlier daemon to rest: ends what is left of it, captures its work,
+    /// takes back half an application.
+    ///
+    /// # Errors
+    /// When the sessions cannot be read at all; one session's trouble ends that session with a reason.
+    pub async fn recover(&self) -> Result<(), Error> {
+        recover::recover(&self.parts).await
+    }
+
+    /// Persists a new session and sets it off.
+    ///
+    /// # Errors
+    /// When the project, the configuration or the agent does not allow it.
+    pub async fn start(&self, project: &Path, spec: Spec) -> Result<SessionId, Error> {
+        let driver = driver::Driver::create(Arc::clone(&self.parts), project, spec).await?;
+        let id = driver.id().clone();
+        let (sender, inbox) = mpsc::channel(INBOX);
+        self.lock().insert(id.clone(), sender);
+        self.tasks.spawn(driver.run_new(inbox));
+        Ok(id)
+    }
+
+    /// The session that a human means: its id, a prefix that fits only one, or the newest of a project.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn resolve(&self, text: &str, project: &[u8]) -> Result<SessionId, Error> {
+        let records = self.parts.db.records::<Record>(text)?;
+        let mut fitting: Vec<Record> = records
+            .into_iter()
+            .filter(|record| !text.is_empty() || record.project.root.0 == project)
+            .collect();
+        if text.is_empty() {
+            let newest = fitting.into_iter().max_by_key(|record| record.created_us);
+            return newest.map(|record| record.id).ok_or(Error::NoSessionOfProject);
+        }
+        if let Some(exact) = fitting.iter().position(|record| record.id.as_str() == text) {
+            return Ok(fitting.swap_remove(exact).id);
+        }
+        match fitting.len() {
+            0 => Err(Error::NoSuchSession { text: text.chars().take(80).collect() }),
+            1 => Ok(fitting.swap_remove(0).id),
+            count => Err(Error::AmbiguousSession { text: text.to_owned(), count }),
+        }
+    }
+
+    /// A session as it is stored.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn get(&self, id: &SessionId) -> Result<Record, Error> {
+        let records = self.parts.db.records::<Record>(id.as_str())?;
+        records.into_iter().next().ok_or_else(|| Error::NoSuchSession { text: id.to_string() })
+    }
+
+    /// Every session, newest first; only a project's when one is given.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn list(&self, project: &[u8]) -> Result<Vec<Record>, Error> {
+        let mut records = self.parts.db.records::<Record>("")?;
+        records.retain(|record| project.is_empty() || record.project.root.0 == project);
+        records.sort_by(|one, other| (other.created_us, &other.id).cmp(&(one.created_us, &one.id)));
+        Ok(records)
+    }
+
+    /// The daemon's parts, for whoever serves sessions.
+    #[must_use]
+    pub fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// A follow-up instruction; returns the number of the last event before its turn.
+    ///
+    /// # Errors
+    /// When a turn runs already.
+    pub async fn say(&self, id: &SessionId, text: String) -> Result<u64, Error> {
+        self.ask(id, |reply| Command::Say { text, reply }).await
+    }
+
+    /// Runs a command in the session's sandbox; returns once it runs.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn exec(
+        &self,
+        id: &SessionId,
+        spec: ExecSpec,
+        input: mpsc::Receiver<ExecInput>,
+        output: mpsc::Sender<ExecOutput>,
+    ) -> Result<(), Error> {
+        self.ask(id, |reply| Command::Exec { spec, input, output, reply }).await
+    }
+
+    /// Stops the agent and keeps its work.
+    ///
+    /// # Errors
+    /// When no agent works.
+    pub async fn stop(&self, id: &SessionId, why: &'static str) -> Result<Record, Error> {
+        self.ask(id, |reply| Command::Stop { why, reply }).await
+    }
+
+    /// What would change.
+    ///
+    /// # Errors
+    /// When there is nothing to review.
+    pub async fn review(&self, id: &SessionId) -> Result<Arc<Reviewed>, Error> {
+        self.ask(id, |reply| Command::Review { reply }).await
+    }
+
+    /// Approves bytes by their digest and applies them.
+    ///
+    /// # Errors
+    /// When the digest is another, a path is unknown or refused, or the project has changed.
+    pub async fn approve(&self, id: &SessionId, digest: String, paths: Vec<RelPath>) -> Result<Outcome, Error> {
+        self.ask(id, |reply| Command::Approve { digest, paths, reply }).await
+    }
+
+    /// Says no; the work is kept until the session is removed.
+    ///
+    /// # Errors
+    /// When nothing waits for a decision.
+    pub async fn reject(&self, id: &SessionId, why: String) -> Result<Record, Error> {
+        self.ask(id, |reply| Command::Reject { why, reply }).await
+    }
+
+    /// Takes back the session's last application.
+    ///
+    /// # Errors
+    /// When there is none, or the project has changed since.
+    pub async fn undo(&self, id: &SessionId) -> Result<Outcome, Error> {
+        self.ask(id, |reply| Command::Undo { reply }).await
+    }
+
+    /// Forgets a session.
+    ///
+    /// # Errors
+    /// When work waits and `discard` does not say that it may go.
+    pub async fn remove(&self, id: &SessionId, discard: bool) -> Result<(), Error> {
+        self.ask(id, |reply| Command::Remove { discard, reply }).await?;
+        self.lock().remove(id);
+        Ok(())
+    }
+
+    /// How many sessions work now, and how many there are.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn count(&self) -> Result<(usize, usize), Error> {
+        let records = self.parts.db.records::<Record>("")?;
+        let working = records.iter().filter(|record| !record.state.is_idle()).count();
+        Ok((working, records.len()))
+    }
+
+    /// Stops every agent, keeps all work, and returns when every task has ended.
+    pub async fn shut_down(&self) {
+        let busy: Vec<SessionId> = self
+            .parts
+            .db
+            .records::<Record>("")
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|record| !record.state.is_idle() && record.state != State::Applying)
+            .map(|record| record.id)
+            .collect();
+        for id in busy {
+            if let Err(error) = self.stop(&id, "the daemon was shut down").await {
+                tracing::warn!(session = %id, %error, "could not be stopped");
+            }
+        }
+        // Without inboxes the tasks end after the command at hand.
+        self.lock().clear();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn ask<T>(&self, id: &SessionId, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox(id)?;
+        inbox.send(command(reply)).await.map_err(|_| Error::Gone { session: id.clone() })?;
+        answer.await.map_err(|_| Error::Gone { session: id.clone() })?
+    }
+
+    /// The inbox of a session's task; a session that has none since the daemon's start gets one now.
+    fn inbox(&self, id: &SessionId) -> Result<mpsc::Sender<Command>, Error> {
+        let mut inboxes = self.lock();
+        if let Some(inbox) = inboxes.get(id).filter(|inbox| !inbox.is_closed()) {
+            return Ok(inbox.clone());
+        }
+        let driver = driver::Driver::resume(Arc::clone(&self.parts), self.get(id)?)?;
+        let (sender, inbox) = mpsc::channel(INBOX);
+        inboxes.insert(id.clone(), sender.clone());
+        self.tasks.spawn(driver.run(inbox));
+        Ok(sender)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Command>>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
