@@ -280,12 +280,13 @@ fn commit_all(trees: &Trees, inbox: &mpsc::Receiver<Commit>) {
 }
 
 fn write(trees: &Trees, commit: &Commit) -> Result<(), DbError> {
+    // The record first: whoever sees an event also sees what it led to.
+    if let Some((id, record)) = &commit.record {
+        trees.sessions.insert(id.as_str(), record.as_slice()).map_err(sled_error("write"))?;
+    }
     for event in &commit.events {
         let key = event_key(&event.session, event.seq);
         trees.events.insert(key, encode(event, "event")?).map_err(sled_error("write"))?;
-    }
-    if let Some((id, record)) = &commit.record {
-        trees.sessions.insert(id.as_str(), record.as_slice()).map_err(sled_error("write"))?;
     }
     Ok(())
 }

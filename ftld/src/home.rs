@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -44,6 +45,9 @@ pub struct HomeEnv {
 pub struct Lock {
     _files: Vec<File>,
 }
+
+/// How long an ending daemon may take to let go of its state.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +156,12 @@ impl Home {
         self.root.join("sessions")
     }
 
-    /// Takes the lock.
+    /// Whether somebody listens on the socket.
+    fn is_served(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
+    }
+
+    /// Takes the lock. A daemon that is ending is waited for.
     ///
     /// # Errors
     /// When another daemon holds it.
@@ -168,12 +177,30 @@ impl Home {
                 .map_err(io("open", &path))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::Locked { path: dir.clone() }),
+                Err(rustix::io::Errno::WOULDBLOCK) if self.is_served() => {
+                    Err(HomeError::Locked { path: dir.clone() })
+                }
+                // Nobody listens, so whoever holds the lock is on its way out.
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    wait_for_lock(file).ok_or_else(|| HomeError::Locked { path: dir.clone() })
+                }
                 Err(errno) => Err(io("lock", &path)(errno.into())),
             }
         });
         Ok(Lock { _files: files.collect::<Result<_, _>>()? })
     }
+}
+
+/// Waits for a lock whose holder ends; nothing when it does not in time.
+fn wait_for_lock(file: File) -> Option<File> {
+    let (locked, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        if rustix::fs::flock(&file, FlockOperation::LockExclusive).is_ok() {
+            // When nobody waits any more the file is dropped and the lock with it.
+            let _late = locked.send(file);
+        }
+    });
+    wait.recv_timeout(ENDING).ok()
 }
 
 /// Makes a directory that only this user can enter, or checks the one there is.
@@ -236,8 +263,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::prepare(&env(dir.path())).unwrap();
         let lock = home.lock().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(home.socket()).unwrap();
         assert!(matches!(home.lock(), Err(HomeError::Locked { .. })));
-        drop(lock);
+        drop((listener, lock));
         assert!(home.lock().is_ok());
     }
 

@@ -1,1 +1,151 @@
-fn main() {}
+//! The daemon's program: parses options, wires the parts, runs.
+
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use ftld::app::{App, Listener, Ports, User};
+use ftld::clock::SystemClock;
+use ftld::grpc::listen;
+use ftld::home::{Home, HomeEnv};
+use ftld::sandbox::linux::{NativeBackend, NativeConfig};
+use ftld::sandbox::{SandboxBackend, SandboxError};
+use ftl_core::id::Hash;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// FTL's daemon. `ftlctl` starts it by itself; systemd may do so too.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API on the user's socket until SIGTERM, SIGINT or `ftlctl daemon stop`.
+    Serve {
+        /// Write the line `ready` to this descriptor once the socket is there.
+        #[arg(long, value_name = "FD")]
+        ready_fd: Option<u32>,
+    },
+}
+
+/// How often a sandbox's disk usage is measured.
+const DISK_INTERVAL: Duration = Duration::from_millis(1000);
+
+fn main() -> ExitCode {
+    let Command::Serve { ready_fd } = Options::parse().command;
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("FTL_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    match serve(ready_fd) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut causes = error.chain();
+            if let Some(first) = causes.next() {
+                eprintln_all(&format!("error: {first}"));
+            }
+            for cause in causes {
+                eprintln_all(&format!("  caused by: {cause}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line to standard error; there is nobody to tell when that fails.
+fn eprintln_all(line: &str) {
+    let _unheard = writeln!(std::io::stderr(), "{line}");
+}
+
+fn serve(ready_fd: Option<u32>) -> anyhow::Result<()> {
+    let env = |name: &str| std::env::var_os(name);
+    let home = Home::prepare(&HomeEnv {
+        ftl_home: env("FTL_HOME"),
+        runtime_dir: env("XDG_RUNTIME_DIR"),
+        home: env("HOME"),
+        socket: env("FTL_SOCKET"),
+    })
+    .context("cannot use the state directory")?;
+    let user = User {
+        home: env("HOME").map(PathBuf::from),
+        path: env("PATH"),
+        env: std::env::vars_os().collect(),
+        processors: std::thread::available_parallelism()
+            .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+    };
+    // The client's directory may go away; nothing here is relative to it any more.
+    std::env::set_current_dir("/").context("cannot leave the client's directory")?;
+    let clock = Arc::new(SystemClock::new());
+    let native = native(&home, &user).context("cannot prepare the native sandbox")?;
+    let owner = native.owner().context("cannot choose the sandboxes' user")?;
+    let ports = Ports {
+        clock,
+        audit: None,
+        owner: owner.map(|owner| (owner.uid, owner.gid)),
+        sandboxes: [(native.name(), native)].into(),
+    };
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        let socket = home.socket();
+        let app = App::build(home, user, ports).await?;
+        let listener = match listenfd::ListenFd::from_env().take_unix_listener(0).context("bad LISTEN_FDS")? {
+            Some(passed) => Listener::Passed(listen::adopt(passed)?),
+            None => Listener::Bound(listen::bind(&socket)?),
+        };
+        let control = app.control();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            control.end();
+        });
+        tell_ready(ready_fd)?;
+        app.run(listener).await?;
+        Ok(())
+    })
+}
+
+/// The `native` backend of this daemon.
+fn native(home: &Home, user: &User) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
+    let mut protected = vec![home.root().to_owned(), home.run().to_owned()];
+    protected.extend(user.home.clone());
+    // The same name after a restart, so that what an earlier daemon left is found; another one for
+    // another state directory.
+    let instance = Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned();
+    let config = NativeConfig { instance, protected, disk_interval: DISK_INTERVAL };
+    Ok(Arc::new(NativeBackend::new(config)?))
+}
+
+/// Tells whoever started us that the socket is there.
+fn tell_ready(ready_fd: Option<u32>) -> anyhow::Result<()> {
+    // Without a service manager there is nobody to notify, which is not an error.
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot notify the service manager")?;
+    if let Some(fd) = ready_fd {
+        let mut ready = std::fs::OpenOptions::new()
+            .write(true)
+            .open(format!("/proc/self/fd/{fd}"))
+            .context("cannot open the descriptor of --ready-fd")?;
+        ready.write_all(b"ready\n").context("cannot write to the descriptor of --ready-fd")?;
+    }
+    Ok(())
+}

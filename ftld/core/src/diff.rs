@@ -8,12 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::Hash;
 use crate::refuse::{self, Refusal};
 use crate::tree::{Node, RelPath, Tree, beneath};
 
 /// What stands at a path of the upper layer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum UpperNode {
     /// The path is gone, with all that the base has beneath it.
     Whiteout,
@@ -36,6 +39,7 @@ pub enum UpperNode {
     /// A symbolic link.
     Symlink {
         /// The bytes it holds, unresolved.
+        #[serde(with = "crate::event::as_bytes")]
         target: Vec<u8>,
     },
     /// Something that can never be applied.
@@ -46,7 +50,8 @@ pub enum UpperNode {
 pub type UpperTree = BTreeMap<RelPath, UpperNode>;
 
 /// A kind of node that is neither file, directory nor symbolic link.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SpecialKind {
     /// A Unix socket.
     Socket,

@@ -15,6 +15,7 @@ pub mod diff;
 pub mod event;
 pub mod hunk;
 pub mod id;
+pub mod landed;
 pub mod lifecycle;
 pub mod merge;
 pub mod refuse;

@@ -18,6 +18,7 @@ use crate::diff::{After, Change, SpecialKind};
 use crate::tree::{Node, RelPath, Tree};
 
 pub use name::{fold, protected};
+pub(crate) use risk::hides_characters;
 pub use risk::{Content, Risk, collisions, risks, secret_at_end};
 
 /// Why a change is never applied.
@@ -196,8 +197,13 @@ impl fmt::Display for Refusal {
             }
             Self::SymlinkLeaves => f.write_str("the symbolic link leads out of the project"),
             Self::SymlinkLoops => f.write_str("the symbolic link leads round in circles"),
-            Self::NoParent => f.write_str("the directory it would stand in is not part of what can be applied"),
+            Self::NoParent => {
+                f.write_str("the directory it would stand in is not part of what can be applied")
+            }
             Self::StillHolds => f.write_str("it still holds something whose change is refused"),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! What the daemon and its helper inside a sandbox say to each other.
+//!
+//! Owns the messages ([`protocol`]) and how they travel with file descriptors over one socket
+//! ([`frame`]). Must not know namespaces, mounts or processes (the program does), nor an async runtime.
+
+pub mod frame;
+pub mod protocol;

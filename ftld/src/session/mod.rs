@@ -10,11 +10,13 @@ mod decide;
 mod driver;
 mod error;
 mod exec;
-mod listen;
+pub mod prepare;
+
 pub mod project;
 pub mod publish;
 pub mod record;
 mod recover;
+pub mod trust;
 mod turn;
 mod workspace;
 
@@ -28,11 +30,13 @@ use ftl_core::tree::RelPath;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+pub use self::driver::told;
 pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
 use self::record::{Record, Spec};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
+use crate::merge::LeftAlone;
 
 /// All sessions.
 pub struct Sessions {
@@ -71,7 +75,7 @@ pub struct Outcome {
     /// Paths that were changed.
     pub paths: Vec<RelPath>,
     /// Paths that were left as they are, each with the reason.
-    pub left_alone: Vec<(RelPath, String)>,
+    pub left_alone: Vec<LeftAlone>,
     /// The session afterwards.
     pub record: Record,
 }
@@ -130,6 +134,15 @@ impl Sessions {
             1 => Ok(fitting.swap_remove(0).id),
             count => Err(Error::AmbiguousSession { text: text.to_owned(), count }),
         }
+    }
+
+    /// The session whose application to a project is the newest.
+    ///
+    /// # Errors
+    /// When nothing is applied to it.
+    pub fn last_applied(&self, project: &[u8]) -> Result<SessionId, Error> {
+        let record = decide::last_applied(&self.parts, project)?;
+        record.map(|record| record.id).ok_or(Error::NothingToUndo)
     }
 
     /// A session as it is stored.

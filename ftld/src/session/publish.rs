@@ -26,8 +26,13 @@ pub struct Publisher {
 pub struct Teller {
     session: SessionId,
     next_seq: u64,
+    /// Events since the last time that the session waited for them to be durable.
+    untold: u32,
     publisher: Arc<Publisher>,
 }
+
+/// Events that a session may be ahead of the disk.
+const AHEAD: u32 = 64;
 
 // === impl Publisher ===
 
@@ -45,7 +50,7 @@ impl Publisher {
     pub fn teller(self: &Arc<Self>, session: &SessionId) -> Result<Teller, DbError> {
         let last = self.db.last_seq(session)?;
         self.head_sender(session, last);
-        Ok(Teller { session: session.clone(), next_seq: last + 1, publisher: Arc::clone(self) })
+        Ok(Teller { session: session.clone(), next_seq: last + 1, untold: 0, publisher: Arc::clone(self) })
     }
 
     /// How far a session's stored events reach, now and whenever it changes. Closed when the session is
@@ -81,10 +86,19 @@ impl Teller {
     }
 
     /// Tells something whose loss at a crash would only shorten the story: it becomes durable and shown
-    /// in order, and nobody waits for it.
-    pub fn tell(&mut self, kind: Kind) {
+    /// in order, and nobody waits for it, except that every so often the session waits for all of it:
+    /// an agent that talks faster than the disk writes is slowed down instead of filling the memory.
+    pub async fn tell(&mut self, kind: Kind) {
         let commit = self.commit(vec![kind], None);
-        self.publisher.db.commit(commit);
+        self.untold += 1;
+        if self.untold < AHEAD {
+            return self.publisher.db.commit(commit);
+        }
+        self.untold = 0;
+        if let Err(error) = self.publisher.db.commit_durably(commit).await {
+            // The next step of the session waits for its own commit and fails then.
+            tracing::error!(session = %self.session, %error, "events could not be stored");
+        }
     }
 
     /// Tells facts together with the session's record after them; returns when they are durable.

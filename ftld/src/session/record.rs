@@ -2,10 +2,14 @@
 //!
 //! Owns the stored form. Must not know how it is stored or what moves a session on.
 
+use ftl_core::agent::Spent;
 use ftl_core::event::Bytes;
 use ftl_core::id::{ApplyId, Digest, SessionId, SnapshotId};
+use ftl_core::diff::UpperNode;
+use ftl_core::landed::Landed;
 use ftl_core::lifecycle::State;
-use ftl_core::tree::{Node, RelPath};
+use ftl_core::merge::Step;
+use ftl_core::tree::RelPath;
 use serde::{Deserialize, Serialize};
 
 /// A session as it stands.
@@ -31,6 +35,9 @@ pub struct Record {
     pub turns: u32,
     /// The agent's own id of the conversation, for follow-ups.
     pub conversation: Option<String>,
+    /// What the conversation's turns have used together.
+    #[serde(with = "spent")]
+    pub spent: Spent,
     /// The work as last captured; kept as a blob under this hash.
     pub work: Option<ftl_core::id::Hash>,
     /// Digest over what can be approved now.
@@ -89,61 +96,49 @@ pub struct Apply {
     pub id: ApplyId,
     /// The digest that was approved.
     pub digest: Digest,
+    /// When it began, microseconds since the Unix epoch.
+    pub time_us: i64,
     /// What it changed.
-    pub landed: Vec<Landed>,
+    pub steps: Vec<Step>,
     /// Whether it was taken back.
     pub undone: bool,
 }
 
-/// A path that an application changed.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Landed {
-    /// Which.
-    pub path: RelPath,
-    /// What stands there since; `None` when it was deleted.
-    pub now: Option<Node>,
-}
-
-/// The captured work: how the workspace differs from the base.
+/// The captured work: the session's frozen upper layer.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Work {
-    /// Paths that differ.
-    pub changed: Vec<Changed>,
+    /// Its paths.
+    pub upper: Vec<(RelPath, UpperNode)>,
     /// Changed paths that the ignore rules leave out.
     pub ignored: u64,
 }
 
-/// A path of the workspace that differs from the base.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Changed {
-    /// Which.
-    pub path: RelPath,
-    /// What is there.
-    pub now: Now,
-}
-
-/// What stands at a changed path.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Now {
-    /// Nothing.
-    Absent,
-    /// Something that can be approved.
-    Node(Node),
-    /// Something that never can: its kind's name, and its permission bits.
-    Special {
-        /// `socket`, `fifo`, `character device`, `block device` or `setuid file`.
-        kind: String,
-        /// All twelve mode bits.
-        mode: u32,
-    },
-}
-
 impl Record {
-    /// What stands at a path of the project since the last application that touched it, when one did.
+    /// What stands at the paths that applications changed.
     #[must_use]
-    pub fn landed(&self, path: &RelPath) -> Option<&Option<Node>> {
-        let applied = self.applies.iter().rev().filter(|apply| !apply.undone);
-        applied.flat_map(|apply| &apply.landed).find(|landed| landed.path == *path).map(|landed| &landed.now)
+    pub fn landed(&self) -> Landed {
+        let applied = self.applies.iter().filter(|apply| !apply.undone).flat_map(|apply| &apply.steps);
+        applied.map(|step| (step.path.clone(), step.after.clone())).collect()
+    }
+
+    /// The newest application that was not taken back.
+    #[must_use]
+    pub fn last_apply(&self) -> Option<&Apply> {
+        self.applies.iter().rev().find(|apply| !apply.undone)
+    }
+}
+
+/// How usage is stored: three numbers.
+mod spent {
+    use ftl_core::agent::Spent;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(spent: &Spent, serializer: S) -> Result<S::Ok, S::Error> {
+        [spent.input_tokens, spent.output_tokens, spent.cost_micro_usd].serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spent, D::Error> {
+        let [input_tokens, output_tokens, cost_micro_usd] = <[u64; 3]>::deserialize(deserializer)?;
+        Ok(Spent { input_tokens, output_tokens, cost_micro_usd })
     }
 }

@@ -1,1 +1,20 @@
+//! One integration binary: links cost more than type checks.
+//!
+//! `tidy` keeps the rules of the codebase, `promises` those of the README; every other module is a part
+//! of what users do, on the real programs.
 
+mod agents;
+mod api;
+mod apply;
+mod audit;
+mod crash;
+mod demo;
+mod escape;
+mod hostile;
+mod many;
+mod promises;
+mod real_project;
+mod sessions;
+mod socket;
+mod systemd;
+mod tidy;

@@ -68,7 +68,9 @@ pub(super) fn is_invisible(c: char) -> bool {
 fn is_short_name(stem: &str, name: &str) -> bool {
     let long = name.trim_start_matches('.');
     stem.split_once('~').is_some_and(|(start, number)| {
-        start == &long[..long.len().min(6)] && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+        start == &long[..long.len().min(6)]
+            && !number.is_empty()
+            && number.bytes().all(|b| b.is_ascii_digit())
     })
 }
 
@@ -79,11 +81,30 @@ mod tests {
     #[test]
     fn every_spelling_of_a_protected_name_is_found() {
         let spellings: &[&[u8]] = &[
-            b".git", b".GIT", b".Git", b"git~1", b"GIT~1", b"git~12", b".git.", b".git . .", b".git::$INDEX_ALLOCATION",
-            b".git:x", b".ftl", b".FTL", b".ftlconfig", b".ftlignore", b"FTLCON~1", b"ftlign~3", b"ftl~1",
-            b"a\\.git\\config", b".git\\hooks",
-            ".g\u{200c}it".as_bytes(), "\u{feff}.git".as_bytes(), ".g\u{131}t".as_bytes(),
-            ".ftlcon\u{fb01}g".as_bytes(), ".gi\u{e0041}t".as_bytes(),
+            b".git",
+            b".GIT",
+            b".Git",
+            b"git~1",
+            b"GIT~1",
+            b"git~12",
+            b".git.",
+            b".git . .",
+            b".git::$INDEX_ALLOCATION",
+            b".git:x",
+            b".ftl",
+            b".FTL",
+            b".ftlconfig",
+            b".ftlignore",
+            b"FTLCON~1",
+            b"ftlign~3",
+            b"ftl~1",
+            b"a\\.git\\config",
+            b".git\\hooks",
+            ".g\u{200c}it".as_bytes(),
+            "\u{feff}.git".as_bytes(),
+            ".g\u{131}t".as_bytes(),
+            ".ftlcon\u{fb01}g".as_bytes(),
+            ".gi\u{e0041}t".as_bytes(),
         ];
         for name in spellings {
             assert!(protected(name).is_some(), "{}", name.escape_ascii());
@@ -93,8 +114,23 @@ mod tests {
     #[test]
     fn neighbours_of_protected_names_are_not() {
         let names: &[&[u8]] = &[
-            b".gitignore", b".github", b".gitattributes", b"git", b"x.git", b".ftl2", b"ftl", b"git~", b"git~a", b".g",
-            b".git2", b"..git", b"\xff.git\xfe", b"~1", b".", b" .git", "\u{434}.git".as_bytes(),
+            b".gitignore",
+            b".github",
+            b".gitattributes",
+            b"git",
+            b"x.git",
+            b".ftl2",
+            b"ftl",
+            b"git~",
+            b"git~a",
+            b".g",
+            b".git2",
+            b"..git",
+            b"\xff.git\xfe",
+            b"~1",
+            b".",
+            b" .git",
+            "\u{434}.git".as_bytes(),
         ];
         for name in names {
             assert_eq!(protected(name), None, "{}", name.escape_ascii());
@@ -103,7 +139,13 @@ mod tests {
 
     #[test]
     fn folding_unites_what_some_host_unites() {
-        let same = [("README", "readme"), ("\u{e9}", "e\u{301}"), ("\u{212a}", "k"), ("\u{17f}", "s"), ("\u{df}", "SS")];
+        let same = [
+            ("README", "readme"),
+            ("\u{e9}", "e\u{301}"),
+            ("\u{212a}", "k"),
+            ("\u{17f}", "s"),
+            ("\u{df}", "SS"),
+        ];
         for (a, b) in same {
             assert_eq!(fold(a.as_bytes()), fold(b.as_bytes()), "{a} {b}");
         }

@@ -50,20 +50,20 @@ impl Patterns {
 
     /// The first pattern that names a path, given as its folded components.
     pub(super) fn matching(&self, path: &[Cow<'_, str>]) -> Option<&Pattern> {
-        (1..=path.len()).find_map(|length| {
-            self.ending(&path[..length]).find(|pattern| pattern.tree || length == path.len())
-        })
+        (1..=path.len())
+            .find_map(|length| self.ending(&path[..length], |pattern| pattern.tree || length == path.len()))
     }
 
     /// The first pattern that names the path's end, when no directory above it was named.
     pub(super) fn at_end(&self, path: &[Cow<'_, str>]) -> Option<&Pattern> {
-        self.ending(path).next()
+        self.ending(path, |_| true)
     }
 
-    fn ending<'a>(&'a self, path: &'a [Cow<'_, str>]) -> impl Iterator<Item = &'a Pattern> {
+    fn ending(&self, path: &[Cow<'_, str>], accept: impl Fn(&Pattern) -> bool) -> Option<&Pattern> {
         let last = path.last().map_or("", |last| last.as_ref());
         let exact = self.exact.get(last).into_iter().flatten();
-        exact.chain(&self.wild).map(|index| &self.patterns[*index]).filter(|pattern| pattern.ends(path))
+        let mut candidates = exact.chain(&self.wild).map(|index| &self.patterns[*index]);
+        candidates.find(|pattern| accept(pattern) && pattern.ends(path))
     }
 }
 
@@ -71,7 +71,11 @@ impl Pattern {
     fn ends(&self, path: &[Cow<'_, str>]) -> bool {
         let Some(start) = path.len().checked_sub(self.components.len()) else { return false };
         // The last component decides most often.
-        path[start..].iter().zip(&self.components).rev().all(|(name, glob)| fits(name.as_bytes(), glob.as_bytes()))
+        path[start..]
+            .iter()
+            .zip(&self.components)
+            .rev()
+            .all(|(name, glob)| fits(name.as_bytes(), glob.as_bytes()))
     }
 }
 
@@ -105,10 +109,19 @@ mod tests {
     #[test]
     fn globs() {
         for (name, glob, expected) in [
-            ("a.pem", "*.pem", true), ("pem", "*.pem", false), (".pem", "*.pem", true), ("x", "*", true), ("", "*", true),
-            ("service-account-7.json", "service-account*.json", true), ("service-account.jso", "service-account*.json", false),
-            ("a.tfstate.1.b", "*.tfstate.*", true), ("abab", "*ab*ab", true), ("aba", "*ab*ab", false),
-            ("vite.config.ts", "*.config.ts", true), ("aXbXc", "a*b*c", true), ("ab", "a*b*c", false),
+            ("a.pem", "*.pem", true),
+            ("pem", "*.pem", false),
+            (".pem", "*.pem", true),
+            ("x", "*", true),
+            ("", "*", true),
+            ("service-account-7.json", "service-account*.json", true),
+            ("service-account.jso", "service-account*.json", false),
+            ("a.tfstate.1.b", "*.tfstate.*", true),
+            ("abab", "*ab*ab", true),
+            ("aba", "*ab*ab", false),
+            ("vite.config.ts", "*.config.ts", true),
+            ("aXbXc", "a*b*c", true),
+            ("ab", "a*b*c", false),
         ] {
             assert_eq!(fits(name.as_bytes(), glob.as_bytes()), expected, "{name} {glob}");
         }
@@ -117,10 +130,16 @@ mod tests {
     #[test]
     fn a_pattern_ends_where_the_path_ends_unless_it_names_a_tree() {
         for (list, path, expected) in [
-            ("Makefile", "Makefile", true), ("Makefile", "a/b/Makefile", true), ("Makefile", "Makefile/x", false),
-            (".ssh/", ".ssh", true), (".ssh/", "home/.ssh/a/b", true), (".ssh/", "x.ssh", false),
-            (".docker/config.json", "a/.docker/config.json", true), (".docker/config.json", "config.json", false),
-            (".github/workflows/", ".github/workflows/x.yml", true), (".github/workflows/", ".github/x.yml", false),
+            ("Makefile", "Makefile", true),
+            ("Makefile", "a/b/Makefile", true),
+            ("Makefile", "Makefile/x", false),
+            (".ssh/", ".ssh", true),
+            (".ssh/", "home/.ssh/a/b", true),
+            (".ssh/", "x.ssh", false),
+            (".docker/config.json", "a/.docker/config.json", true),
+            (".docker/config.json", "config.json", false),
+            (".github/workflows/", ".github/workflows/x.yml", true),
+            (".github/workflows/", ".github/x.yml", false),
         ] {
             assert_eq!(named(list, path), expected, "{list} {path}");
         }

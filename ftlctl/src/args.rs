@@ -1,0 +1,137 @@
+//! The command line. The doc comments are the help.
+//!
+//! Owns verbs, options and their words. Must not know what a verb does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::ColorChoice;
+
+mod decide;
+mod help;
+mod session;
+mod tool;
+
+pub(crate) use decide::{Approve, Diff, Reject, Undo};
+pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
+pub(crate) use tool::{
+    Completions, CreateSnapshot, Daemon, DaemonVerb, Demo, Init, ListSnapshots, Logs, Man, RestoreSnapshot,
+    ShowSnapshot, Snapshots, SnapshotsVerb, Trust,
+};
+
+/// Runs coding agents in sandboxes; nothing reaches your project until you approve it
+#[derive(Debug, Parser)]
+#[command(name = "ftlctl", version, after_help = help::TOP, max_term_width = 100)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs", disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do; nothing prints the help.
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub(crate) struct Global {
+    /// Print JSON: one object, or one per line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colour the output: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) color: ColorChoice,
+    /// Project directory [default: the nearest one above with .ftlconfig or .git, else this one]
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+    /// Do not start the daemon when none runs
+    #[arg(long, global = true)]
+    pub(crate) no_start: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Demo(Demo),
+    Init(Init),
+    Trust(Trust),
+    Code(Code),
+    Run(Run),
+    Exec(Exec),
+    Sessions(Sessions),
+    /// Watch a session from its beginning; Ctrl-C leaves it and it goes on
+    Attach(SessionArg),
+    /// Stop a session's agent; its work is kept for review
+    Stop(SessionArg),
+    Rm(Remove),
+    Diff(Diff),
+    Approve(Approve),
+    Reject(Reject),
+    Undo(Undo),
+    Snapshots(Snapshots),
+    Logs(Logs),
+    /// Say which sandbox works here, what it enforces, and how to mend the rest
+    #[command(after_help = help::DOCTOR)]
+    Doctor,
+    Daemon(Daemon),
+    Completions(Completions),
+    Man(Man),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Verb, clap::error::ErrorKind> {
+        let words = std::iter::once("ftlctl").chain(line.split(' '));
+        Cli::try_parse_from(words).map(|cli| cli.verb.unwrap()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let Ok(Verb::Run(run)) = parse("run --json -- ls --json -la") else { panic!() };
+        assert_eq!(run.command, ["ls", "--json", "-la"]);
+        let Ok(Verb::Run(run)) = parse("run ls -la") else { panic!() };
+        assert_eq!(run.command, ["ls", "-la"]);
+        let Ok(Verb::Exec(exec)) = parse("exec s-1 -- ls -la") else { panic!() };
+        assert_eq!((exec.session.as_deref(), exec.command.len()), (Some("s-1"), 2));
+        let Ok(Verb::Exec(exec)) = parse("exec -- ls") else { panic!() };
+        assert_eq!(exec.session, None);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "code",
+            "run",
+            "exec s-1",
+            "rm",
+            "code x --yes --no-review",
+            "frob",
+            "completions tcsh",
+            "undo a b",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in ["snapshots", "snapshots create --explain", "undo", "diff s-1 --stat --json", "logs -n 5"]
+        {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+}

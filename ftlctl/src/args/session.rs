@@ -1,0 +1,93 @@
+//! Verbs that start, list and end sessions.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::help;
+
+/// Give an agent a task in a sandbox, then review what it changed
+#[derive(Debug, Args)]
+#[command(after_help = help::CODE)]
+pub(crate) struct Code {
+    /// What to do; for the agent `shell`, a script
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+    /// Agent: claude-code, codex, shell or command [default: the configured one]
+    #[arg(long, value_name = "AGENT", conflicts_with = "session")]
+    pub(crate) agent: Option<String>,
+    /// Sandbox: native, docker or auto [default: the configured one]
+    #[arg(long, value_name = "SANDBOX", conflicts_with = "session")]
+    pub(crate) sandbox: Option<String>,
+    /// Go on in this session instead of starting one
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// What to do when the work is done.
+    #[command(flatten)]
+    pub(crate) end: End,
+}
+
+/// What to do when the work is done.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct End {
+    /// Do not ask; leave the work for a later review
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) no_review: bool,
+    /// Approve everything without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Run any command or interactive agent in a sandbox, then review what it changed
+#[derive(Debug, Args)]
+#[command(after_help = help::RUN)]
+pub(crate) struct Run {
+    /// Sandbox: native, docker or auto [default: the configured one]
+    #[arg(long, value_name = "SANDBOX")]
+    pub(crate) sandbox: Option<String>,
+    /// What to do when the work is done.
+    #[command(flatten)]
+    pub(crate) end: End,
+    /// Program and arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Run a command in a session's sandbox; stdio and exit status pass through
+#[derive(Debug, Args)]
+#[command(after_help = help::EXEC)]
+pub(crate) struct Exec {
+    /// Session, or a unique beginning of its id [default: the newest of the project]
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// Program and arguments
+    #[arg(value_name = "CMD", required = true, last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// List sessions
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// Those of every project
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Names a session.
+#[derive(Debug, Args)]
+pub(crate) struct SessionArg {
+    /// Session, or a unique beginning of its id [default: the newest of the project]
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+}
+
+/// Forget a session that has ended
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// Session, or a unique beginning of its id
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+    /// Also throw away work that waits for review
+    #[arg(long)]
+    pub(crate) discard: bool,
+}

@@ -1,0 +1,140 @@
+//! Verbs around the sessions: project, snapshots, log, daemon, shell integration.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::help;
+
+/// Show the whole loop on a throw-away project
+#[derive(Debug, Args)]
+#[command(after_help = help::DEMO)]
+pub(crate) struct Demo {
+    /// Apply without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Write a first .ftlconfig into the project
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Agent to name in it [default: claude-code]
+    #[arg(long, value_name = "AGENT", default_value = "", hide_default_value = true)]
+    pub(crate) agent: String,
+}
+
+/// Trust the project's .ftlconfig as it is now
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Forget the trust
+    #[arg(long)]
+    pub(crate) revoke: bool,
+}
+
+/// List, take, show and restore snapshots
+#[derive(Debug, Args)]
+#[command(after_help = help::SNAPSHOTS, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub(crate) struct Snapshots {
+    /// Which of these; nothing lists.
+    #[command(subcommand)]
+    pub(crate) verb: Option<SnapshotsVerb>,
+}
+
+/// What to do with snapshots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotsVerb {
+    List(ListSnapshots),
+    Create(CreateSnapshot),
+    Show(ShowSnapshot),
+    Restore(RestoreSnapshot),
+}
+
+/// List the project's snapshots, newest first
+#[derive(Debug, Args, Default)]
+pub(crate) struct ListSnapshots {
+    /// Those of every project
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Take a snapshot of the project; an unchanged project gives the same id
+#[derive(Debug, Args)]
+pub(crate) struct CreateSnapshot {
+    /// List every path that stayed outside, with the rule that decided
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// List what is in a snapshot
+#[derive(Debug, Args)]
+pub(crate) struct ShowSnapshot {
+    /// Snapshot, or a unique beginning of its id
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: String,
+}
+
+/// Write a snapshot into a new directory
+#[derive(Debug, Args)]
+pub(crate) struct RestoreSnapshot {
+    /// Snapshot, or a unique beginning of its id
+    #[arg(value_name = "ID")]
+    pub(crate) snapshot: String,
+    /// Directory to create; it must not exist, or be empty
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) to: PathBuf,
+}
+
+/// Show the audit log, or verify it
+#[derive(Debug, Args)]
+#[command(after_help = help::LOGS)]
+pub(crate) struct Logs {
+    /// Records of every project
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) all: bool,
+    /// Records of this session only
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// At most this many, the newest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) limit: u32,
+    /// Check that every record is there and unchanged
+    #[arg(long, conflicts_with_all = ["all", "session", "limit"])]
+    pub(crate) verify: bool,
+}
+
+/// Start, stop and inspect the daemon
+#[derive(Debug, Args)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub(crate) struct Daemon {
+    /// Which of these.
+    #[command(subcommand)]
+    pub(crate) verb: DaemonVerb,
+}
+
+/// What to do with the daemon.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DaemonVerb {
+    /// Start it unless it runs
+    Start,
+    /// End it; agents are stopped and their work is kept for review
+    Stop,
+    /// Say whether it runs, where and since when
+    Status,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_help = help::COMPLETIONS)]
+pub(crate) struct Completions {
+    /// Shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or write all of them into a directory
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Directory for one page per verb
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+}

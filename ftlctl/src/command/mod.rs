@@ -1,0 +1,61 @@
+//! One file per verb.
+//!
+//! Owns the way from a verb to its file. A verb's file asks the daemon and prints; it decides nothing.
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Verb};
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+
+mod approve;
+mod attach;
+mod code;
+mod completions;
+mod daemon;
+mod demo;
+mod diff;
+mod doctor;
+mod exec;
+mod init;
+mod logs;
+mod man;
+mod reject;
+mod rm;
+mod run;
+mod sessions;
+mod snapshots;
+mod stop;
+mod trust;
+mod undo;
+
+/// Runs a verb; without one, prints the help.
+pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome, Failure> {
+    match verb {
+        Some(Verb::Demo(args)) => demo::run(context, args).await,
+        Some(Verb::Init(args)) => init::run(context, args).await,
+        Some(Verb::Trust(args)) => trust::run(context, args).await,
+        Some(Verb::Code(args)) => code::run(context, args).await,
+        Some(Verb::Run(args)) => run::run(context, args).await,
+        Some(Verb::Exec(args)) => exec::run(context, args).await,
+        Some(Verb::Sessions(args)) => sessions::run(context, args).await,
+        Some(Verb::Attach(args)) => attach::run(context, args).await,
+        Some(Verb::Stop(args)) => stop::run(context, args).await,
+        Some(Verb::Rm(args)) => rm::run(context, args).await,
+        Some(Verb::Diff(args)) => diff::run(context, args).await,
+        Some(Verb::Approve(args)) => approve::run(context, args).await,
+        Some(Verb::Reject(args)) => reject::run(context, args).await,
+        Some(Verb::Undo(args)) => undo::run(context, args).await,
+        Some(Verb::Snapshots(args)) => snapshots::run(context, args).await,
+        Some(Verb::Logs(args)) => logs::run(context, args).await,
+        Some(Verb::Doctor) => doctor::run(context).await,
+        Some(Verb::Daemon(args)) => daemon::run(context, args.verb).await,
+        Some(Verb::Completions(args)) => completions::run(context, args),
+        Some(Verb::Man(args)) => man::run(context, args),
+        None => {
+            let help = Cli::command().render_help().to_string();
+            context.output.stdout(help.as_bytes())?;
+            Ok(Outcome::DONE)
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The human's decision: show the diff, ask, tell the daemon, say what came of it.
+//!
+//! Owns the question and the ends of `code`, `run`, `attach` and `approve`. Must not judge a diff: what
+//! may be applied is the daemon's decision, over the digest of what was shown here.
+
+use ftl_proto::v1;
+use ftl_proto::v1::diff_item::Item;
+
+use crate::args;
+use crate::connect::Client;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::render::diff::Depth;
+use crate::render::measure::plural;
+use crate::render::style::Tone;
+use crate::render::{diff, escape, event, json};
+use crate::terminal::{self, Input};
+
+/// A diff as it came.
+pub(crate) struct Fetched {
+    /// What it is of.
+    pub(crate) header: v1::DiffHeader,
+    /// Its entries.
+    pub(crate) entries: Vec<v1::DiffEntry>,
+}
+
+/// What happens with work that waits for review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Review {
+    /// The human is asked.
+    Ask,
+    /// The human is told how to go on.
+    Tell,
+    /// It is left for later, as was asked for.
+    Leave,
+    /// Everything is approved, as was asked for.
+    Approve,
+}
+
+/// What a human answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Apply it.
+    Yes,
+    /// Keep it for later.
+    Keep,
+    /// Say no.
+    Reject,
+}
+
+// === impl Review ===
+
+impl Review {
+    /// What the options mean where this output goes.
+    pub(crate) fn of(end: args::End, output: &Output) -> Self {
+        match (end.yes, end.no_review, output.is_interactive()) {
+            (true, _, _) => Self::Approve,
+            (false, true, _) => Self::Leave,
+            (false, false, true) => Self::Ask,
+            (false, false, false) => Self::Tell,
+        }
+    }
+}
+
+/// Brings a session that does not work any more to its end, and says what that is.
+pub(crate) async fn conclude(
+    context: &Context,
+    client: &Client,
+    session: v1::Session,
+    review: Review,
+) -> Result<Exit, Failure> {
+    let output = &context.output;
+    let session = match (session.state(), review) {
+        (v1::State::AwaitingReview, Review::Ask | Review::Approve) => {
+            decide(context, client, session, review).await?
+        }
+        _ => session,
+    };
+    output.json(&json::outcome(&session))?;
+    let exit = exit_of(&session, review);
+    if output.is_json() {
+        return Ok(exit);
+    }
+    match session.state() {
+        v1::State::AwaitingReview => output.note(&how_to_go_on(&session))?,
+        v1::State::NoChanges => output.line("no changes")?,
+        v1::State::Failed => {
+            return Err(Failure::Session { session: session.session, reason: session.reason });
+        }
+        v1::State::Rejected => output.line("rejected; the work is kept until the session is removed")?,
+        _ => {}
+    }
+    Ok(exit)
+}
+
+async fn decide(
+    context: &Context,
+    client: &Client,
+    session: v1::Session,
+    review: Review,
+) -> Result<v1::Session, Failure> {
+    let fetched = fetch(client, &session.session, Depth::Full).await?;
+    show(&context.output, &fetched, Depth::Full)?;
+    if fetched.header.digest.is_empty() {
+        return Ok(session);
+    }
+    let answer = if review == Review::Approve { Answer::Yes } else { ask(context, &fetched).await? };
+    match answer {
+        Answer::Keep => Ok(session),
+        Answer::Yes => {
+            let reply = approve(client, &session.session, &fetched.header.digest, Vec::new()).await?;
+            tell(&context.output, &reply)?;
+            reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
+        }
+        Answer::Reject => {
+            let request = v1::RejectRequest { session: session.session.clone(), why: String::new() };
+            let reply = client.reviews().reject(request).await?.into_inner();
+            reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
+        }
+    }
+}
+
+/// The diff of a session.
+pub(crate) async fn fetch(client: &Client, session: &str, depth: Depth) -> Result<Fetched, Failure> {
+    let request = v1::GetDiffRequest { session: session.to_owned(), stat_only: depth == Depth::Stat };
+    let mut items = client.reviews().get_diff(request).await?.into_inner();
+    let mut header = None;
+    let mut entries = Vec::new();
+    while let Some(item) = items.message().await? {
+        match item.item {
+            Some(Item::Header(first)) => header = Some(first),
+            Some(Item::Entry(entry)) => entries.push(entry),
+            None => {}
+        }
+    }
+    let header = header.ok_or(Failure::Protocol { what: "sent a diff without its header" })?;
+    // A diff that lacks an entry must not be approved for the whole.
+    if header.entries != entries.len() as u64 {
+        return Err(Failure::Protocol { what: "sent another number of changes than it announced" });
+    }
+    Ok(Fetched { header, entries })
+}
+
+/// Prints a diff for people.
+pub(crate) fn show(output: &Output, fetched: &Fetched, depth: Depth) -> Result<(), Failure> {
+    output.line(&diff::diff(&fetched.header, &fetched.entries, depth, output.style))
+}
+
+/// Asks the human about a diff that was just shown.
+pub(crate) async fn ask(context: &Context, fetched: &Fetched) -> Result<Answer, Failure> {
+    let question = question(diff::approvable(&fetched.entries), &fetched.header.digest);
+    loop {
+        // What was typed before this question was not an answer to it.
+        terminal::forget_typed();
+        context.output.ask(&context.output.style.paint(Tone::Heading, &question))?;
+        let mut input = Input::open().map_err(Failure::io("read the answer"))?;
+        let typed = tokio::select! {
+            typed = input.next() => typed,
+            _ = tokio::signal::ctrl_c() => None,
+        };
+        let Some(typed) = typed else {
+            context.output.line("")?;
+            return Ok(Answer::Keep);
+        };
+        if let Some(answer) = answer(&String::from_utf8_lossy(&typed)) {
+            return Ok(answer);
+        }
+    }
+}
+
+fn question(changes: u64, digest: &str) -> String {
+    let these = if changes == 1 { "this" } else { "these" };
+    let (changes, digest) = (plural(changes, "change", "changes"), event::short(digest));
+    format!("Apply {these} {changes} (digest {digest})? [y]es / [n]o, keep for later / [r]eject: ")
+}
+
+/// What was meant; an empty line is not a yes.
+fn answer(typed: &str) -> Option<Answer> {
+    match typed.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Some(Answer::Yes),
+        "n" | "no" | "" => Some(Answer::Keep),
+        "r" | "reject" => Some(Answer::Reject),
+        _ => None,
+    }
+}
+
+/// Approves exactly what has this digest. Ctrl-C leaves the daemon to finish it.
+pub(crate) async fn approve(
+    client: &Client,
+    session: &str,
+    digest: &str,
+    paths: Vec<Vec<u8>>,
+) -> Result<v1::ApproveReply, Failure> {
+    let request = v1::ApproveRequest { session: session.to_owned(), digest: digest.to_owned(), paths };
+    let mut reviews = client.reviews();
+    tokio::select! {
+        reply = reviews.approve(request) => Ok(reply?.into_inner()),
+        _ = tokio::signal::ctrl_c() => Err(Failure::Detached { session: session.to_owned() }),
+    }
+}
+
+/// Says what was applied and what was left alone.
+pub(crate) fn tell(output: &Output, reply: &v1::ApproveReply) -> Result<(), Failure> {
+    for path in &reply.paths {
+        output.line(&format!("  {}", escape::name(path)))?;
+    }
+    for left in &reply.left_alone {
+        let line = format!("  left alone: {} ({})", escape::name(&left.path), escape::name(&left.reason));
+        output.line(&output.style.paint(Tone::Warning, &line))?;
+    }
+    let applied = plural(reply.paths.len() as u64, "path", "paths");
+    let session = reply.session.as_ref().map_or("", |session| session.session.as_str());
+    let line = format!("applied {applied}; `ftlctl undo {}` takes it back", escape::name(session));
+    output.line(&output.style.paint(Tone::Good, &line))
+}
+
+/// The command that approves what has this digest. It names all of it: a prefix could fit other work too.
+pub(crate) fn approve_command(session: &str, digest: &str) -> String {
+    format!("ftlctl approve {} --digest {}", escape::name(session), escape::name(digest))
+}
+
+/// How a human goes on with work that waits.
+pub(crate) fn how_to_go_on(session: &v1::Session) -> String {
+    let id = escape::name(&session.session);
+    let approve = if session.digest.is_empty() {
+        String::new()
+    } else {
+        format!("\n  approve: {}", approve_command(&session.session, &session.digest))
+    };
+    format!(
+        "session {id} waits for your review\n  look:    ftlctl diff {id}{approve}\n  reject:  ftlctl reject {id}"
+    )
+}
+
+/// The exit code for where a session stands.
+fn exit_of(session: &v1::Session, review: Review) -> Exit {
+    match session.state() {
+        v1::State::Merged | v1::State::NoChanges => Exit::Done,
+        v1::State::AwaitingReview if review == Review::Leave => Exit::Done,
+        // Everything in it is refused: no approval can help.
+        v1::State::AwaitingReview if session.digest.is_empty() => Exit::Refused,
+        v1::State::AwaitingReview => Exit::NeedsApproval,
+        v1::State::Rejected => Exit::Refused,
+        v1::State::Unspecified
+        | v1::State::Created
+        | v1::State::Snapshotting
+        | v1::State::Starting
+        | v1::State::Working
+        | v1::State::Capturing
+        | v1::State::Applying
+        | v1::State::Failed => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_is_a_yes() {
+        let table = [
+            ("y\n", Some(Answer::Yes)),
+            (" YES \n", Some(Answer::Yes)),
+            ("\n", Some(Answer::Keep)),
+            ("n\n", Some(Answer::Keep)),
+            ("r\n", Some(Answer::Reject)),
+            ("yy\n", None),
+            ("y\ny\n", None),
+            ("\u{fffd}y", None),
+        ];
+        for (typed, expected) in table {
+            assert_eq!(answer(typed), expected, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn the_question_names_what_is_approved() {
+        let end = "(digest abc123def456)? [y]es / [n]o, keep for later / [r]eject: ";
+        assert_eq!(question(4, "abc123def4567890"), format!("Apply these 4 changes {end}"));
+        assert_eq!(question(1, "abc123def4567890"), format!("Apply this 1 change {end}"));
+    }
+
+    #[test]
+    fn every_end_has_its_exit_code() {
+        let exit = |state: v1::State, digest: &str, review| {
+            let session = v1::Session { state: state.into(), digest: digest.into(), ..Default::default() };
+            exit_of(&session, review)
+        };
+        assert_eq!(exit(v1::State::Merged, "d", Review::Ask), Exit::Done);
+        assert_eq!(exit(v1::State::NoChanges, "", Review::Tell), Exit::Done);
+        assert_eq!(exit(v1::State::AwaitingReview, "d", Review::Leave), Exit::Done);
+        assert_eq!(exit(v1::State::AwaitingReview, "d", Review::Tell), Exit::NeedsApproval);
+        assert_eq!(exit(v1::State::AwaitingReview, "", Review::Tell), Exit::Refused);
+        assert_eq!(exit(v1::State::Rejected, "", Review::Ask), Exit::Refused);
+        assert_eq!(exit(v1::State::Failed, "", Review::Ask), Exit::Failed);
+        assert_eq!(exit(v1::State::Working, "", Review::Ask), Exit::Failed);
+    }
+
+    #[test]
+    fn the_way_on_names_the_whole_digest() {
+        let session = v1::Session { session: "s-1".into(), digest: "abc".into(), ..Default::default() };
+        assert!(how_to_go_on(&session).contains("ftlctl approve s-1 --digest abc\n"));
+        let refused = v1::Session { digest: String::new(), ..session };
+        assert!(!how_to_go_on(&refused).contains("approve"));
+    }
+}

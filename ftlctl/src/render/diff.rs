@@ -1,0 +1,220 @@
+//! A diff for people: unified hunks under one heading per path, then what they are together and their digest.
+//!
+//! Owns the look of every kind of entry. Must not know how the diff was got. Nothing is left out without
+//! a word: binary content shows its hash, long lines say how much is missing, refused entries why.
+
+use ftl_proto::v1;
+
+use crate::render::escape::{self, name};
+use crate::render::measure::{count, mode, plural, size};
+use crate::render::style::{Style, Tone};
+use crate::render::{event, json};
+
+/// How much of it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// One line per path.
+    Stat,
+    /// The hunks too.
+    Full,
+}
+
+/// The whole diff, without a newline at its end.
+pub(crate) fn diff(header: &v1::DiffHeader, entries: &[v1::DiffEntry], depth: Depth, style: Style) -> String {
+    let mut page = Page { style, text: String::new(), cut: 0 };
+    for entry in entries {
+        page.entry(entry, depth);
+    }
+    if depth == Depth::Stat && !entries.is_empty() {
+        page.push("");
+    }
+    page.summary(header, entries);
+    page.text.truncate(page.text.trim_end().len());
+    page.text
+}
+
+/// How many entries of a diff can be approved.
+pub(crate) fn approvable(entries: &[v1::DiffEntry]) -> u64 {
+    entries.iter().filter(|entry| entry.kind() != v1::EntryKind::Refused).count() as u64
+}
+
+struct Page {
+    style: Style,
+    text: String,
+    /// Lines that were cut.
+    cut: u64,
+}
+
+// === impl Page ===
+
+impl Page {
+    fn push(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn paint(&mut self, tone: Tone, line: &str) {
+        let painted = self.style.paint(tone, line);
+        self.push(&painted);
+    }
+
+    fn entry(&mut self, entry: &v1::DiffEntry, depth: Depth) {
+        self.heading(entry);
+        if entry.kind() == v1::EntryKind::Refused {
+            self.paint(Tone::Bad, &format!("  refused, never applied: {}", name(&entry.reason)));
+        }
+        for fact in facts(entry) {
+            self.push(&format!("  {fact}"));
+        }
+        if depth == Depth::Stat {
+            return;
+        }
+        if !entry.elided.is_empty() {
+            self.paint(Tone::Warning, &format!("  not shown: {}", name(&entry.elided)));
+        }
+        for hunk in &entry.hunks {
+            self.hunk(hunk);
+        }
+        self.push("");
+    }
+
+    fn heading(&mut self, entry: &v1::DiffEntry) {
+        let kind = match entry.kind() {
+            v1::EntryKind::Added | v1::EntryKind::Modified | v1::EntryKind::Deleted => String::new(),
+            v1::EntryKind::Refused => " (refused)".to_owned(),
+            other => format!(" ({})", json::entry_kind(other)),
+        };
+        let mut line = self
+            .style
+            .paint(Tone::Heading, &format!("{:<8} {}{kind}", json::change(entry), name(&entry.path)));
+        if entry.added_lines + entry.removed_lines > 0 {
+            let added = self.style.paint(Tone::Added, &format!("+{}", count(entry.added_lines)));
+            let removed = self.style.paint(Tone::Removed, &format!("-{}", count(entry.removed_lines)));
+            line += &format!("  {added} {removed}");
+        }
+        if !entry.risks.is_empty() {
+            let risks: Vec<String> = entry.risks.iter().map(name).collect();
+            line += &format!("  {}", self.style.paint(Tone::Warning, &format!("[{}]", risks.join(", "))));
+        }
+        self.push(&line);
+    }
+
+    fn hunk(&mut self, hunk: &v1::Hunk) {
+        let position =
+            format!("@@ -{},{} +{},{} @@", hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines);
+        self.paint(Tone::Position, &position);
+        for line in &hunk.lines {
+            self.line(line);
+        }
+    }
+
+    fn line(&mut self, line: &v1::Line) {
+        let tone = match line.tag.as_str() {
+            "+" => Some(Tone::Added),
+            "-" => Some(Tone::Removed),
+            _ => None,
+        };
+        let (content, ended) = match line.text.strip_suffix(b"\n") {
+            Some(content) => (content, true),
+            None => (line.text.as_slice(), false),
+        };
+        // White space that nobody would see at the end of an added line gets a colour of its own.
+        let (body, tail) = match tone {
+            Some(Tone::Added) if self.style == Style::Color => {
+                content.split_at(content.trim_ascii_end().len())
+            }
+            _ => (content, &[][..]),
+        };
+        let shown = escape::line(body, self.style);
+        let mut text = format!("{}{}", name(&line.tag), shown.text);
+        if let Some(tone) = tone {
+            text = self.style.paint(tone, &text);
+        }
+        if shown.hidden > 0 {
+            self.cut += 1;
+            let hidden = plural((shown.hidden + tail.len()) as u64, "character", "characters");
+            text += &self.style.paint(Tone::Warning, &format!("…+{hidden}"));
+        } else if !tail.is_empty() {
+            let tail = escape::line(tail, Style::Plain);
+            text += &self.style.paint(Tone::Hidden, &tail.text);
+        }
+        self.push(&text);
+        if !ended {
+            self.push("\\ No newline at end of file");
+        }
+    }
+
+    fn summary(&mut self, header: &v1::DiffHeader, entries: &[v1::DiffEntry]) {
+        let good = approvable(entries);
+        let refused = entries.len() as u64 - good;
+        let mut summary =
+            if entries.is_empty() { "no changes".to_owned() } else { plural(good, "change", "changes") };
+        if refused > 0 {
+            summary += &format!(", {} refused", count(refused));
+        }
+        if header.ignored > 0 {
+            let ignored = plural(header.ignored, "ignored path", "ignored paths");
+            summary += &format!("; {ignored} also changed and will not be applied");
+        }
+        self.paint(Tone::Heading, &summary);
+        if self.cut > 0 {
+            let lines = plural(self.cut, "line was", "lines were");
+            self.paint(
+                Tone::Warning,
+                &format!("{lines} cut at {} columns; --json has them whole", escape::COLUMNS),
+            );
+        }
+        if header.digest.is_empty() {
+            if refused > 0 {
+                self.push("nothing here can be approved");
+            }
+            return;
+        }
+        self.push(&format!("digest  {}", name(&header.digest)));
+    }
+}
+
+/// What is to be known about an entry besides its lines.
+fn facts(entry: &v1::DiffEntry) -> Vec<String> {
+    let mut facts = Vec::new();
+    let (before, after) = (entry.before.as_ref(), entry.after.as_ref());
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            if before.r#type != after.r#type {
+                facts.push(format!("type {} → {}", name(&before.r#type), name(&after.r#type)));
+            }
+            if before.mode != after.mode && before.r#type != "symlink" && after.r#type != "symlink" {
+                facts.push(format!("mode {} → {}", mode(before.mode), mode(after.mode)));
+            }
+        }
+        (None, Some(after)) if after.r#type == "directory" => facts.push("directory".to_owned()),
+        (None, Some(after)) if after.r#type == "file" && after.mode != 0o644 => {
+            facts.push(format!("mode {}", mode(after.mode)));
+        }
+        (Some(before), None) if before.r#type != "file" => facts.push(name(&before.r#type)),
+        _ => {}
+    }
+    for (label, node) in [("was", before), ("now", after)] {
+        let Some(node) = node else { continue };
+        if node.r#type == "symlink" {
+            facts.push(format!("{label} a link to {}", name(&node.target)));
+        } else if node.r#type == "file" && opaque(entry) {
+            facts.push(format!("{label} {}, blake3 {}", size(node.size), event::short(&node.blake3)));
+        }
+    }
+    facts
+}
+
+/// Whether the content is judged by size and hash because no lines are shown.
+fn opaque(entry: &v1::DiffEntry) -> bool {
+    let changed = match (&entry.before, &entry.after) {
+        (Some(before), Some(after)) => before.blake3 != after.blake3,
+        _ => false,
+    };
+    entry.kind() == v1::EntryKind::Binary
+        || !entry.elided.is_empty()
+        || changed && entry.kind() == v1::EntryKind::Refused
+}
+
+#[cfg(test)]
+mod tests;

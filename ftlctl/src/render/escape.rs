@@ -1,0 +1,247 @@
+//! Makes hostile text harmless: what could move a cursor, hide, reorder or fake text is spelt out.
+//!
+//! Owns the list of characters that are never written to a terminal as they are. Must not know what the
+//! text is: names, file contents, an agent's words and the daemon's messages all pass here.
+
+use std::fmt::Write as _;
+
+use crate::render::style::{Style, Tone};
+
+/// Columns of a line that are shown; the rest is counted, not shown.
+pub(crate) const COLUMNS: usize = 500;
+
+/// One line, cut to [`COLUMNS`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CutLine {
+    /// What is shown, escaped.
+    pub(crate) text: String,
+    /// How many characters are not.
+    pub(crate) hidden: usize,
+}
+
+/// How text is split over lines where it is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Newlines and tabs stay.
+    Lines,
+    /// Tabs stay.
+    Line,
+    /// Nothing stays: a name must not look like two.
+    Name,
+}
+
+/// A character, or a byte that is none.
+enum Unit {
+    Char(char),
+    Byte(u8),
+}
+
+/// Text of several lines; only newlines and tabs stay as they are.
+pub(crate) fn text(text: &str) -> String {
+    escape(text.as_bytes(), Layout::Lines, Style::Plain)
+}
+
+/// Bytes of several lines; only newlines and tabs stay as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> String {
+    escape(bytes, Layout::Lines, Style::Plain)
+}
+
+/// A name: a path, an id, a word. Newlines and tabs are spelt out too.
+pub(crate) fn name(name: impl AsRef<[u8]>) -> String {
+    escape(name.as_ref(), Layout::Name, Style::Plain)
+}
+
+/// The first line of a text, at most `limit` characters of it, with `…` where something is missing.
+pub(crate) fn summary(text: &str, limit: usize) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let mut short = name(line);
+    if short.chars().count() > limit {
+        short = short.chars().take(limit.saturating_sub(1)).collect::<String>() + "…";
+    } else if line.len() < text.trim().len() {
+        short.push('…');
+    }
+    short
+}
+
+/// One line of a file without its newline, cut after [`COLUMNS`] columns.
+pub(crate) fn line(bytes: &[u8], style: Style) -> CutLine {
+    let mut shown = String::new();
+    let mut columns = 0;
+    let mut units = units(bytes);
+    while columns < COLUMNS {
+        let Some(unit) = units.next() else { return CutLine { text: shown, hidden: 0 } };
+        columns += push(&mut shown, &unit, Layout::Line, style);
+    }
+    CutLine { text: shown, hidden: units.count() }
+}
+
+/// JSON text in which no such character stands: inside its strings they become `\u` escapes, so that
+/// the value is the same and a terminal is safe.
+pub(crate) fn json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_ascii() && char != '\x7f' || !is_hostile(char) {
+            safe.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        }
+    }
+    safe
+}
+
+fn escape(bytes: &[u8], layout: Layout, style: Style) -> String {
+    let mut shown = String::with_capacity(bytes.len());
+    for unit in units(bytes) {
+        push(&mut shown, &unit, layout, style);
+    }
+    shown
+}
+
+fn units(bytes: &[u8]) -> impl Iterator<Item = Unit> {
+    bytes.utf8_chunks().flat_map(|chunk| {
+        chunk.valid().chars().map(Unit::Char).chain(chunk.invalid().iter().copied().map(Unit::Byte))
+    })
+}
+
+/// Appends the unit's visible form and says how many columns it takes, as far as can be known.
+fn push(shown: &mut String, unit: &Unit, layout: Layout, style: Style) -> usize {
+    let spelt = match unit {
+        Unit::Char('\t') if layout != Layout::Name => None,
+        Unit::Char('\n') if layout == Layout::Lines => None,
+        Unit::Char(char) if !is_hostile(*char) => None,
+        Unit::Char('\n') => Some("\\n".to_owned()),
+        Unit::Char('\t') => Some("\\t".to_owned()),
+        Unit::Char('\r') => Some("\\r".to_owned()),
+        Unit::Char(char) if char.is_ascii() => Some(format!("\\x{:02x}", u32::from(*char))),
+        Unit::Char(char) => Some(format!("\\u{{{:x}}}", u32::from(*char))),
+        Unit::Byte(byte) => Some(format!("\\x{byte:02x}")),
+    };
+    match (spelt, unit) {
+        (Some(spelt), _) => {
+            shown.push_str(&style.paint(Tone::Hidden, &spelt));
+            spelt.len()
+        }
+        (None, Unit::Char(char)) => {
+            shown.push(*char);
+            1
+        }
+        (None, Unit::Byte(_)) => 0,
+    }
+}
+
+/// Whether a character acts on the terminal, changes the order of others, or is not seen at all.
+fn is_hostile(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{ad}' | '\u{34f}' | '\u{61c}'
+            // Hangul fillers and Khmer inherent vowels look like nothing or like a space.
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}'
+            // Mongolian variation selectors and vowel separator.
+            | '\u{180b}'..='\u{180f}'
+            // Zero width, direction marks, line and paragraph separator, bidi controls, invisible operators.
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            // Variation selectors, byte order mark, interlinear annotation.
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            // Invisible musical controls, tags, more variation selectors.
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hostile_character_is_spelt_out() {
+        let table: [(&[u8], &str); 19] = [
+            (b"plain \xc3\xa9 \xe6\xbc\xa2", "plain é 漢"),
+            (b"\x1b[2J", "\\x1b[2J"),
+            (b"a\rb", "a\\rb"),
+            (b"\x00\x07\x08\x7f", "\\x00\\x07\\x08\\x7f"),
+            // 8-bit CSI as a bare byte, and as the UTF-8 form of U+009B.
+            (b"\x9b31m", "\\x9b31m"),
+            (b"\xc2\x9b31m", "\\u{9b}31m"),
+            (b"\xc2\x85", "\\u{85}"),
+            (b"\xff\xfe", "\\xff\\xfe"),
+            // A surrogate and an overlong slash are not UTF-8.
+            (b"\xed\xa0\x80", "\\xed\\xa0\\x80"),
+            (b"\xc0\xaf", "\\xc0\\xaf"),
+            ("\u{202e}txt.exe\u{2066}".as_bytes(), "\\u{202e}txt.exe\\u{2066}"),
+            ("\u{200e}\u{200f}\u{61c}".as_bytes(), "\\u{200e}\\u{200f}\\u{61c}"),
+            (
+                "a\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}b".as_bytes(),
+                "a\\u{200b}\\u{200c}\\u{200d}\\u{2060}\\u{feff}b",
+            ),
+            ("\u{2028}\u{2029}".as_bytes(), "\\u{2028}\\u{2029}"),
+            ("\u{e0041}\u{e007f}".as_bytes(), "\\u{e0041}\\u{e007f}"),
+            ("\u{fe0f}\u{e0100}\u{e01ef}".as_bytes(), "\\u{fe0f}\\u{e0100}\\u{e01ef}"),
+            (
+                "\u{ad}\u{3164}\u{ffa0}\u{115f}\u{1160}".as_bytes(),
+                "\\u{ad}\\u{3164}\\u{ffa0}\\u{115f}\\u{1160}",
+            ),
+            (b"tab\tnewline\n", "tab\tnewline\n"),
+            (b"", ""),
+        ];
+        for (hostile, shown) in table {
+            assert_eq!(bytes(hostile), shown);
+        }
+    }
+
+    #[test]
+    fn no_input_leaves_a_control_character() {
+        for code in (0..=0x11_ffff).filter_map(char::from_u32) {
+            let shown = name(code.to_string());
+            assert!(
+                !shown.chars().any(|char| char.is_control() || is_hostile(char)),
+                "{:x}",
+                u32::from(code)
+            );
+        }
+        for byte in 0..=255_u8 {
+            assert!(!name([byte]).chars().any(char::is_control), "{byte:x}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_line() {
+        assert_eq!(name(b"a\nb\tc"), "a\\nb\\tc");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_so() {
+        let cut = line(&[b'x'; 700], Style::Plain);
+        assert_eq!((cut.text.len(), cut.hidden), (500, 200));
+        assert_eq!(line(&[b'x'; 500], Style::Plain).hidden, 0);
+        // Spelt-out characters take the columns they need, so that nothing is pushed out of sight.
+        let cut = line(&[0x1b; 700], Style::Plain);
+        assert_eq!((cut.text.len(), cut.hidden), (500, 575));
+    }
+
+    #[test]
+    fn a_newline_inside_a_line_is_spelt_out_in_colour() {
+        assert_eq!(line(b"a\rb", Style::Color).text, "a\x1b[30;43m\\r\x1b[0mb");
+    }
+
+    #[test]
+    fn json_keeps_its_value() {
+        let value = serde_json::json!({"a": "\u{202e}\u{9b}\u{7f}\u{e0041}\n漢"});
+        let safe = json(&value.to_string());
+        assert!(!safe.chars().any(is_hostile), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+    }
+
+    #[test]
+    fn a_summary_is_one_short_line() {
+        let table = [
+            ("a\nb", 9, "a…"),
+            ("  one  ", 9, "one"),
+            ("123456", 5, "1234…"),
+            ("", 3, ""),
+            ("12345", 5, "12345"),
+        ];
+        for (long, limit, short) in table {
+            assert_eq!(summary(long, limit), short);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! A session's events as they pass, for people.
+//!
+//! Owns which event becomes which line, and what the one moving line says. Must not know the terminal:
+//! it hands out pieces of text, and the present is an argument. What a sandboxed program says stands
+//! behind a bar, so that it can never pass for a line of FTL's own.
+
+use std::collections::HashMap;
+
+use ftl_proto::v1;
+use ftl_proto::v1::event::Kind;
+
+use crate::render::measure::{count, duration, plural};
+use crate::render::style::{Style, Tone};
+use crate::render::{escape, json, measure};
+
+/// Something to print. Its text is escaped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// A whole line.
+    Line(String),
+    /// Text that goes on where the last text ended.
+    Text(String),
+}
+
+/// What has been seen of a session and is not yet told.
+pub(crate) struct View {
+    style: Style,
+    /// What a stage's line will say besides its time, by stage.
+    details: HashMap<String, String>,
+    /// Tools that run, oldest first.
+    tools: Vec<Running>,
+    /// The stage that runs.
+    stage: Option<Running>,
+    /// Output since the last newline: standard output, standard error.
+    partial: [Vec<u8>; 2],
+    /// Whether the agent has said anything in this turn.
+    spoke: bool,
+    /// Whether the agent's streamed text stands in the middle of a line.
+    midline: bool,
+}
+
+struct Running {
+    id: String,
+    label: String,
+    since_us: i64,
+}
+
+/// Output without a newline that is held back at most.
+const PARTIAL: usize = 16 * 1024;
+
+/// Characters of a failed agent's message that are shown.
+const MESSAGE: usize = 2000;
+
+/// Characters of a tool's detail that are shown.
+const DETAIL: usize = 120;
+
+// === impl View ===
+
+impl View {
+    /// A view of a session of which nothing was seen.
+    pub(crate) fn new(style: Style) -> Self {
+        Self {
+            style,
+            details: HashMap::new(),
+            tools: Vec::new(),
+            stage: None,
+            partial: [Vec::new(), Vec::new()],
+            spoke: false,
+            midline: false,
+        }
+    }
+
+    /// What the moving line says now: the newest tool that runs, else the stage.
+    pub(crate) fn moving(&self, now_us: i64) -> Option<String> {
+        let running = self.tools.last().or(self.stage.as_ref())?;
+        let elapsed = u64::try_from(now_us.saturating_sub(running.since_us)).unwrap_or(0);
+        // Below a second a number would only flicker.
+        if elapsed < 1_000_000 {
+            return Some(format!("… {}", running.label));
+        }
+        Some(format!("… {}  {}", running.label, duration(elapsed / 1_000_000 * 1_000_000)))
+    }
+
+    /// What to print when nothing more comes.
+    pub(crate) fn end(&mut self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        self.flush(&mut pieces);
+        self.tools.clear();
+        self.stage = None;
+        pieces
+    }
+
+    /// What to print about an event.
+    pub(crate) fn event(&mut self, event: &v1::Event) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let Some(kind) = &event.kind else { return pieces };
+        if let Kind::Output(output) = kind {
+            self.output(output, &mut pieces);
+            return pieces;
+        }
+        self.flush(&mut pieces);
+        self.midline &= matches!(kind, Kind::AgentText(_) | Kind::Usage(_) | Kind::ToolStarted(_));
+        match kind {
+            Kind::Output(_) => {}
+            Kind::AgentText(e) => self.agent_text(e, &mut pieces),
+            Kind::ToolStarted(e) => self.tool_started(e, event.time_us),
+            Kind::StateChanged(e) => self.state_changed(e, event.time_us, &mut pieces),
+            Kind::TurnStarted(e) => {
+                self.spoke = false;
+                if e.turn > 1 {
+                    let task = escape::summary(&e.text, DETAIL);
+                    pieces.push(self.line(Tone::Heading, &format!("turn {}: {task}", e.turn)));
+                }
+            }
+            Kind::Usage(e) => self.usage(e),
+            Kind::ToolFinished(e) => pieces.extend(self.tool_finished(e)),
+            Kind::StageFinished(e) => pieces.push(self.stage_finished(e)),
+            Kind::SnapshotTaken(e) => self.snapshot_taken(e, &mut pieces),
+            Kind::SandboxReady(e) => self.sandbox_ready(e, &mut pieces),
+            Kind::AgentFinished(e) => pieces.extend(self.agent_finished(e)),
+            Kind::WorkCaptured(e) => self.work_captured(e),
+            Kind::SessionCreated(_)
+            | Kind::Notice(_)
+            | Kind::Approved(_)
+            | Kind::Applied(_)
+            | Kind::Undone(_)
+            | Kind::Rejected(_) => pieces.push(self.fact(&event.session, kind)),
+        }
+        pieces
+    }
+
+    /// An event that is one line and nothing else.
+    fn fact(&self, session: &str, kind: &Kind) -> Piece {
+        match kind {
+            Kind::SessionCreated(e) => {
+                let (agent, sandbox) = (escape::name(&e.agent), escape::name(&e.sandbox));
+                let rest = format!("{agent} · {sandbox} · {}", escape::name(&e.project));
+                self.line(Tone::Heading, &format!("session {} · {rest}", escape::name(session)))
+            }
+            Kind::Notice(e) if e.level == "warning" => {
+                self.line(Tone::Warning, &format!("warning: {}", escape::name(&e.text)))
+            }
+            Kind::Notice(e) => Piece::Line(format!("note: {}", escape::name(&e.text))),
+            Kind::Approved(e) if e.paths.is_empty() => Piece::Line(format!("approved {}", short(&e.digest))),
+            Kind::Approved(e) => Piece::Line(format!(
+                "approved {} of {}",
+                plural(e.paths.len() as u64, "path", "paths"),
+                short(&e.digest)
+            )),
+            Kind::Applied(e) => {
+                let paths = plural(e.paths, "path", "paths");
+                self.line(Tone::Good, &format!("applied {paths} ({})", escape::name(&e.apply)))
+            }
+            Kind::Undone(e) => Piece::Line(format!(
+                "undone {} ({})",
+                plural(e.paths, "path", "paths"),
+                escape::name(&e.apply)
+            )),
+            Kind::Rejected(e) if e.why.is_empty() => Piece::Line("rejected".to_owned()),
+            Kind::Rejected(e) => Piece::Line(format!("rejected: {}", escape::name(&e.why))),
+            _ => Piece::Line(String::new()),
+        }
+    }
+
+    fn line(&self, tone: Tone, text: &str) -> Piece {
+        Piece::Line(self.style.paint(tone, text))
+    }
+
+    fn output(&mut self, output: &v1::Output, pieces: &mut Vec<Piece>) {
+        let partial = &mut self.partial[usize::from(output.stderr)];
+        partial.extend_from_slice(&output.data);
+        while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = partial.drain(..=end).collect();
+            pieces.push(said(self.style, &line[..end]));
+        }
+        if partial.len() > PARTIAL {
+            pieces.push(said(self.style, &std::mem::take(partial)));
+        }
+        self.midline = false;
+    }
+
+    fn flush(&mut self, pieces: &mut Vec<Piece>) {
+        for partial in &mut self.partial {
+            if !partial.is_empty() {
+                pieces.push(said(self.style, &std::mem::take(partial)));
+            }
+        }
+    }
+
+    fn agent_text(&mut self, text: &v1::AgentText, pieces: &mut Vec<Piece>) {
+        self.spoke |= !text.text.is_empty();
+        let mut shown = String::new();
+        for line in escape::text(&text.text).split_inclusive('\n') {
+            if !self.midline {
+                shown += &bar(self.style);
+            }
+            shown += line;
+            self.midline = !line.ends_with('\n');
+        }
+        if !text.fragment && self.midline {
+            shown.push('\n');
+            self.midline = false;
+        }
+        if !shown.is_empty() {
+            pieces.push(Piece::Text(shown));
+        }
+    }
+
+    fn tool_started(&mut self, tool: &v1::ToolStarted, now_us: i64) {
+        let detail = escape::summary(&tool.detail, DETAIL);
+        let label = format!("{}  {detail}", escape::summary(&tool.name, 40));
+        self.tools.push(Running {
+            id: tool.id.clone(),
+            label: label.trim_end().to_owned(),
+            since_us: now_us,
+        });
+    }
+
+    fn tool_finished(&mut self, tool: &v1::ToolFinished) -> Option<Piece> {
+        let index = self.tools.iter().position(|running| running.id == tool.id)?;
+        let running = self.tools.remove(index);
+        let mark =
+            if tool.ok { self.style.paint(Tone::Good, "✓") } else { self.style.paint(Tone::Bad, "✗") };
+        let elapsed = self.style.paint(Tone::Faint, &duration(tool.elapsed_us));
+        Some(Piece::Line(format!("{mark} {}  {elapsed}", running.label)))
+    }
+
+    fn state_changed(&mut self, change: &v1::StateChanged, now_us: i64, pieces: &mut Vec<Piece>) {
+        let label = match change.state() {
+            v1::State::Created => Some("waiting to begin"),
+            v1::State::Snapshotting => Some("reading the project"),
+            v1::State::Starting => Some("building the sandbox"),
+            v1::State::Working => Some("working"),
+            v1::State::Capturing => Some("comparing"),
+            v1::State::Applying => Some("applying"),
+            v1::State::Unspecified
+            | v1::State::AwaitingReview
+            | v1::State::NoChanges
+            | v1::State::Merged
+            | v1::State::Rejected
+            | v1::State::Failed => None,
+        };
+        self.stage =
+            label.map(|label| Running { id: String::new(), label: label.to_owned(), since_us: now_us });
+        self.tools.clear();
+        if !change.reason.is_empty() {
+            let tone = if change.state() == v1::State::Failed { Tone::Bad } else { Tone::Warning };
+            let state = json::state(change.state()).replace('_', " ");
+            pieces.push(self.line(tone, &format!("{state}: {}", escape::name(&change.reason))));
+        }
+    }
+
+    fn stage_finished(&mut self, stage: &v1::StageFinished) -> Piece {
+        let time = duration(stage.elapsed_us);
+        let name = self.style.paint(Tone::Heading, &escape::name(&stage.stage));
+        match self.details.remove(&stage.stage) {
+            Some(detail) => Piece::Line(format!("{name} {time} · {detail}")),
+            None => Piece::Line(format!("{name} {time}")),
+        }
+    }
+
+    fn snapshot_taken(&mut self, snapshot: &v1::SnapshotTaken, pieces: &mut Vec<Piece>) {
+        let mut detail = plural(snapshot.files, "file", "files");
+        if snapshot.ignored > 0 {
+            detail += &format!(" · {} ignored", count(snapshot.ignored));
+        }
+        self.details.insert("snapshot".to_owned(), detail);
+        for secret in &snapshot.secrets {
+            let rule = format!("{} in {}", escape::name(&secret.rule), escape::name(&secret.source));
+            let path = escape::name(&secret.path);
+            pieces.push(self.line(Tone::Warning, &format!("secret left out: {path} ({rule})")));
+        }
+        for unreadable in &snapshot.unreadable {
+            let path = escape::name(&unreadable.path);
+            let why = escape::name(&unreadable.rule);
+            pieces.push(self.line(Tone::Warning, &format!("not readable: {path} ({why})")));
+        }
+    }
+
+    fn sandbox_ready(&mut self, sandbox: &v1::SandboxReady, pieces: &mut Vec<Piece>) {
+        self.details.insert("sandbox".to_owned(), escape::name(&sandbox.backend));
+        for limit in &sandbox.unenforced {
+            pieces.push(self.line(Tone::Warning, &format!("not enforced: {}", escape::name(limit))));
+        }
+    }
+
+    fn usage(&mut self, usage: &v1::Usage) {
+        let mut detail =
+            format!("{} tokens in, {} out", count(usage.input_tokens), count(usage.output_tokens));
+        if usage.cost_micro_usd > 0 {
+            detail += &format!(" · {}", measure::cost(usage.cost_micro_usd));
+        }
+        self.details.insert("agent".to_owned(), detail);
+    }
+
+    fn agent_finished(&mut self, end: &v1::AgentFinished) -> Option<Piece> {
+        let message = escape::summary(&end.message, MESSAGE);
+        if end.ok && end.exit_code == 0 {
+            // What was streamed already is not said twice.
+            let untold = !self.spoke && !message.is_empty();
+            return untold.then(|| said(self.style, end.message.trim_end().as_bytes()));
+        }
+        let separator = if message.is_empty() { "" } else { ": " };
+        let status = format!("the agent ended with status {}{separator}{message}", end.exit_code);
+        Some(self.line(Tone::Bad, &status))
+    }
+
+    fn work_captured(&mut self, work: &v1::WorkCaptured) {
+        let mut detail = plural(work.entries, "change", "changes");
+        for (number, what) in [(work.refused, "refused"), (work.ignored, "ignored")] {
+            if number > 0 {
+                detail += &format!(" · {} {what}", count(number));
+            }
+        }
+        self.details.insert("diff".to_owned(), detail);
+    }
+}
+
+/// What a sandboxed program said, every line behind a bar.
+fn said(style: Style, bytes: &[u8]) -> Piece {
+    let shown = escape::bytes(bytes);
+    let lines: Vec<String> = shown.split('\n').map(|line| bar(style) + line).collect();
+    Piece::Line(lines.join("\n"))
+}
+
+fn bar(style: Style) -> String {
+    style.paint(Tone::Faint, "│ ")
+}
+
+/// The first characters of a digest, as people compare them.
+pub(crate) fn short(digest: &str) -> String {
+    escape::name(digest.chars().take(12).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(view: &mut View, kind: Kind) -> Vec<Piece> {
+        view.event(&v1::Event { session: "s-1".into(), seq: 1, time_us: 5_000_000, kind: Some(kind) })
+    }
+
+    fn lines(view: &mut View, kinds: Vec<Kind>) -> Vec<String> {
+        let pieces = kinds.into_iter().flat_map(|kind| shown(view, kind)).collect::<Vec<_>>();
+        pieces
+            .into_iter()
+            .map(|piece| match piece {
+                Piece::Line(line) => line,
+                Piece::Text(text) => format!("<{text}>"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_stage_says_its_time_and_what_it_found() {
+        let mut view = View::new(Style::Plain);
+        let secret =
+            v1::Exclusion { path: b".env".to_vec(), rule: ".env*".into(), source: "built in".into() };
+        let taken =
+            v1::SnapshotTaken { files: 1204, ignored: 3, secrets: vec![secret], ..Default::default() };
+        let done = v1::StageFinished { stage: "snapshot".into(), elapsed_us: 12_300 };
+        assert_eq!(
+            lines(&mut view, vec![Kind::SnapshotTaken(taken), Kind::StageFinished(done)]),
+            ["secret left out: .env (.env* in built in)", "snapshot 12 ms · 1,204 files · 3 ignored"]
+        );
+    }
+
+    #[test]
+    fn a_tool_moves_and_then_stays_as_one_line() {
+        let mut view = View::new(Style::Plain);
+        let start =
+            v1::ToolStarted { id: "1".into(), name: "Bash".into(), detail: "cargo test\nmore".into() };
+        assert_eq!(lines(&mut view, vec![Kind::ToolStarted(start)]), [""; 0]);
+        assert_eq!(view.moving(5_000_010).unwrap(), "… Bash  cargo test…");
+        assert_eq!(view.moving(8_200_000).unwrap(), "… Bash  cargo test…  3.0 s");
+        let end = v1::ToolFinished { id: "1".into(), ok: false, elapsed_us: 3_300_000 };
+        assert_eq!(lines(&mut view, vec![Kind::ToolFinished(end)]), ["✗ Bash  cargo test…  3.3 s"]);
+        assert_eq!(view.moving(9_000_000), None);
+    }
+
+    #[test]
+    fn output_appears_by_lines_and_harmless() {
+        let mut view = View::new(Style::Plain);
+        let output = |data: &[u8]| Kind::Output(v1::Output { data: data.to_vec(), stderr: false });
+        // A character split over two pieces is still one character.
+        assert_eq!(lines(&mut view, vec![output(b"a\xc3"), output(b"\xa9\x1b[2J\nrest")]), ["│ aé\\x1b[2J"]);
+        assert_eq!(view.end(), [Piece::Line("│ rest".into())]);
+        assert_eq!(view.end(), []);
+    }
+
+    #[test]
+    fn text_is_streamed_and_not_repeated_at_the_end() {
+        let mut view = View::new(Style::Plain);
+        let text = |text: &str, fragment| Kind::AgentText(v1::AgentText { text: text.into(), fragment });
+        let end = Kind::AgentFinished(v1::AgentFinished { ok: true, message: "Hello.".into(), exit_code: 0 });
+        assert_eq!(
+            lines(&mut view, vec![text("Hel", true), text("lo.", false), end.clone()]),
+            ["<│ Hel>", "<lo.\n>"]
+        );
+        assert_eq!(lines(&mut View::new(Style::Plain), vec![end]), ["│ Hello."]);
+    }
+
+    #[test]
+    fn what_a_program_says_never_looks_like_our_own_line() {
+        let mut view = View::new(Style::Plain);
+        let text = |text: &str| Kind::AgentText(v1::AgentText { text: text.into(), fragment: true });
+        let notice = Kind::Notice(v1::Notice { level: "info".into(), text: "x".into() });
+        let kinds = vec![text("a\napplied"), text(" 4 paths\n"), text("approved"), notice, text("more")];
+        let expected = ["<│ a\n│ applied>", "< 4 paths\n>", "<│ approved>", "note: x", "<│ more>"];
+        assert_eq!(lines(&mut view, kinds), expected);
+    }
+
+    #[test]
+    fn a_failure_is_never_quiet() {
+        let mut view = View::new(Style::Plain);
+        let end = v1::AgentFinished { ok: false, message: "\x1b]0;x\x07".into(), exit_code: 3 };
+        let failed = v1::StateChanged { state: v1::State::Failed.into(), reason: "no kernel".into() };
+        assert_eq!(
+            lines(&mut view, vec![Kind::AgentFinished(end), Kind::StateChanged(failed)]),
+            ["the agent ended with status 3: \\x1b]0;x\\x07", "failed: no kernel"]
+        );
+    }
+}

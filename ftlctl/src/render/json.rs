@@ -1,0 +1,370 @@
+//! The JSON that scripts and plugins rely on.
+//!
+//! Owns every key: fields may be added, never renamed. Must not know where the text goes. Bytes that are
+//! not UTF-8 appear twice: lossily under their own key, exactly (base64) under the key with `_bytes`.
+
+use base64::Engine as _;
+use ftl_proto::v1;
+use ftl_proto::v1::event::Kind;
+use serde_json::{Map, Value, json};
+
+use crate::render::measure;
+
+/// A session, as `sessions --json` shows it.
+pub(crate) fn session(session: &v1::Session) -> Value {
+    let mut object = Map::new();
+    put_bytes(&mut object, "project", &session.project);
+    put(&mut object, "session", session.session.clone());
+    put(&mut object, "agent", session.agent.clone());
+    put(&mut object, "sandbox", session.sandbox.clone());
+    put(&mut object, "state", state(session.state()));
+    put_unless_empty(&mut object, "reason", &session.reason);
+    put(&mut object, "base", session.base.clone());
+    put(&mut object, "digest", session.digest.clone());
+    put(&mut object, "task", session.task.clone());
+    put(&mut object, "turns", session.turns);
+    put(&mut object, "created", measure::time(session.created_us));
+    put(&mut object, "updated", measure::time(session.updated_us));
+    Value::Object(object)
+}
+
+/// The last line of `code` and `run`: where the session stands and what could be approved.
+pub(crate) fn outcome(session: &v1::Session) -> Value {
+    let mut object = Map::new();
+    put(&mut object, "session", session.session.clone());
+    put(&mut object, "state", state(session.state()));
+    put_unless_empty(&mut object, "digest", &session.digest);
+    put_unless_empty(&mut object, "reason", &session.reason);
+    Value::Object(object)
+}
+
+/// A state's name.
+pub(crate) fn state(state: v1::State) -> &'static str {
+    match state {
+        v1::State::Unspecified => "unknown",
+        v1::State::Created => "created",
+        v1::State::Snapshotting => "snapshotting",
+        v1::State::Starting => "starting",
+        v1::State::Working => "working",
+        v1::State::Capturing => "capturing",
+        v1::State::AwaitingReview => "awaiting_review",
+        v1::State::NoChanges => "no_changes",
+        v1::State::Applying => "applying",
+        v1::State::Merged => "merged",
+        v1::State::Rejected => "rejected",
+        v1::State::Failed => "failed",
+    }
+}
+
+/// An event: `seq`, `time`, `type`, `session`, and what it says. A kind that this client does not know
+/// is `unknown`.
+pub(crate) fn event(event: &v1::Event) -> Value {
+    let (name, mut object) = event.kind.as_ref().map_or_else(|| ("unknown", Map::new()), kind);
+    put(&mut object, "seq", event.seq);
+    put(&mut object, "time", measure::time(event.time_us));
+    put(&mut object, "type", name);
+    put(&mut object, "session", event.session.clone());
+    Value::Object(object)
+}
+
+fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
+    let (name, said) = match kind {
+        Kind::SessionCreated(e) => {
+            let mut object = fields(json!({"agent": e.agent, "sandbox": e.sandbox, "task": e.task}));
+            put_bytes(&mut object, "project", &e.project);
+            return ("session_created", object);
+        }
+        Kind::Output(e) => {
+            let mut object = fields(json!({"stderr": e.stderr}));
+            put_bytes(&mut object, "data", &e.data);
+            return ("output", object);
+        }
+        Kind::StateChanged(e) => ("state_changed", json!({"state": state(e.state()), "reason": e.reason})),
+        Kind::StageFinished(e) => ("stage_finished", json!({"stage": e.stage, "elapsed_us": e.elapsed_us})),
+        Kind::SnapshotTaken(e) => (
+            "snapshot_taken",
+            json!({"snapshot": e.snapshot, "files": e.files, "bytes": e.bytes, "ignored": e.ignored,
+                   "secrets": exclusions(&e.secrets), "unreadable": exclusions(&e.unreadable)}),
+        ),
+        Kind::SandboxReady(e) => (
+            "sandbox_ready",
+            json!({"backend": e.backend, "enforced": e.enforced, "unenforced": e.unenforced}),
+        ),
+        Kind::TurnStarted(e) => ("turn_started", json!({"turn": e.turn, "text": e.text})),
+        Kind::AgentText(e) => ("agent_text", json!({"text": e.text, "fragment": e.fragment})),
+        Kind::ToolStarted(e) => ("tool_started", json!({"id": e.id, "name": e.name, "detail": e.detail})),
+        Kind::ToolFinished(e) => {
+            ("tool_finished", json!({"id": e.id, "ok": e.ok, "elapsed_us": e.elapsed_us}))
+        }
+        Kind::Usage(e) => (
+            "usage",
+            json!({"input_tokens": e.input_tokens, "output_tokens": e.output_tokens,
+                   "cost_micro_usd": e.cost_micro_usd}),
+        ),
+        Kind::AgentFinished(e) => {
+            ("agent_finished", json!({"ok": e.ok, "message": e.message, "exit_code": e.exit_code}))
+        }
+        Kind::Notice(e) => ("notice", json!({"level": e.level, "text": e.text})),
+        Kind::WorkCaptured(e) => (
+            "work_captured",
+            json!({"digest": e.digest, "entries": e.entries, "refused": e.refused, "ignored": e.ignored}),
+        ),
+        Kind::Approved(e) => {
+            let mut object = fields(json!({"digest": e.digest}));
+            put_paths(&mut object, &e.paths);
+            return ("approved", object);
+        }
+        Kind::Applied(e) => ("applied", json!({"apply": e.apply, "paths": e.paths})),
+        Kind::Undone(e) => ("undone", json!({"apply": e.apply, "paths": e.paths})),
+        Kind::Rejected(e) => ("rejected", json!({"why": e.why})),
+    };
+    (name, fields(said))
+}
+
+/// A diff: its header and every entry.
+pub(crate) fn diff(header: &v1::DiffHeader, entries: &[v1::DiffEntry]) -> Value {
+    json!({
+        "session": header.session,
+        "base": header.base,
+        "digest": header.digest,
+        "ignored": header.ignored,
+        "entries": entries.iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+fn entry(entry: &v1::DiffEntry) -> Value {
+    let mut object = Map::new();
+    put_bytes(&mut object, "path", &entry.path);
+    put(&mut object, "kind", entry_kind(entry.kind()));
+    put(&mut object, "change", change(entry));
+    put_unless_empty(&mut object, "reason", &entry.reason);
+    put(&mut object, "risk", entry.risks.clone());
+    put(&mut object, "added_lines", entry.added_lines);
+    put(&mut object, "removed_lines", entry.removed_lines);
+    put_unless_empty(&mut object, "elided", &entry.elided);
+    for (key, side) in [("before", &entry.before), ("after", &entry.after)] {
+        if let Some(side) = side {
+            put(&mut object, key, node(side));
+        }
+    }
+    if !entry.hunks.is_empty() {
+        put(&mut object, "hunks", entry.hunks.iter().map(hunk).collect::<Vec<_>>());
+    }
+    Value::Object(object)
+}
+
+/// The name of an entry's kind.
+pub(crate) fn entry_kind(kind: v1::EntryKind) -> &'static str {
+    match kind {
+        v1::EntryKind::Unspecified => "unknown",
+        v1::EntryKind::Added => "added",
+        v1::EntryKind::Modified => "modified",
+        v1::EntryKind::Deleted => "deleted",
+        v1::EntryKind::Renamed => "renamed",
+        v1::EntryKind::Mode => "mode",
+        v1::EntryKind::Symlink => "symlink",
+        v1::EntryKind::Binary => "binary",
+        v1::EntryKind::Refused => "refused",
+    }
+}
+
+/// What would happen to the path, whatever its kind.
+pub(crate) fn change(entry: &v1::DiffEntry) -> &'static str {
+    match (&entry.before, &entry.after) {
+        (None, Some(_)) => "added",
+        (Some(_), None) => "deleted",
+        (Some(_), Some(_)) | (None, None) => "modified",
+    }
+}
+
+fn node(node: &v1::Node) -> Value {
+    let mut object = fields(json!({"type": node.r#type, "mode": measure::mode(node.mode)}));
+    match node.r#type.as_str() {
+        "file" => {
+            put(&mut object, "size", node.size);
+            put(&mut object, "blake3", node.blake3.clone());
+        }
+        "symlink" => put_bytes(&mut object, "target", &node.target),
+        _ => {}
+    }
+    Value::Object(object)
+}
+
+fn hunk(hunk: &v1::Hunk) -> Value {
+    let line = |line: &v1::Line| {
+        let mut object = fields(json!({"tag": line.tag}));
+        put_bytes(&mut object, "text", &line.text);
+        Value::Object(object)
+    };
+    json!({
+        "id": hunk.id,
+        "old_start": hunk.old_start,
+        "old_lines": hunk.old_lines,
+        "new_start": hunk.new_start,
+        "new_lines": hunk.new_lines,
+        "lines": hunk.lines.iter().map(line).collect::<Vec<_>>(),
+    })
+}
+
+/// What an approval did.
+pub(crate) fn approval(reply: &v1::ApproveReply) -> Value {
+    let left = |left: &v1::LeftAlone| {
+        let mut object = fields(json!({"reason": left.reason}));
+        put_bytes(&mut object, "path", &left.path);
+        Value::Object(object)
+    };
+    let mut object = reply.session.as_ref().map_or_else(Map::new, |session| fields(outcome(session)));
+    put(&mut object, "apply", reply.apply.clone());
+    put_paths(&mut object, &reply.paths);
+    put(&mut object, "left_alone", reply.left_alone.iter().map(left).collect::<Vec<_>>());
+    Value::Object(object)
+}
+
+/// What an undo did.
+pub(crate) fn undo(reply: &v1::UndoReply) -> Value {
+    let mut object = reply.session.as_ref().map_or_else(Map::new, |session| fields(outcome(session)));
+    put(&mut object, "apply", reply.apply.clone());
+    put_paths(&mut object, &reply.paths);
+    Value::Object(object)
+}
+
+/// A snapshot.
+pub(crate) fn snapshot(snapshot: &v1::Snapshot) -> Value {
+    let mut object = fields(json!({
+        "snapshot": snapshot.snapshot,
+        "created": measure::time(snapshot.created_us),
+        "files": snapshot.files,
+        "bytes": snapshot.bytes,
+    }));
+    put_bytes(&mut object, "project", &snapshot.project);
+    Value::Object(object)
+}
+
+/// A snapshot that was taken, with what stayed outside.
+pub(crate) fn created_snapshot(reply: &v1::CreateSnapshotReply) -> Value {
+    let mut object = reply.snapshot.as_ref().map_or_else(Map::new, |taken| fields(snapshot(taken)));
+    put(&mut object, "excluded", exclusions(&reply.excluded));
+    put(&mut object, "excluded_total", reply.excluded_total);
+    put(&mut object, "elapsed_us", reply.elapsed_us);
+    Value::Object(object)
+}
+
+/// One path of a snapshot.
+pub(crate) fn snapshot_entry(entry: &v1::SnapshotEntry) -> Value {
+    let mut object = fields(node(&v1::Node {
+        r#type: entry.r#type.clone(),
+        mode: entry.mode,
+        size: entry.size,
+        blake3: entry.blake3.clone(),
+        target: entry.target.clone(),
+    }));
+    put_bytes(&mut object, "path", &entry.path);
+    put(&mut object, "mtime_ns", entry.mtime_ns);
+    Value::Object(object)
+}
+
+/// A record of the audit log; its particulars are a value, not text, when they are valid JSON.
+pub(crate) fn record(record: &v1::LogRecord) -> Value {
+    let detail =
+        serde_json::from_str(&record.detail_json).unwrap_or(Value::String(record.detail_json.clone()));
+    let mut object = fields(json!({
+        "seq": record.seq,
+        "time": measure::time(record.time_us),
+        "action": record.action,
+        "session": record.session,
+        "detail": detail,
+    }));
+    put_bytes(&mut object, "project", &record.project);
+    Value::Object(object)
+}
+
+/// The daemon's state.
+pub(crate) fn status(status: &v1::StatusReply) -> Value {
+    let mut object = fields(json!({
+        "version": status.version,
+        "api_version": status.api_version,
+        "pid": status.pid,
+        "sessions_working": status.sessions_working,
+        "sessions_total": status.sessions_total,
+        "uptime_us": status.uptime_us,
+    }));
+    put_bytes(&mut object, "home", &status.home);
+    put_bytes(&mut object, "socket", &status.socket);
+    Value::Object(object)
+}
+
+/// A check of the diagnosis.
+pub(crate) fn check(check: &v1::Check) -> Value {
+    let mut object = fields(json!({
+        "name": check.name,
+        "outcome": outcome_name(check.outcome()),
+        "detail": check.detail,
+    }));
+    put_unless_empty(&mut object, "remedy", &check.remedy);
+    Value::Object(object)
+}
+
+/// The name of a check's outcome.
+pub(crate) fn outcome_name(outcome: v1::CheckOutcome) -> &'static str {
+    match outcome {
+        v1::CheckOutcome::Unspecified => "unknown",
+        v1::CheckOutcome::Ok => "ok",
+        v1::CheckOutcome::Warning => "warning",
+        v1::CheckOutcome::Failed => "failed",
+    }
+}
+
+/// Sets `key` to the bytes as text, and `<key>_bytes` too when that is not exact.
+pub(crate) fn put_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if std::str::from_utf8(bytes).is_err() {
+        put(object, &format!("{key}_bytes"), base64::engine::general_purpose::STANDARD.encode(bytes));
+    }
+    put(object, key, text.into_owned());
+}
+
+/// An object with one key of [`put_bytes`].
+pub(crate) fn bytes(key: &str, bytes: &[u8]) -> Value {
+    let mut object = Map::new();
+    put_bytes(&mut object, key, bytes);
+    Value::Object(object)
+}
+
+fn exclusions(exclusions: &[v1::Exclusion]) -> Vec<Value> {
+    let one = |exclusion: &v1::Exclusion| {
+        let mut object = fields(json!({"rule": exclusion.rule, "source": exclusion.source}));
+        put_bytes(&mut object, "path", &exclusion.path);
+        Value::Object(object)
+    };
+    exclusions.iter().map(one).collect()
+}
+
+/// Sets `paths`, and `paths_bytes` (all of them, in the same order) when one of them is not UTF-8.
+fn put_paths(object: &mut Map<String, Value>, paths: &[Vec<u8>]) {
+    let text = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+    if paths.iter().any(|path| std::str::from_utf8(path).is_err()) {
+        let exact = |path: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(path);
+        put(object, "paths_bytes", paths.iter().map(exact).collect::<Vec<_>>());
+    }
+    put(object, "paths", paths.iter().map(text).collect::<Vec<_>>());
+}
+
+fn put(object: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+    object.insert(key.to_owned(), value.into());
+}
+
+fn put_unless_empty(object: &mut Map<String, Value>, key: &str, text: &str) {
+    if !text.is_empty() {
+        put(object, key, text);
+    }
+}
+
+fn fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

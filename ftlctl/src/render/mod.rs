@@ -1,0 +1,11 @@
+//! From the API's messages to text and JSON.
+//!
+//! Owns how everything looks. Must not know connections, files or terminals: messages in, text out.
+
+pub(crate) mod diff;
+pub(crate) mod escape;
+pub(crate) mod event;
+pub(crate) mod json;
+pub(crate) mod measure;
+pub(crate) mod style;
+pub(crate) mod table;

@@ -1,0 +1,273 @@
+//! What counts of both configurations.
+//!
+//! Owns which settings of a project could widen what a session may do, and what remains of them without
+//! trust. Must not know how trust is given.
+
+use std::collections::BTreeMap;
+
+use super::project::SnapshotBackend;
+use super::{AgentSettings, DEFAULT_AGENT, Limits, ProjectConfig, SandboxChoice, UserConfig};
+
+/// The settings of a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Agent's name.
+    pub agent: String,
+    /// Program and arguments for the agent `command`.
+    pub command: Option<Vec<String>>,
+    /// Sandbox backend.
+    pub sandbox: SandboxChoice,
+    /// Limits.
+    pub limits: Limits,
+    /// Shell command that runs in a fresh sandbox before the agent.
+    pub setup: Option<String>,
+    /// Environment variables of the human that enter the sandbox; see [`super::forwardable`].
+    pub agent_env: Vec<String>,
+    /// How to run single agents. Never from a project.
+    pub agents: BTreeMap<String, AgentSettings>,
+    /// More directories of programs. Never from a project.
+    pub tool_dirs: Vec<String>,
+    /// Settings of the project that do not count because it is not trusted.
+    pub inert: Vec<&'static str>,
+    /// Settings that count but do nothing yet.
+    pub idle: Vec<&'static str>,
+    /// Settings without which nothing may run and which cannot be honoured yet.
+    pub refused: Vec<&'static str>,
+}
+
+/// One setting that a project could widen something with.
+struct Widening {
+    name: &'static str,
+    /// Whether this project's value widens.
+    widens: fn(&ProjectConfig, &UserConfig) -> bool,
+    /// Takes the value away.
+    clear: fn(&mut ProjectConfig),
+}
+
+/// Every setting that needs trust. The others act inside the sandbox only, on what is there anyway.
+const WIDENING: [Widening; 14] = [
+    Widening {
+        // Which vendor sees the code is the human's choice, once it was made.
+        name: "agent",
+        widens: |project, user| {
+            user.agent.is_some() && project.agent.is_some() && project.agent != user.agent
+        },
+        clear: |project| project.agent = None,
+    },
+    Widening {
+        // The program is looked for on the host, and what it needs becomes visible in the sandbox.
+        name: "command",
+        widens: |project, _| project.command.is_some(),
+        clear: |project| project.command = None,
+    },
+    Widening {
+        name: "sandbox",
+        widens: |project, user| {
+            user.sandbox.is_some_and(|choice| choice != SandboxChoice::Auto)
+                && project.sandbox.is_some()
+                && project.sandbox != user.sandbox
+        },
+        clear: |project| project.sandbox = None,
+    },
+    Widening {
+        name: "limits",
+        widens: |project, user| {
+            let ours = Limits::default().with(user.limits);
+            !ours.with(project.limits).within(ours)
+        },
+        clear: |project| project.limits = super::LimitsConfig::default(),
+    },
+    Widening {
+        name: "agent_env",
+        widens: |project, _| !project.agent_env.is_empty(),
+        clear: |project| project.agent_env.clear(),
+    },
+    Widening {
+        name: "shadow_env",
+        widens: |project, _| !project.shadow_env.is_empty(),
+        clear: |project| project.shadow_env.clear(),
+    },
+    // Where the code is sent, and on whose account.
+    Widening {
+        name: "tester",
+        widens: |project, _| project.tester.is_some(),
+        clear: |project| project.tester = None,
+    },
+    Widening {
+        name: "reviewer",
+        widens: |project, _| project.reviewer.is_some(),
+        clear: |project| project.reviewer = None,
+    },
+    Widening {
+        name: "snapshot_backend",
+        widens: |project, _| project.snapshot_backend == Some(SnapshotBackend::S3),
+        clear: |project| project.snapshot_backend = None,
+    },
+    Widening {
+        name: "s3_bucket",
+        widens: |project, _| project.s3_bucket.is_some(),
+        clear: |project| project.s3_bucket = None,
+    },
+    Widening {
+        name: "cloudwatch_log_group",
+        widens: |project, _| project.cloudwatch_log_group.is_some(),
+        clear: |project| project.cloudwatch_log_group = None,
+    },
+    Widening {
+        name: "secrets_manager_prefix",
+        widens: |project, _| project.secrets_manager_prefix.is_some(),
+        clear: |project| project.secrets_manager_prefix = None,
+    },
+    // A guardrail takes the place of the checks that run without one.
+    Widening {
+        name: "guardrail_id",
+        widens: |project, _| project.guardrail_id.is_some(),
+        clear: |project| project.guardrail_id = None,
+    },
+    Widening {
+        name: "guardrail_version",
+        widens: |project, _| project.guardrail_version.is_some(),
+        clear: |project| project.guardrail_version = None,
+    },
+];
+
+/// The settings of a project that count only when the human trusts it.
+#[must_use]
+pub fn widening(project: &ProjectConfig, user: &UserConfig) -> Vec<&'static str> {
+    WIDENING.iter().filter(|setting| (setting.widens)(project, user)).map(|setting| setting.name).collect()
+}
+
+/// What counts: the project's settings before the human's, as far as they may. `project` comes with
+/// whether the human has trusted these very bytes.
+#[must_use]
+pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> Settings {
+    let (mut project, trusted) = project.unwrap_or_default();
+    let mut inert = Vec::new();
+    if !trusted {
+        for setting in WIDENING.iter().filter(|setting| (setting.widens)(&project, user)).collect::<Vec<_>>()
+        {
+            (setting.clear)(&mut project);
+            inert.push(setting.name);
+        }
+    }
+    let idle = idle(user, &project);
+    let s3 = project.snapshot_backend == Some(SnapshotBackend::S3);
+    Settings {
+        agent: project.agent.or_else(|| user.agent.clone()).unwrap_or_else(|| DEFAULT_AGENT.to_owned()),
+        command: project.command.or_else(|| user.command.clone()),
+        sandbox: project.sandbox.or(user.sandbox).unwrap_or_default(),
+        limits: Limits::default().with(user.limits).with(project.limits),
+        setup: project.setup,
+        agent_env: project.agent_env,
+        agents: user.agents.clone(),
+        tool_dirs: user.tool_dirs.clone(),
+        inert,
+        idle,
+        // Snapshots that silently stay local are not where the human believes them to be.
+        refused: if s3 { vec!["snapshot_backend"] } else { Vec::new() },
+    }
+}
+
+/// The settings that are set, count, and have no effect in this version.
+fn idle(user: &UserConfig, project: &ProjectConfig) -> Vec<&'static str> {
+    [
+        ("cloudwatch_log_group", project.cloudwatch_log_group.is_some()),
+        ("guardrail_id", project.guardrail_id.is_some()),
+        ("guardrail_version", project.guardrail_version.is_some()),
+        ("language", project.language.is_some()),
+        ("language_overrides", !project.language_overrides.is_empty()),
+        ("reviewer", project.reviewer.is_some() || user.reviewer.is_some()),
+        ("s3_bucket", project.s3_bucket.is_some()),
+        ("secrets_manager_prefix", project.secrets_manager_prefix.is_some()),
+        ("shadow_env", !project.shadow_env.is_empty()),
+        ("tester", project.tester.is_some() || user.tester.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, set)| set.then_some(name))
+    .collect()
+}
+
+impl Settings {
+    /// How to run one agent.
+    #[must_use]
+    pub fn agent_settings(&self, name: &str) -> AgentSettings {
+        self.agents.get(name).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A project that asks for everything.
+    fn greedy() -> ProjectConfig {
+        ProjectConfig::parse(
+            r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "limits": {"pids": 100000},
+                "agent_env": ["A"], "shadow_env": ["B"], "tester": "t", "reviewer": "r",
+                "snapshot_backend": "s3", "s3_bucket": "b", "cloudwatch_log_group": "g",
+                "secrets_manager_prefix": "p", "guardrail_id": "i", "guardrail_version": "1",
+                "setup": "make", "language": "go", "language_overrides": {"a": "go"}}"#,
+        )
+        .unwrap()
+    }
+
+    fn chosen() -> UserConfig {
+        UserConfig::parse(
+            r#"{"agent": "claude-code", "sandbox": "native", "limits": {"pids": 50},
+                "agents": {"codex": {"model": "m"}}, "tool_dirs": ["/opt/t"]}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn without_trust_nothing_is_widened() {
+        let settings = effective(&chosen(), Some((greedy(), false)));
+        let all: Vec<_> = WIDENING.iter().map(|setting| setting.name).collect();
+        assert_eq!(settings.inert, all);
+        assert_eq!(widening(&greedy(), &chosen()), all);
+        let alone = effective(&chosen(), None);
+        let harmless = Settings {
+            setup: Some("make".into()),
+            inert: all,
+            idle: vec!["language", "language_overrides"],
+            ..alone
+        };
+        assert_eq!(settings, harmless);
+    }
+
+    #[test]
+    fn with_trust_the_project_goes_before_the_human() {
+        let settings = effective(&chosen(), Some((greedy(), true)));
+        assert_eq!(settings.agent, "codex");
+        assert_eq!(settings.sandbox, SandboxChoice::Docker);
+        assert_eq!(settings.limits, Limits { pids: 100_000, ..Limits::default() });
+        assert_eq!(settings.agent_env, ["A"]);
+        assert_eq!(settings.inert, [""; 0]);
+        assert_eq!(settings.refused, ["snapshot_backend"]);
+        assert!(settings.idle.contains(&"guardrail_id") && settings.idle.contains(&"tester"));
+        assert_eq!(settings.agent_settings("codex").model.as_deref(), Some("m"));
+        assert_eq!(settings.tool_dirs, ["/opt/t"]);
+    }
+
+    #[test]
+    fn what_the_human_left_open_a_project_may_choose() {
+        let project =
+            ProjectConfig::parse(r#"{"agent": "codex", "sandbox": "docker", "limits": {"pids": 9}}"#)
+                .unwrap();
+        let settings = effective(&UserConfig::default(), Some((project.clone(), false)));
+        assert_eq!((settings.agent.as_str(), settings.sandbox), ("codex", SandboxChoice::Docker));
+        assert_eq!(settings.limits.pids, 9);
+        assert_eq!(settings.inert, [""; 0]);
+        let same = UserConfig { agent: Some("codex".into()), ..UserConfig::default() };
+        assert_eq!(widening(&project, &same), [""; 0]);
+    }
+
+    #[test]
+    fn without_any_configuration_there_are_defaults() {
+        let settings = effective(&UserConfig::default(), None);
+        assert_eq!((settings.agent.as_str(), settings.sandbox), (DEFAULT_AGENT, SandboxChoice::Auto));
+        assert_eq!(settings.limits, Limits::default());
+        assert!(settings.inert.is_empty() && settings.idle.is_empty() && settings.refused.is_empty());
+        assert_eq!(settings.agent_settings("codex"), AgentSettings::default());
+    }
+}

@@ -1,0 +1,363 @@
+//! Which variables of the human's environment may enter a sandbox.
+//!
+//! Owns the judgement that keeps real secrets out, by name and by value. It refuses too much rather than
+//! too little: a secret that is needed belongs into the daemon's care, not into the sandbox. Must not read
+//! the environment: a look-up arrives as an argument.
+
+use std::ffi::OsString;
+
+/// The human's variables after the judgement.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Forwarded {
+    /// Those that may enter a sandbox, with their values.
+    pub env: Vec<(String, OsString)>,
+    /// Those that stay outside.
+    pub refused: Vec<(String, Refusal)>,
+}
+
+/// Why a variable stays outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It is not set.
+    Unset,
+    /// The sandbox sets it itself, or it would change how programs there are found, loaded or connected.
+    Reserved,
+    /// Its name says that it holds a secret, or the way to one.
+    SecretName,
+    /// Its value looks like a secret.
+    SecretValue,
+}
+
+/// Names that steer programs rather than tell them something.
+const RESERVED: [&str; 22] = [
+    "HOME",
+    "PATH",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "PWD",
+    "OLDPWD",
+    "TMPDIR",
+    "ENV",
+    "BASH_ENV",
+    "IFS",
+    "CDPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PERL5OPT",
+    "RUBYOPT",
+    "NODE_OPTIONS",
+    "GCONV_PATH",
+    "GIT_SSH_COMMAND",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "DISPLAY",
+];
+
+/// Beginnings and ends of such names.
+const RESERVED_PARTS: [(&str, &str); 7] = [
+    ("LD_", ""),
+    ("DYLD_", ""),
+    ("FTL_", ""),
+    ("XDG_", ""),
+    ("", "_PROXY"),
+    ("", "_BASE_URL"),
+    ("", "_CA_BUNDLE"),
+];
+
+/// Words of a name that mean a secret. Names are compared word by word, so that `MONKEY` is none.
+const SECRET_WORDS: [&str; 33] = [
+    "KEY",
+    "KEYS",
+    "APIKEY",
+    "TOKEN",
+    "TOKENS",
+    "SECRET",
+    "SECRETS",
+    "PASSWORD",
+    "PASSWORDS",
+    "PASSWD",
+    "PASS",
+    "PWD",
+    "PASSPHRASE",
+    "PASSCODE",
+    "PIN",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "CRED",
+    "CREDS",
+    "AUTH",
+    "AUTHORIZATION",
+    "COOKIE",
+    "COOKIES",
+    "SESSION",
+    "BEARER",
+    "JWT",
+    "PAT",
+    "DSN",
+    "SAS",
+    "PRIVATE",
+    "SIGNATURE",
+    "CERT",
+    "NETRC",
+];
+
+/// Names that hold a secret, or the way to one, without saying so.
+const SECRET_NAMES: [&str; 11] = [
+    "SSH_AUTH_SOCK",
+    "SSH_AGENT_PID",
+    "GPG_AGENT_INFO",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DOCKER_HOST",
+    "KUBECONFIG",
+    "PGSERVICEFILE",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "MONGODB_URI",
+    "SLACK_WEBHOOK_URL",
+];
+
+/// How the secrets of well-known services begin.
+const SECRET_PREFIXES: [&str; 37] = [
+    "sk-",
+    "sk_",
+    "rk_live_",
+    "rk_test_",
+    "pk_live_",
+    "whsec_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "gldt-",
+    "glrt-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "xoxs-",
+    "xapp-",
+    "AKIA",
+    "ASIA",
+    "ABSK",
+    "AIza",
+    "ya29.",
+    "npm_",
+    "pypi-",
+    "hf_",
+    "SG.",
+    "dop_v1_",
+    "shpat_",
+    "sq0",
+    "eyJ",
+    "lin_api_",
+    "vault:",
+    "hvs.",
+    "age-secret-key-",
+];
+
+/// Judges each variable of `names`.
+pub fn forwardable(names: &[String], lookup: impl Fn(&str) -> Option<OsString>) -> Forwarded {
+    let mut forwarded = Forwarded::default();
+    for name in names {
+        let judged = match lookup(name) {
+            None => Err(Refusal::Unset),
+            Some(value) => refusal(name, &value.to_string_lossy()).map_or(Ok(value), Err),
+        };
+        match judged {
+            Ok(value) => forwarded.env.push((name.clone(), value)),
+            Err(why) => forwarded.refused.push((name.clone(), why)),
+        }
+    }
+    forwarded
+}
+
+impl Refusal {
+    /// The reason, as the end of a sentence that begins with the variable's name.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Unset => "is not set",
+            Self::Reserved => "would change how programs in the sandbox run",
+            Self::SecretName => "is the name of a secret",
+            Self::SecretValue => "holds what looks like a secret",
+        }
+    }
+}
+
+fn refusal(name: &str, value: &str) -> Option<Refusal> {
+    let name = name.to_ascii_uppercase();
+    let reserved = RESERVED.contains(&name.as_str())
+        || RESERVED_PARTS.iter().any(|(start, end)| name.starts_with(start) && name.ends_with(end));
+    match () {
+        () if reserved => Some(Refusal::Reserved),
+        () if is_secret_name(&name) => Some(Refusal::SecretName),
+        () if is_secret_value(value) => Some(Refusal::SecretValue),
+        () => None,
+    }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    // Words run together are common for these few.
+    let run_together = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "CREDENTIAL"];
+    SECRET_NAMES.contains(&name)
+        || run_together.iter().any(|word| name.contains(word))
+        || name
+            .split('_')
+            .any(|word| SECRET_WORDS.contains(&word.trim_end_matches(|c: char| c.is_ascii_digit())))
+}
+
+fn is_secret_value(value: &str) -> bool {
+    let known = |part: &str| SECRET_PREFIXES.iter().any(|prefix| part.len() > 8 && part.starts_with(prefix));
+    value.contains("-----BEGIN ")
+        || value.contains("hooks.slack.com/")
+        || has_user_info(value)
+        || value
+            .split(|c: char| c.is_whitespace() || "\"'=,;:&?".contains(c))
+            .any(|part| known(part) || is_random(part))
+}
+
+/// Whether a URL in the value names a user or password.
+fn has_user_info(value: &str) -> bool {
+    value
+        .split("://")
+        .skip(1)
+        .any(|rest| rest.split(['/', '?', '#', ' ']).next().is_some_and(|authority| authority.contains('@')))
+}
+
+/// Whether a part of a value looks like random characters: long, without a separator that a human would
+/// write, and with many different characters for its length.
+fn is_random(part: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_-.~".contains(&byte);
+    if part.len() < 20 || part.starts_with('/') || !part.bytes().all(token) {
+        return false;
+    }
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+    let upper = |text: &str| text.bytes().filter(u8::is_ascii_uppercase).count();
+    let lower = |text: &str| text.bytes().filter(u8::is_ascii_lowercase).count();
+    // Paths, names and versions are words between separators; random text has a long stretch of all sorts.
+    let stretch = part.split(['/', '-', '_', '.']).any(|stretch| {
+        let sorts = digits(stretch) >= 3 && upper(stretch) + lower(stretch) >= 3;
+        let cases = stretch.len() >= 24 && upper(stretch) > 2 && lower(stretch) > 2;
+        stretch.len() >= 16 && (sorts || cases)
+    });
+    // Base64 may have its separators anywhere.
+    let base64 =
+        part.len() >= 32 && !part.contains('.') && digits(part) > 0 && upper(part) > 2 && lower(part) > 2;
+    stretch || base64 || is_uuid(part)
+}
+
+fn is_uuid(part: &str) -> bool {
+    let lengths: Vec<_> = part.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && part.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_settings_may_enter() {
+        for (name, value) in [
+            ("LANG", "en_GB.UTF-8"),
+            ("TZ", "Europe/Berlin"),
+            ("EDITOR", "/usr/bin/vim"),
+            ("MONKEY", "banana"),
+            ("COMPASS", "north"),
+            ("AUTHOR", "Ada Lovelace <ada@example.com>"),
+            ("RUST_LOG", "ftld=debug,hyper=warn"),
+            ("RUSTFLAGS", "-C target-cpu=native -C link-arg=-fuse-ld=lld"),
+            ("JAVA_HOME", "/usr/lib/jvm/java-17-openjdk-amd64"),
+            ("REGISTRY_URL", "https://registry.example.com/a/b"),
+            ("FEATURES", "one-long-feature-name,another_long_feature_name"),
+            ("CLASSPATH", "/opt/lib/some-library-1.2.3.jar:/opt/lib/other-4.5.6.jar"),
+            ("BUILD_NUMBER", "20261121"),
+            ("MODEL", "us.anthropic.claude-sonnet-4-6"),
+            ("EMPTY", ""),
+        ] {
+            assert_eq!(refusal(name, value), None, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn names_of_secrets_stay_outside_whatever_they_hold() {
+        for name in [
+            "ANTHROPIC_API_KEY",
+            "OPENAI_API_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "GITHUB_TOKEN",
+            "github_token",
+            "DB_PASSWORD",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "KEY",
+            "SIGNING_KEY_2",
+            "SENTRY_DSN",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "SSH_AUTH_SOCK",
+            "KUBECONFIG",
+            "DATABASE_URL",
+            "MYTOKEN",
+            "NPM_AUTH",
+            "AZURE_PAT",
+            "BROWSER_COOKIES",
+            "DOCKER_HOST",
+        ] {
+            assert_eq!(refusal(name, "x"), Some(Refusal::SecretName), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_of_secrets_stay_outside_whatever_they_are_called() {
+        for value in [
+            "sk-ant-REDACTED",
+            "sk_live_abcdefgh",
+            "ghp_abcdefghijkl",
+            "github_pat_11ABCDEFG",
+            "AKIAIOSFODNN7EXAMPLE",
+            "xoxb-1234-5678-abc",
+            "Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nabc",
+            "postgres://user:hunter2@db.example.com/x",
+            "https://ghp@example.com/x.git",
+            "https://hooks.slack.com/services/T/B/x",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "123e4567-e89b-12d3-a456-426614174000",
+            "url=https://example.com/?token=a8f5f167f44f4964e6c998dee827110c",
+            "AbCdEfGhIjKlMnOpQrStUvWxYz",
+        ] {
+            assert_eq!(refusal("SETTING", value), Some(Refusal::SecretValue), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_steers_programs_stays_outside() {
+        for name in [
+            "PATH",
+            "LD_PRELOAD",
+            "https_proxy",
+            "NO_PROXY",
+            "ANTHROPIC_BASE_URL",
+            "FTL_HOME",
+            "NODE_OPTIONS",
+        ] {
+            assert_eq!(refusal(name, "x"), Some(Refusal::Reserved), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_variable_is_forwarded_or_refused() {
+        let names = ["LANG", "GITHUB_TOKEN", "NOWHERE"].map(str::to_owned);
+        let lookup = |name: &str| (name != "NOWHERE").then(|| OsString::from("C"));
+        let forwarded = forwardable(&names, lookup);
+        assert_eq!(forwarded.env, [("LANG".to_owned(), OsString::from("C"))]);
+        assert_eq!(
+            forwarded.refused,
+            [("GITHUB_TOKEN".to_owned(), Refusal::SecretName), ("NOWHERE".to_owned(), Refusal::Unset)]
+        );
+    }
+}

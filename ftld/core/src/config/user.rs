@@ -1,0 +1,177 @@
+//! The human's own configuration, `FTL_HOME/config`.
+//!
+//! Owns its settings. They are the human's word and need no trust.
+
+use std::collections::BTreeMap;
+
+use super::json::{ConfigError, Object};
+use super::{LimitsConfig, SandboxChoice, agent, command, limits};
+
+/// What the human wants in all projects. Every setting is optional.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UserConfig {
+    /// Agent's name.
+    pub agent: Option<String>,
+    /// Program and arguments for the agent `command`.
+    pub command: Option<Vec<String>>,
+    /// Sandbox backend.
+    pub sandbox: Option<SandboxChoice>,
+    /// Limits of a session.
+    pub limits: LimitsConfig,
+    /// How to run single agents, by their names.
+    pub agents: BTreeMap<String, AgentSettings>,
+    /// More directories of programs that every sandbox gets, read-only; absolute or beginning with `~/`.
+    pub tool_dirs: Vec<String>,
+    /// Model that writes tests.
+    pub tester: Option<String>,
+    /// Model that reviews the diff.
+    pub reviewer: Option<String>,
+}
+
+/// How to run one agent.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AgentSettings {
+    /// Its program, when it is not to be looked for; absolute or beginning with `~/`.
+    pub path: Option<String>,
+    /// Where its model's API is served, as the program itself wants it written.
+    pub model_base_url: Option<String>,
+    /// Which model to ask for.
+    pub model: Option<String>,
+}
+
+impl UserConfig {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// When it is not a JSON object of known settings, each of them once and of its kind.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let mut object = Object::whole(text)?;
+        let config = Self {
+            agent: agent(&mut object)?,
+            command: command(&mut object)?,
+            sandbox: object.get("sandbox")?,
+            limits: limits(&mut object)?,
+            agents: match object.nested("agents")? {
+                Some(agents) => agents
+                    .into_objects()?
+                    .into_iter()
+                    .map(|(name, settings)| Ok((name, AgentSettings::read(settings)?)))
+                    .collect::<Result<_, _>>()?,
+                None => BTreeMap::new(),
+            },
+            tool_dirs: object
+                .checked("tool_dirs", "must list paths that begin with `/` or `~/`", |dirs: &Vec<String>| {
+                    dirs.iter().all(|dir| is_placed(dir))
+                })?
+                .unwrap_or_default(),
+            tester: object.get("tester")?,
+            reviewer: object.get("reviewer")?,
+        };
+        object.finish()?;
+        Ok(config)
+    }
+}
+
+impl AgentSettings {
+    fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
+        let settings = Self {
+            path: object.checked("path", "must begin with `/` or `~/`", |path: &String| is_placed(path))?,
+            model_base_url: object.checked(
+                "model_base_url",
+                "must be an http or https URL without a user name or password",
+                |url: &String| is_base_url(url),
+            )?,
+            model: object.checked("model", "must be a model's name", |model: &String| {
+                !model.is_empty() && !model.starts_with('-') && !model.chars().any(char::is_control)
+            })?,
+        };
+        object.finish()?;
+        Ok(settings)
+    }
+}
+
+/// Whether a path does not depend on the working directory.
+fn is_placed(path: &str) -> bool {
+    (path.starts_with('/') || path.starts_with("~/")) && !path.contains('\0')
+}
+
+/// A password in the URL would enter the sandbox with it.
+fn is_base_url(url: &str) -> bool {
+    let lower = url.to_ascii_lowercase();
+    let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://")).unwrap_or("");
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    !authority.is_empty()
+        && !authority.contains('@')
+        && !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(text: &str, expected: &Expect) {
+        match UserConfig::parse(text) {
+            Ok(config) => panic!("{text} was accepted: {config:?}"),
+            Err(error) => expected.assert_eq(&error.to_string()),
+        }
+    }
+
+    #[test]
+    fn all_settings_are_understood() {
+        let config = UserConfig::parse(
+            r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "limits": {"pids": 9},
+                "agents": {"codex": {"path": "~/bin/codex", "model_base_url": "http://127.0.0.1:1/v1", "model": "m"},
+                           "claude-code": {}},
+                "tool_dirs": ["/opt/x", "~/tools"], "tester": "t", "reviewer": "r"}"#,
+        )
+        .unwrap();
+        assert_eq!(config.agents["codex"].model.as_deref(), Some("m"));
+        assert_eq!(config.agents["claude-code"], AgentSettings::default());
+        assert_eq!(config.tool_dirs, ["/opt/x", "~/tools"]);
+        assert_eq!(config.limits.pids, Some(9));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        check(
+            "{\"agents\": {\"codex\": {\"modle\": \"m\"}}}",
+            &expect![
+                "line 1, column 32: `agents.codex.modle` is not a setting; the nearest one is `agents.codex.model`"
+            ],
+        );
+        check(
+            "{\"agents\": {\"codex\": []}}",
+            &expect!["line 1, column 22: `agents.codex` must be an object, not a list"],
+        );
+        check(
+            "{\"agents\": {\"codex\": {\"path\": \"bin/codex\"}}}",
+            &expect!["line 1, column 31: `agents.codex.path` must begin with `/` or `~/`"],
+        );
+        check(
+            "{\"agents\": {\"codex\": {\"model\": \"--help\"}}}",
+            &expect!["line 1, column 32: `agents.codex.model` must be a model's name"],
+        );
+        check(
+            "{\"agents\": {\"codex\": {\"model_base_url\": \"http://user:pw@host/\"}}}",
+            &expect![
+                "line 1, column 41: `agents.codex.model_base_url` must be an http or https URL without a user name or password"
+            ],
+        );
+        check(
+            "{\"agents\": {\"codex\": {\"model_base_url\": \"127.0.0.1:80\"}}}",
+            &expect![
+                "line 1, column 41: `agents.codex.model_base_url` must be an http or https URL without a user name or password"
+            ],
+        );
+        check(
+            "{\"tool_dirs\": [\"tools\"]}",
+            &expect!["line 1, column 15: `tool_dirs` must list paths that begin with `/` or `~/`"],
+        );
+        check(
+            "{\"setup\": \"x\"}",
+            &expect!["line 1, column 11: `setup` is not a setting; the nearest one is `tester`"],
+        );
+    }
+}

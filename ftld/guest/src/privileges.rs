@@ -1,0 +1,94 @@
+//! What process 1 sets up with its privileges, and how it gives them up.
+//!
+//! Owns limits, capabilities and the few kernel settings of the new namespaces. Must not know mounts.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use ftl_guest::protocol::{At, Failure, Limits, Stage};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+
+/// Locked memory, bytes: what a stock kernel allows.
+const LOCKED_MEMORY: u64 = 8 << 20;
+
+/// Gives the host its name and brings up `lo`, the only interface there is.
+pub(crate) fn name_host_and_raise_loopback() -> Result<(), Failure> {
+    let stage = Stage::Network;
+    rustix::system::sethostname(b"ftl").at(stage, "naming the host")?;
+    raise_loopback().at(stage, "bringing up the loopback interface")
+}
+
+fn raise_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: an all-zero `ifreq` is a valid one, with an empty name and no flags.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed() as libc::c_char;
+    }
+    // SAFETY: both calls read and write an `ifreq`, which is what they are given.
+    unsafe {
+        if libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        request.ifr_ifru.ifru_flags |= (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        if libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Sets the limits that every program inherits. A stricter limit of the host's stays.
+pub(crate) fn limit(limits: Limits) -> Result<(), Failure> {
+    for (resource, wanted) in [
+        (Resource::Nproc, limits.processes),
+        (Resource::Fsize, limits.file_size),
+        (Resource::Nofile, limits.open_files),
+        (Resource::Core, 0),
+        (Resource::Memlock, LOCKED_MEMORY),
+    ] {
+        let allowed = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let most = wanted.min(allowed);
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        rustix::process::setrlimit(resource, limit).at(Stage::Limits, format_args!("limiting {resource:?}"))?;
+    }
+    Ok(())
+}
+
+/// Gives up every capability for good, and lets no neighbour look into this process.
+pub(crate) fn drop_all() -> Result<(), Failure> {
+    let stage = Stage::Privileges;
+    drop_bounding_set().at(stage, "emptying the bounding set")?;
+    rustix::thread::clear_ambient_capability_set().at(stage, "emptying the ambient set")?;
+    let locked = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    rustix::thread::set_capabilities_secure_bits(locked).at(stage, "locking the secure bits")?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, none).at(stage, "dropping capabilities")?;
+    rustix::thread::set_no_new_privs(true).at(stage, "refusing new privileges")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(stage, "hiding memory")
+}
+
+fn drop_bounding_set() -> io::Result<()> {
+    for capability in 0.. {
+        // SAFETY: this call only takes numbers.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+            let error = io::Error::last_os_error();
+            // The first number that is no capability ends the list.
+            return if capability > 0 && error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Claude Code, one process per turn.
+//!
+//! The task comes on standard input: an argument has a length limit, and one that begins with a dash
+//! would be taken for an option. A follow-up continues the conversation that the first turn named; the
+//! program keeps it in the session's home directory.
+
+use std::ffi::{OsStr, OsString};
+
+use ftl_core::agent::{ClaudeStream, Spent, Stream};
+use ftl_core::config::AgentSettings;
+
+use super::{AgentAdapter, AgentError, CommandSpec, EventStream, PLACEHOLDER, TurnSpec};
+
+/// The adapter.
+pub(super) struct ClaudeCode;
+
+const NAME: &str = "claude-code";
+
+/// One turn without questions. Permissions are not asked for because the sandbox is what limits the agent.
+const ARGUMENTS: [&str; 6] = [
+    "-p",
+    "--output-format",
+    "stream-json",
+    "--verbose",
+    "--include-partial-messages",
+    "--dangerously-skip-permissions",
+];
+
+const ENV: [(&str, &str); 3] = [
+    // Without it the program refuses to skip permissions as root.
+    ("IS_SANDBOX", "1"),
+    // It must not look for updates or send statistics: there is nowhere to send them to.
+    ("DISABLE_AUTOUPDATER", "1"),
+    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+];
+
+impl AgentAdapter for ClaudeCode {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn program(&self) -> Option<&OsStr> {
+        Some(OsStr::new("claude"))
+    }
+
+    fn check(&self, settings: &AgentSettings) -> Result<(), AgentError> {
+        super::loopback_only(NAME, settings)
+    }
+
+    fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv = vec![turn.program.map_or_else(|| "claude".into(), OsString::from)];
+        argv.extend(ARGUMENTS.map(OsString::from));
+        if let Some(model) = &turn.settings.model {
+            argv.extend(["--model".into(), model.into()]);
+        }
+        if let Some(conversation) = turn.conversation {
+            argv.extend(["--resume".into(), conversation.into()]);
+        }
+        let mut env = super::env(&ENV);
+        if let Some(url) = &turn.settings.model_base_url {
+            env.extend(super::env(&[("ANTHROPIC_BASE_URL", url), ("ANTHROPIC_API_KEY", PLACEHOLDER)]));
+        }
+        Some(CommandSpec { argv, env, stdin: turn.task.into(), ..CommandSpec::default() })
+    }
+
+    fn stream(&self, before: Spent) -> Option<Box<dyn EventStream + Send>> {
+        Some(Box::new(Stream::new(ClaudeStream::new(before))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_follow_up_resumes_and_the_task_is_no_argument() {
+        let settings = AgentSettings {
+            model_base_url: Some("http://127.0.0.1:8099".into()),
+            model: Some("some-model".into()),
+            path: None,
+        };
+        let program = Some(Path::new("/opt/claude"));
+        let first = TurnSpec { task: "--help", turn: 1, conversation: None, settings: &settings, program };
+        let spec = ClaudeCode.turn(&first).unwrap();
+        assert_eq!(
+            spec.argv,
+            [
+                "/opt/claude",
+                "-p",
+                "--output-format",
+                "stream-json",
+                "--verbose",
+                "--include-partial-messages",
+                "--dangerously-skip-permissions",
+                "--model",
+                "some-model",
+            ]
+        );
+        assert_eq!(spec.stdin, b"--help");
+        assert!(spec.env.contains(&("ANTHROPIC_BASE_URL".into(), "http://127.0.0.1:8099".into())));
+        assert!(spec.env.contains(&("ANTHROPIC_API_KEY".into(), PLACEHOLDER.into())));
+        let again = TurnSpec { turn: 2, conversation: Some("fedc-1"), ..first };
+        assert_eq!(ClaudeCode.turn(&again).unwrap().argv[9..], ["--resume", "fedc-1"]);
+    }
+}

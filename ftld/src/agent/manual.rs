@@ -1,0 +1,33 @@
+//! The agent `manual`: nobody but the human, who runs commands in the sandbox.
+
+use std::ffi::OsStr;
+
+use ftl_core::agent::Spent;
+use ftl_core::config::AgentSettings;
+
+use super::{AgentAdapter, AgentError, CommandSpec, EventStream, MANUAL, TurnSpec};
+
+/// The adapter.
+pub(super) struct Manual;
+
+impl AgentAdapter for Manual {
+    fn name(&self) -> &'static str {
+        MANUAL
+    }
+
+    fn program(&self) -> Option<&OsStr> {
+        None
+    }
+
+    fn check(&self, _settings: &AgentSettings) -> Result<(), AgentError> {
+        Ok(())
+    }
+
+    fn turn(&self, _turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        None
+    }
+
+    fn stream(&self, _before: Spent) -> Option<Box<dyn EventStream + Send>> {
+        None
+    }
+}

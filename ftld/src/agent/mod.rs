@@ -1,0 +1,236 @@
+//! Agent programs: one adapter each.
+//!
+//! Owns how an agent is started and continued, which parser reads it, and where its program lies on the
+//! host. Must not know sandboxes, sessions or how processes run: it says what is to be run, and reads
+//! what came out.
+//!
+//! An adapter gets no real credential. Programs that insist on a key get [`PLACEHOLDER`].
+
+mod claude_code;
+mod codex;
+mod command;
+mod find;
+mod install;
+mod manual;
+mod shell;
+mod tools;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use ftl_core::agent::{AgentEvent, LineParser, Spent, Stream, is_loopback};
+use ftl_core::config::AgentSettings;
+
+pub use find::{Search, find_program};
+pub use install::Found;
+pub use tools::{Tools, tools};
+
+/// The agent that runs no program: only the human's own commands.
+pub const MANUAL: &str = "manual";
+
+/// Every agent's name.
+pub const NAMES: [&str; 5] = ["claude-code", "codex", "command", MANUAL, "shell"];
+
+/// What stands in for a key where a program wants one. It is worth nothing.
+pub const PLACEHOLDER: &str = "ftl-placeholder-not-a-key";
+
+/// One agent program.
+pub trait AgentAdapter: Send + Sync {
+    /// The agent's name.
+    fn name(&self) -> &'static str;
+
+    /// The program to find on the host before a turn; `None` when the sandbox has all it needs.
+    fn program(&self) -> Option<&OsStr>;
+
+    /// Whether the agent can work with these settings in a sandbox that has only its own loopback.
+    ///
+    /// # Errors
+    /// [`AgentError::NeedsNetwork`] when it cannot.
+    fn check(&self, settings: &AgentSettings) -> Result<(), AgentError>;
+
+    /// What to run for a turn; `None` when the human runs the commands.
+    fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec>;
+
+    /// The reader of a turn's standard output, when the program sends events; otherwise the output is for
+    /// the human as it is. `before` is the sum of what the conversation's earlier turns told as usage.
+    fn stream(&self, before: Spent) -> Option<Box<dyn EventStream + Send>>;
+}
+
+/// Reads what an agent's program writes to its standard output.
+pub trait EventStream {
+    /// What the next bytes say.
+    fn feed(&mut self, chunk: &[u8]) -> Vec<AgentEvent>;
+
+    /// What is still to be told when there are no more bytes.
+    fn end(&mut self) -> Vec<AgentEvent>;
+}
+
+/// One turn of an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct TurnSpec<'a> {
+    /// What the agent is to do.
+    pub task: &'a str,
+    /// 1 for the first turn in this home directory.
+    pub turn: u32,
+    /// The conversation to continue, as the agent named it.
+    pub conversation: Option<&'a str>,
+    /// How the human wants the agent to be run.
+    pub settings: &'a AgentSettings,
+    /// Where [`AgentAdapter::program`] was found.
+    pub program: Option<&'a Path>,
+}
+
+/// A program to run in the sandbox.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommandSpec {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// Variables on top of the sandbox's own.
+    pub env: Vec<(OsString, OsString)>,
+    /// What the program finds on its standard input, which ends after it.
+    pub stdin: Vec<u8>,
+    /// Files to write into the home directory first, by their paths in it. Only a first turn has any:
+    /// later the agent owns the directory, and a link in it could lead a writer anywhere.
+    pub home_files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Why an agent cannot be run.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    /// No agent has that name.
+    #[error("there is no agent {name:?}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The agent `command` was not told what to run.
+    #[error("the agent `command` has no command to run")]
+    NoCommand,
+    /// Its model is served outside the sandbox.
+    #[error("{agent} needs its model API, and sandboxes have no network yet")]
+    NeedsNetwork {
+        /// Which agent.
+        agent: &'static str,
+    },
+    /// The program is nowhere.
+    #[error("the program `{name}` was not found")]
+    NotFound {
+        /// What was looked for.
+        name: String,
+        /// Where, in this order.
+        looked: Vec<PathBuf>,
+    },
+    /// The program's files cannot be shown to a sandbox.
+    #[error("the program {} cannot be used in a sandbox: {why}", program.display())]
+    Unusable {
+        /// Which.
+        program: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A directory from the configuration cannot be shown to a sandbox.
+    #[error("the tool directory {} cannot be used: {why}", dir.display())]
+    ToolDir {
+        /// Which.
+        dir: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// The adapter of that name; `command` is what the agent `command` runs.
+///
+/// # Errors
+/// When there is none, or the agent `command` has nothing to run.
+pub fn adapter(name: &str, command: &[OsString]) -> Result<Box<dyn AgentAdapter>, AgentError> {
+    match name {
+        "claude-code" => Ok(Box::new(claude_code::ClaudeCode)),
+        "codex" => Ok(Box::new(codex::Codex)),
+        "command" => Ok(Box::new(command::Command::new(command)?)),
+        MANUAL => Ok(Box::new(manual::Manual)),
+        "shell" => Ok(Box::new(shell::Shell)),
+        _ => Err(AgentError::Unknown { name: name.chars().take(80).collect() }),
+    }
+}
+
+impl AgentError {
+    /// What the human can do; empty when there is nothing.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { .. } => format!("the agents are {}", NAMES.join(", ")),
+            Self::NoCommand => "give it after `--`, or set `command` in the configuration".to_owned(),
+            Self::NeedsNetwork { agent } => format!(
+                "set `agents.{agent}.model_base_url` in FTL_HOME/config to a server that listens on 127.0.0.1 \
+                 inside the sandbox"
+            ),
+            Self::NotFound { name, looked } => {
+                let shown: Vec<_> = looked.iter().map(|dir| dir.display().to_string()).collect();
+                format!(
+                    "install `{name}`, or set its path in FTL_HOME/config; looked in {}",
+                    shown.join(", ")
+                )
+            }
+            Self::Unusable { .. } => "install it in a directory of its own".to_owned(),
+            Self::ToolDir { .. } => "correct `tool_dirs` in FTL_HOME/config".to_owned(),
+        }
+    }
+}
+
+impl<P: LineParser> EventStream for Stream<P> {
+    fn feed(&mut self, chunk: &[u8]) -> Vec<AgentEvent> {
+        self.push(chunk)
+    }
+
+    fn end(&mut self) -> Vec<AgentEvent> {
+        Self::end(self)
+    }
+}
+
+/// The refusal of an agent whose model is not served on the sandbox's own loopback.
+fn loopback_only(agent: &'static str, settings: &AgentSettings) -> Result<(), AgentError> {
+    match &settings.model_base_url {
+        Some(url) if is_loopback(url) => Ok(()),
+        _ => Err(AgentError::NeedsNetwork { agent }),
+    }
+}
+
+/// Environment variables from text.
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_adapter() {
+        for name in NAMES {
+            assert_eq!(adapter(name, &["x".into()]).unwrap().name(), name);
+        }
+        let Err(error) = adapter("aider", &[]) else { panic!("aider is not supported") };
+        assert_eq!(error.to_string(), "there is no agent \"aider\"");
+        assert!(error.hint().contains("codex"));
+    }
+
+    #[test]
+    fn agents_with_a_model_need_it_inside_the_sandbox() {
+        let at = |url: Option<&str>| AgentSettings {
+            model_base_url: url.map(str::to_owned),
+            ..AgentSettings::default()
+        };
+        for name in ["claude-code", "codex"] {
+            let agent = adapter(name, &[]).unwrap();
+            assert_eq!(agent.check(&at(Some("http://127.0.0.1:8099"))), Ok(()));
+            for url in [None, Some("https://api.example.com"), Some("http://127.0.0.1.example.com")] {
+                let error = agent.check(&at(url)).unwrap_err();
+                assert!(error.to_string().contains(name), "{error}");
+                assert!(error.hint().contains(&format!("agents.{name}.model_base_url")), "{}", error.hint());
+            }
+        }
+        for name in ["shell", "command", "manual"] {
+            assert_eq!(adapter(name, &["x".into()]).unwrap().check(&at(None)), Ok(()));
+        }
+    }
+}

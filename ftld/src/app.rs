@@ -1,0 +1,223 @@
+//! Assembly: configuration and ports in, a running daemon out.
+//!
+//! Owns the order in which parts are built and ended. The only file that names concrete parts for
+//! others. Must not decide anything about sessions.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ftl_core::id::Hash;
+use tokio::sync::watch;
+
+use crate::audit::{AuditError, AuditSink, JsonlAudit};
+use crate::clock::Clock;
+use crate::db::{Db, DbError};
+use crate::grpc::{self, ServeError};
+use crate::home::{Home, HomeError, Lock};
+use crate::merge::{Blobs, Merge};
+use crate::sandbox::SandboxBackend;
+use crate::session::Sessions;
+use crate::session::publish::Publisher;
+use crate::snapshot::LocalStore;
+
+/// What a session's task works with.
+pub struct Parts {
+    /// Sessions and events.
+    pub db: Arc<Db>,
+    /// The audit log.
+    pub audit: Arc<dyn AuditSink>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Telling.
+    pub publisher: Arc<Publisher>,
+    /// Blobs and base trees.
+    pub store: Arc<LocalStore>,
+    /// Applications to projects.
+    pub merge: Arc<Merge>,
+    /// Sandbox backends by name.
+    pub sandboxes: Sandboxes,
+    /// Where state lies.
+    pub home: Home,
+    /// The user that the daemon works for.
+    pub user: User,
+    /// Owner of everything that a sandbox may write, when it is not the daemon's user.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Sandbox backends by name.
+pub type Sandboxes = BTreeMap<&'static str, Arc<dyn SandboxBackend>>;
+
+/// The user that the daemon works for.
+#[derive(Clone, Debug, Default)]
+pub struct User {
+    /// The home directory.
+    pub home: Option<PathBuf>,
+    /// The daemon's own PATH, for agents that the client's does not find.
+    pub path: Option<OsString>,
+    /// The daemon's environment, for variables that a trusted configuration forwards by name.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Processors of the machine.
+    pub processors: u32,
+}
+
+/// The parts that tests replace.
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The audit log; `None` means the one beneath the state directory.
+    pub audit: Option<Arc<dyn AuditSink>>,
+    /// Sandbox backends by name.
+    pub sandboxes: Sandboxes,
+    /// Owner of everything that a sandbox may write, when it is not the daemon's user.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// A daemon that is built completely and serves nothing yet.
+pub struct App {
+    sessions: Arc<Sessions>,
+    control: Arc<Control>,
+    lock: Lock,
+}
+
+/// Where connections come from.
+pub enum Listener {
+    /// A socket that this daemon made and removes.
+    Bound(UnixListener),
+    /// A socket that belongs to a service manager.
+    Passed(UnixListener),
+}
+
+/// What the API may know and do about the daemon itself.
+pub struct Control {
+    /// Where state lies.
+    pub home: Home,
+    /// [`Clock::monotonic_us`] at the start.
+    pub started_us: u64,
+    end: watch::Sender<bool>,
+}
+
+/// Why there is no daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The state's lock is held, or cannot be.
+    #[error("cannot take the daemon's lock")]
+    Lock(#[source] HomeError),
+    /// The audit log cannot be used; nothing happens without it.
+    #[error("cannot open the audit log")]
+    Audit(#[source] AuditError),
+    /// The database cannot be used.
+    #[error("cannot open the session database")]
+    Db(#[source] DbError),
+    /// The snapshot store cannot be used.
+    #[error("cannot open the snapshot store")]
+    Store(#[source] crate::snapshot::SnapshotError),
+    /// The journals cannot be used.
+    #[error("cannot open the application journals")]
+    Merge(#[source] crate::merge::MergeError),
+    /// An earlier daemon's sessions cannot be brought to rest.
+    #[error("cannot recover the sessions of the last run")]
+    Recover(#[source] crate::session::Error),
+    /// The API ended with an error.
+    #[error("cannot serve the API")]
+    Serve(#[source] ServeError),
+}
+
+impl App {
+    /// Builds everything, in the order of dependency, and brings an earlier daemon's sessions to rest.
+    ///
+    /// # Errors
+    /// When a part cannot be built.
+    pub async fn build(home: Home, user: User, ports: Ports) -> Result<Self, AppError> {
+        let lock = home.lock().map_err(AppError::Lock)?;
+        let audit = match ports.audit {
+            Some(audit) => audit,
+            None => Arc::new(JsonlAudit::open(&home.audit()).map_err(AppError::Audit)?),
+        };
+        let db = Arc::new(Db::open(&home.db()).map_err(AppError::Db)?);
+        let store = LocalStore::open(&home.store(), ports.owner).map_err(AppError::Store)?;
+        let merge = Merge::open(&home.journal()).map_err(AppError::Merge)?;
+        let control = Control {
+            home: home.clone(),
+            started_us: ports.clock.monotonic_us(),
+            end: watch::Sender::new(false),
+        };
+        let parts = Parts {
+            publisher: Arc::new(Publisher::new(Arc::clone(&db), Arc::clone(&ports.clock))),
+            db,
+            audit,
+            clock: ports.clock,
+            store: Arc::new(store),
+            merge: Arc::new(merge),
+            sandboxes: ports.sandboxes,
+            home,
+            user,
+            owner: ports.owner,
+        };
+        let sessions = Sessions::new(Arc::new(parts));
+        sessions.recover().await.map_err(AppError::Recover)?;
+        Ok(Self { sessions: Arc::new(sessions), control: Arc::new(control), lock })
+    }
+
+    /// What ends the daemon from outside.
+    #[must_use]
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    /// Serves until [`Control::end`], then stops the agents and keeps their work.
+    ///
+    /// # Errors
+    /// When the API cannot be served.
+    pub async fn run(self, listener: Listener) -> Result<(), AppError> {
+        let mut end = self.control.end.subscribe();
+        let sessions = Arc::clone(&self.sessions);
+        let (listener, ours) = match listener {
+            Listener::Bound(listener) => (listener, Some(self.control.home.socket())),
+            Listener::Passed(listener) => (listener, None),
+        };
+        // Sessions come to rest first: their watchers see how they ended, and only then the API closes.
+        let at_rest = async move {
+            // An error means that the sender is gone, which means the same.
+            let _gone = end.wait_for(|end| *end).await;
+            sessions.shut_down().await;
+            if let Some(socket) = ours {
+                // Whoever comes now starts a daemon of its own instead of speaking to an ending one.
+                if let Err(error) = std::fs::remove_file(&socket) {
+                    tracing::warn!(%error, socket = %socket.display(), "the socket could not be removed");
+                }
+            }
+        };
+        let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
+        drop(self.lock);
+        served.map_err(AppError::Serve)
+    }
+}
+
+/// The store as the merge engine sees it. The two folders do not know each other.
+impl Blobs for LocalStore {
+    fn write_to(&self, hash: Hash, target: &File) -> io::Result<Hash> {
+        Self::write_to(self, hash, target).map_err(io::Error::other)
+    }
+
+    fn keep(&self, file: &File) -> io::Result<Hash> {
+        Self::keep(self, file).map_err(io::Error::other)
+    }
+}
+
+impl Control {
+    /// Ends the daemon; returns at once.
+    pub fn end(&self) {
+        self.end.send_replace(true);
+    }
+
+    /// Whether the daemon is ending; long streams end with it.
+    #[must_use]
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.end.subscribe()
+    }
+}

@@ -1,0 +1,155 @@
+//! `ftl.v1.SnapshotService`: the states of a project.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+use ftl_core::id::SnapshotId;
+use ftl_core::tree::{Entry, RelPath};
+use ftl_proto::v1;
+use ftl_proto::v1::snapshot_service_server::SnapshotService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, wide};
+use super::status::status;
+use crate::db::SnapshotRow;
+use crate::session::{Error, Sessions, prepare};
+use crate::snapshot::Class;
+
+/// The service over the snapshot store.
+pub(super) struct SnapshotApi(pub(super) Arc<Sessions>);
+
+/// Excluded paths that one reply lists at most.
+const LISTED: usize = 10_000;
+/// Replies that wait for a slow client at most.
+const STREAM_BUFFER: usize = 256;
+
+impl SnapshotApi {
+    /// The snapshot that a human means.
+    fn resolve(&self, text: &str) -> Result<SnapshotId, Status> {
+        let not_one = || Error::NoSuchSnapshot { text: text.chars().take(80).collect() };
+        let rows = self.0.parts().db.snapshots(text).map_err(|error| status(&error.into()))?;
+        let mut ids: Vec<SnapshotId> = rows.into_iter().map(|row| row.snapshot).collect();
+        ids.dedup();
+        match ids.as_slice() {
+            [] => Err(status(&not_one())),
+            [id] if !text.is_empty() => Ok(*id),
+            _ => Err(status(&Error::AmbiguousSnapshot { text: text.to_owned() })),
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Sessions) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let sessions = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&sessions))
+            .await
+            .map_err(|_| Status::internal("interrupted"))?
+            .map_err(|error| status(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl SnapshotService for SnapshotApi {
+    async fn create(
+        &self,
+        request: Request<v1::CreateSnapshotRequest>,
+    ) -> Result<Response<v1::CreateSnapshotReply>, Status> {
+        let request = request.into_inner();
+        let root = convert::absolute(request.project, "project")?;
+        let parts = Arc::clone(self.0.parts());
+        let start = parts.clock.monotonic_us();
+        let taken = self.blocking(move |sessions| prepare::take_by_hand(sessions.parts(), &root)).await?;
+        let elapsed_us = parts.clock.monotonic_us().saturating_sub(start);
+        let total = taken.exclusions.len();
+        let listed = taken.exclusions.into_iter().filter(|excluded| {
+            request.explain || !matches!(excluded.class, Class::Ignored | Class::BuiltIn)
+        });
+        let excluded = listed
+            .take(LISTED)
+            .map(|excluded| v1::Exclusion {
+                path: excluded.path.as_bytes().to_vec(),
+                rule: excluded.rule,
+                source: excluded.source,
+            })
+            .collect();
+        let snapshot = Some(wire(taken.row));
+        let excluded_total = wide(total);
+        Ok(Response::new(v1::CreateSnapshotReply { snapshot, excluded, excluded_total, elapsed_us }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<v1::ListSnapshotsReply>, Status> {
+        let request = request.into_inner();
+        let project = convert::optional_project(request.project)?;
+        let mut rows = self.0.parts().db.snapshots("").map_err(|error| status(&error.into()))?;
+        rows.retain(|row| project.is_empty() || row.project.0 == project);
+        rows.sort_by(|one, other| (other.created_us, other.snapshot).cmp(&(one.created_us, one.snapshot)));
+        let page = super::page(rows, request.page_size, &request.page_token)?;
+        let snapshots = page.items.into_iter().map(wire).collect();
+        Ok(Response::new(v1::ListSnapshotsReply { snapshots, next_page_token: page.next }))
+    }
+
+    type ShowStream = ReceiverStream<Result<v1::SnapshotEntry, Status>>;
+
+    async fn show(
+        &self,
+        request: Request<v1::ShowSnapshotRequest>,
+    ) -> Result<Response<Self::ShowStream>, Status> {
+        let id = self.resolve(&request.into_inner().snapshot)?;
+        let tree = self.blocking(move |sessions| Ok(sessions.parts().store.tree(id)?)).await?;
+        let (entries, stream) = mpsc::channel(STREAM_BUFFER);
+        tokio::spawn(async move {
+            for (path, entry) in tree.iter() {
+                if entries.send(Ok(wire_entry(path, entry))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn restore(
+        &self,
+        request: Request<v1::RestoreSnapshotRequest>,
+    ) -> Result<Response<v1::RestoreSnapshotReply>, Status> {
+        let request = request.into_inner();
+        let id = self.resolve(&request.snapshot)?;
+        let target = convert::absolute(request.target, "target")?;
+        let restored = self
+            .blocking(move |sessions| {
+                let parts = sessions.parts();
+                prepare::audit_restore(parts, id, target.as_os_str().as_bytes())?;
+                Ok(parts.store.restore(id, &target)?)
+            })
+            .await?;
+        Ok(Response::new(v1::RestoreSnapshotReply { files: restored.files, bytes: restored.bytes }))
+    }
+}
+
+fn wire(row: SnapshotRow) -> v1::Snapshot {
+    v1::Snapshot {
+        snapshot: row.snapshot.to_string(),
+        project: row.project.0,
+        created_us: row.created_us,
+        files: row.files,
+        bytes: row.bytes,
+    }
+}
+
+fn wire_entry(path: &RelPath, entry: &Entry) -> v1::SnapshotEntry {
+    let node = convert::node(&entry.node);
+    v1::SnapshotEntry {
+        path: path.as_bytes().to_vec(),
+        r#type: node.r#type,
+        mode: node.mode,
+        size: node.size,
+        blake3: node.blake3,
+        target: node.target,
+        mtime_ns: entry.mtime_ns,
+    }
+}

@@ -1,0 +1,264 @@
+//! Applying and undoing.
+//!
+//! Owns the sequence that the folder's header draws. Must not know how one step is done or a journal written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use ftl_core::id::ApplyId;
+use ftl_core::merge::{Conflict, Conflicts, Host, Plan, Step, reverse, start};
+use ftl_core::review::Approval;
+use ftl_core::tree::Node;
+use rustix::fs::{OFlags, fsync};
+use rustix::io::Errno;
+
+use super::journal::{self, Record, Stage};
+use super::root::{Root, open_file};
+use super::step::{Done, Hand};
+use super::{Applied, Blobs, LeftAlone, Merge, MergeError, Point, Probe, io_error};
+
+impl Merge {
+    /// The engine whose journals are in `journals`, which is made if it is missing. Call
+    /// [`Merge::recover`] before anything else.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open(journals: &Path) -> Result<Self, MergeError> {
+        Self::with_probe(journals, Box::new(|_| Ok(())))
+    }
+
+    /// The same, with something to call at every point where a crash must do no harm.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn with_probe(journals: &Path, probe: Box<Probe>) -> Result<Self, MergeError> {
+        std::fs::create_dir_all(journals).map_err(io_error("create", journals.display()))?;
+        Ok(Self { journals: journals.to_owned(), probe, turn: Mutex::new(()) })
+    }
+
+    /// Applies a plan to the project. Afterwards all of it stands, or nothing does.
+    ///
+    /// # Errors
+    /// When the plan is not of this approval, the host is not as planned, or something cannot be written.
+    pub fn apply(
+        &self,
+        id: &ApplyId,
+        root: &Root,
+        plan: &Plan,
+        approval: &Approval,
+        store: &dyn Blobs,
+    ) -> Result<Applied, MergeError> {
+        if !plan.is_of(approval) {
+            return Err(MergeError::NotApproved);
+        }
+        self.run(self.record(id, root, plan, approval), root, store)
+    }
+
+    /// Takes an application back. Afterwards every path it touched is as it was before, or nothing changed.
+    ///
+    /// # Errors
+    /// When it cannot be undone: unknown, undone already, or a path is no longer as it was left.
+    pub fn undo(
+        &self,
+        undone: &ApplyId,
+        id: &ApplyId,
+        root: &Root,
+        store: &dyn Blobs,
+    ) -> Result<Applied, MergeError> {
+        let at = |stage| {
+            journal::read(&self.journals, undone, stage).map_err(io_error("read the journal of", undone))
+        };
+        let Some(record) = at(Stage::Done)? else {
+            let id = undone.clone();
+            return Err(match at(Stage::Undone)? {
+                Some(_) => MergeError::AlreadyUndone { id },
+                None => MergeError::Unknown { id },
+            });
+        };
+        if record.identity != root.identity() {
+            return Err(MergeError::Replaced { path: root.path().to_owned() });
+        }
+        let done: Vec<_> =
+            record.steps.iter().filter(|step| !record.left_alone.contains(&step.path)).cloned().collect();
+        let record = Record {
+            id: id.clone(),
+            steps: reverse(&done),
+            left_alone: Vec::new(),
+            undoes: Some(undone.clone()),
+            ..record
+        };
+        let applied = self.run(record, root, store)?;
+        journal::mark_undone(&self.journals, undone).map_err(io_error("close the journal of", undone))?;
+        Ok(applied)
+    }
+
+    /// Whether an application, or an undoing, took place as a whole. After [`Merge::recover`] the answer
+    /// is final.
+    ///
+    /// # Errors
+    /// When the journals cannot be read.
+    pub fn happened(&self, id: &ApplyId) -> Result<bool, MergeError> {
+        let is =
+            |stage| journal::read(&self.journals, id, stage).map_err(io_error("read the journal of", id));
+        Ok(is(Stage::Done)?.is_some() || is(Stage::Undone)?.is_some())
+    }
+
+    fn record(&self, id: &ApplyId, root: &Root, plan: &Plan, approval: &Approval) -> Record {
+        Record {
+            id: id.clone(),
+            session: approval.session().clone(),
+            digest: approval.digest(),
+            root: root.path().as_os_str().as_bytes().into(),
+            identity: root.identity(),
+            steps: plan.steps().to_vec(),
+            left_alone: Vec::new(),
+            undoes: None,
+        }
+    }
+
+    /// Runs a record's steps from the journal's writing to its closing.
+    fn run(&self, mut record: Record, root: &Root, store: &dyn Blobs) -> Result<Applied, MergeError> {
+        // A panic while another held it left a journal, not a broken value.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _locked = root.lock()?;
+        root.check_place()?;
+        let before = start(&record.steps);
+        compare(&before, &root.observe(before.keys())?)?;
+        check_replaced(root, &record.steps)?;
+        keep_preimages(root, &before, store)?;
+        self.at(Point::Kept)?;
+
+        let hand = Hand { root, store, id: &record.id, probe: &self.probe };
+        journal::write(&self.journals, &record, Stage::Open)
+            .map_err(io_error("write the journal of", &record.id))?;
+        self.at(Point::Recorded)?;
+        let left_alone = match self.steps(&hand, &record.steps, &before) {
+            Ok(left_alone) => left_alone,
+            Err(MergeError::Stopped) => return Err(MergeError::Stopped),
+            Err(error) => return Err(self.take_back(&hand, &record, error)),
+        };
+        self.at(Point::Flushed)?;
+        let left_paths: BTreeSet<_> = left_alone.iter().map(|left| left.path.clone()).collect();
+        record.left_alone = left_paths.iter().cloned().collect();
+        journal::write(&self.journals, &record, Stage::Done)
+            .map_err(io_error("close the journal of", &record.id))?;
+        self.at(Point::Committed)?;
+        journal::remove(&self.journals, &record.id, Stage::Open)
+            .map_err(io_error("close the journal of", &record.id))?;
+        let paths = before.into_keys().filter(|path| !left_paths.contains(path)).collect();
+        Ok(Applied { id: record.id, paths, left_alone })
+    }
+
+    /// Does all steps and flushes them. Says which directories were not empty.
+    fn steps(&self, hand: &Hand<'_>, steps: &[Step], before: &Host) -> Result<Vec<LeftAlone>, MergeError> {
+        let mut left_alone = Vec::new();
+        for (number, step) in steps.iter().enumerate() {
+            if hand.perform(number, step)? == Done::NotEmpty {
+                left_alone.push(LeftAlone {
+                    path: step.path.clone(),
+                    why: "it holds files that are not part of the change",
+                });
+                // It may have been opened for this; what stays gets its mode back.
+                let first = before.get(&step.path).cloned().flatten();
+                if first != step.before {
+                    let close = Step { path: step.path.clone(), before: step.before.clone(), after: first };
+                    hand.perform(number, &close)?;
+                }
+            }
+            self.at(Point::Stepped(number))?;
+        }
+        flush(hand.root, steps)?;
+        Ok(left_alone)
+    }
+
+    /// Puts back what a failed application did, and says why it failed.
+    fn take_back(&self, hand: &Hand<'_>, record: &Record, error: MergeError) -> MergeError {
+        let back = self.roll_back(hand, &record.steps);
+        match back.and_then(|(_, foreign)| self.close(record).map(|()| foreign)) {
+            Ok(foreign) if foreign.is_empty() => error,
+            Ok(foreign) => MergeError::Partly { foreign, source: Box::new(error) },
+            // The journal stays; the next recovery tries again.
+            Err(_) => MergeError::Partly { foreign: Vec::new(), source: Box::new(error) },
+        }
+    }
+
+    /// Removes an open journal.
+    pub(super) fn close(&self, record: &Record) -> Result<(), MergeError> {
+        let removed = journal::remove(&self.journals, &record.id, Stage::Open);
+        removed.map_err(io_error("close the journal of", &record.id))
+    }
+
+    pub(super) fn at(&self, point: Point) -> Result<(), MergeError> {
+        (self.probe)(point).map_err(|_| MergeError::Stopped)
+    }
+}
+
+/// Names every path that is not as expected.
+fn compare(expected: &Host, found: &Host) -> Result<(), Conflicts> {
+    let differing = expected.iter().filter(|(path, node)| found.get(*path) != Some(*node));
+    let conflicts: Vec<_> = differing
+        .map(|(path, node)| Conflict {
+            path: path.clone(),
+            expected: node.clone(),
+            found: found.get(path).cloned().flatten(),
+        })
+        .collect();
+    if conflicts.is_empty() { Ok(()) } else { Err(Conflicts(conflicts)) }
+}
+
+/// A directory that something else takes the place of must become empty; better to know before it begins.
+fn check_replaced(root: &Root, steps: &[Step]) -> Result<(), MergeError> {
+    let removed: BTreeSet<_> =
+        steps.iter().filter(|step| step.after.is_none()).map(|step| &step.path).collect();
+    let placed: BTreeMap<_, _> =
+        steps.iter().filter_map(|step| Some((&step.path, step.after.as_ref()?))).collect();
+    let replaced = steps.iter().filter(|step| {
+        step.after.is_none()
+            && step.before.as_ref().is_some_and(Node::is_dir)
+            && placed.get(&step.path).is_some_and(|node| !node.is_dir())
+    });
+    let mut todo: Vec<_> = replaced.map(|step| step.path.clone()).collect();
+    while let Some(path) = todo.pop() {
+        for name in root.names(Some(&path)).map_err(io_error("list", &path))? {
+            let inner = path.join(&name).map_err(|_| io_error("list", &path)(Errno::NAMETOOLONG))?;
+            if !removed.contains(&inner) {
+                return Err(MergeError::Holds { path, holds: inner });
+            }
+            if root.look(&inner)?.is_some_and(|node| node.is_dir()) {
+                todo.push(inner);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the contents of every file that a step takes away.
+fn keep_preimages(root: &Root, before: &Host, store: &dyn Blobs) -> Result<(), MergeError> {
+    for (path, node) in before {
+        let Some(Node::File { hash, .. }) = node else { continue };
+        let parent = root.parent(path, OFlags::PATH).map_err(io_error("enter the directory of", path))?;
+        let file = open_file(&parent, path.name()).map_err(io_error("open", path))?;
+        if store.keep(&file).map_err(io_error("keep", path))? != *hash {
+            let conflict = Conflict { path: path.clone(), expected: node.clone(), found: root.look(path)? };
+            return Err(Conflicts(vec![conflict]).into());
+        }
+    }
+    Ok(())
+}
+
+/// Flushes every directory that a step changed.
+pub(super) fn flush(root: &Root, steps: &[Step]) -> Result<(), MergeError> {
+    let dirs: BTreeSet<_> = steps.iter().map(|step| step.path.parent()).collect();
+    for dir in dirs {
+        let flushed = root.open_beneath(dir.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY).and_then(fsync);
+        match flushed {
+            // It went with a later step, whose own directory is here too.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            // A directory that its owner may not read.
+            Err(_) => return root.flush(),
+        }
+    }
+    Ok(())
+}

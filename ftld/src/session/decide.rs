@@ -1,0 +1,202 @@
+//! The human's decision, carried out: apply, reject, undo, forget.
+//!
+//! Owns the order audit, journal, effect, record. Must not decide: an approval comes from
+//! [`ftl_core::review`], a plan from [`ftl_core::merge`].
+
+use std::sync::Arc;
+
+use ftl_core::event::{Bytes, Kind, Stage as StageName};
+use ftl_core::id::ApplyId;
+use ftl_core::lifecycle::{Changes, Request, Step};
+use ftl_core::merge;
+use ftl_core::review::Approval;
+use ftl_core::tree::RelPath;
+use serde_json::json;
+
+use super::driver::{Driver, told};
+use super::record::{Apply, Pending, Project, Record};
+use super::{Error, Outcome};
+use crate::app::Parts;
+use crate::audit::Sync;
+use crate::merge::{Identity, LeftAlone, Root};
+
+impl Driver {
+    /// Applies what the human approved.
+    pub(super) async fn approve(&mut self, digest: &str, paths: Vec<RelPath>) -> Result<Outcome, Error> {
+        self.may(Request::Approve)?;
+        let reviewed = self.show().await?;
+        let approval = reviewed.review.approve(digest, &paths)?;
+        let digest = approval.digest();
+        let shown: Vec<Bytes> = paths.iter().map(|path| Bytes::from(path.as_bytes())).collect();
+        let apply = new_apply_id()?;
+        let detail = json!({ "digest": digest, "paths": shown, "apply": apply });
+        self.audit("approved", detail, Sync::Disk).await?;
+        // Looked at before the journal, so that a project that has changed costs no state.
+        let plan = self.plan(&approval).await?;
+
+        let start = self.parts.clock.monotonic_us();
+        let time_us = self.parts.clock.now_us();
+        let pending = Apply { id: apply.clone(), digest, time_us, steps: plan.steps().to_vec(), undone: false };
+        self.record.pending = Some(Pending::Apply(pending.clone()));
+        self.enter(Step::ApplyBegun, String::new(), vec![Kind::Approved { digest, paths: shown }]).await?;
+        self.audit("apply_begun", json!({ "apply": apply, "paths": plan.steps().len() }), Sync::Disk).await?;
+        let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), apply.clone());
+        let applied = blocking(move || {
+            let root = open_root(&project)?;
+            Ok(parts.merge.apply(&id, &root, &plan, &approval, &*parts.store)?)
+        })
+        .await;
+        self.record.pending = None;
+        match applied {
+            Ok(applied) => {
+                self.record.applies.push(pending);
+                self.told_time(StageName::Apply, start).await;
+                self.landed(apply, applied.paths, applied.left_alone).await
+            }
+            Err(error) => {
+                self.audit("apply_failed", json!({ "apply": apply, "error": told(&error) }), Sync::Kernel).await?;
+                self.enter(Step::ApplyFailed, told(&error), vec![]).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Records an application that took place.
+    async fn landed(
+        &mut self,
+        apply: ApplyId,
+        paths: Vec<RelPath>,
+        left_alone: Vec<LeftAlone>,
+    ) -> Result<Outcome, Error> {
+        let rest = self.show().await?;
+        self.record.digest = rest.review.digest();
+        let left = if self.record.digest.is_some() { Changes::Some } else { Changes::None };
+        let count = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+        self.audit("applied", json!({ "apply": apply, "paths": count }), Sync::Kernel).await?;
+        let fact = Kind::Applied { apply: apply.clone(), paths: count };
+        self.enter(Step::Applied { left }, String::new(), vec![fact]).await?;
+        Ok(Outcome { apply, paths, left_alone, record: self.record.clone() })
+    }
+
+    async fn plan(&self, approval: &Approval) -> Result<merge::Plan, Error> {
+        let (project, approval) = (self.record.project.clone(), approval.clone());
+        blocking(move || {
+            let root = open_root(&project)?;
+            let host = root.observe(&merge::to_observe(&approval))?;
+            Ok(merge::plan(&approval, &host)?)
+        })
+        .await
+    }
+
+    /// The human says no.
+    pub(super) async fn reject(&mut self, why: String) -> Result<Record, Error> {
+        self.may(Request::Reject)?;
+        self.audit("rejected", json!({ "why": why }), Sync::Disk).await?;
+        self.enter(Step::Rejected, why.clone(), vec![Kind::Rejected { why }]).await?;
+        Ok(self.record.clone())
+    }
+
+    /// Takes back the last application.
+    pub(super) async fn undo(&mut self) -> Result<Outcome, Error> {
+        self.may(Request::Undo)?;
+        let last = self.record.last_apply().ok_or(Error::NothingToUndo)?.clone();
+        let journal = new_apply_id()?;
+        self.audit("undo_begun", json!({ "apply": last.id, "journal": journal }), Sync::Disk).await?;
+        self.record.pending = Some(Pending::Undo { apply: last.id.clone(), journal: journal.clone() });
+        self.keep(vec![]).await?;
+        let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), last.id.clone());
+        let undone = blocking(move || {
+            let root = open_root(&project)?;
+            Ok(parts.merge.undo(&id, &journal, &root, &*parts.store)?)
+        })
+        .await;
+        self.record.pending = None;
+        match undone {
+            Ok(undone) => self.taken_back(last.id, undone.paths, undone.left_alone).await,
+            Err(error) => {
+                self.audit("undo_failed", json!({ "error": told(&error) }), Sync::Kernel).await?;
+                self.keep(vec![]).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Records an undoing that took place.
+    async fn taken_back(
+        &mut self,
+        apply: ApplyId,
+        paths: Vec<RelPath>,
+        left_alone: Vec<LeftAlone>,
+    ) -> Result<Outcome, Error> {
+        for of in self.record.applies.iter_mut().filter(|of| of.id == apply) {
+            of.undone = true;
+        }
+        self.record.digest = self.show().await?.review.digest();
+        let count = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+        self.audit("undone", json!({ "apply": apply, "paths": count }), Sync::Kernel).await?;
+        let fact = Kind::Undone { apply: apply.clone(), paths: count };
+        self.enter(Step::Undone, String::new(), vec![fact]).await?;
+        Ok(Outcome { apply, paths, left_alone, record: self.record.clone() })
+    }
+
+    /// Finishes in the record what a crash left to the journal: it happened, or it was taken back.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        match self.record.pending.take() {
+            None => Ok(()),
+            Some(Pending::Apply(apply)) if self.parts.merge.happened(&apply.id)? => {
+                let paths = apply.steps.iter().map(|step| step.path.clone()).collect();
+                let id = apply.id.clone();
+                self.record.applies.push(apply);
+                self.landed(id, paths, Vec::new()).await.map(drop)
+            }
+            Some(Pending::Apply(_)) => {
+                let reason = "the daemon ended while it applied; the project was put back".to_owned();
+                self.enter(Step::ApplyFailed, reason, vec![]).await
+            }
+            Some(Pending::Undo { apply, journal }) if self.parts.merge.happened(&journal)? => {
+                self.taken_back(apply, Vec::new(), Vec::new()).await.map(drop)
+            }
+            Some(Pending::Undo { .. }) => self.keep(vec![]).await,
+        }
+    }
+
+    /// Forgets the session.
+    pub(super) async fn remove(&mut self, discard: bool) -> Result<(), Error> {
+        self.may(Request::Remove { discard })?;
+        self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;
+        let (parts, id) = (Arc::clone(&self.parts), self.record.id.clone());
+        blocking(move || {
+            let dir = parts.home.sessions().join(id.as_str());
+            crate::snapshot::remove_tree(&dir).map_err(|source| Error::Write { path: dir, source })?;
+            parts.db.forget(&id)?;
+            parts.publisher.forget(&id);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Runs something that blocks where it may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)?
+}
+
+fn open_root(project: &Project) -> Result<Root, Error> {
+    let identity = Identity { device: project.dev, inode: project.ino };
+    Ok(Root::open_as(&super::driver::root(&project.root), identity)?)
+}
+
+fn new_apply_id() -> Result<ApplyId, Error> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|_| Error::Interrupted)?;
+    Ok(ApplyId::from_random(random))
+}
+
+/// The session whose application to a project is the newest that was not taken back.
+pub(super) fn last_applied(parts: &Parts, project: &[u8]) -> Result<Option<Record>, Error> {
+    let mut records = parts.db.records::<Record>("")?;
+    records.retain(|record| record.project.root.0 == project && record.last_apply().is_some());
+    Ok(records.into_iter().max_by_key(|record| record.last_apply().map(|apply| apply.time_us)))
+}

@@ -1,0 +1,162 @@
+//! What can go wrong with a session, seen from outside it.
+//!
+//! Owns the one list that the API's status table is exhaustive over.
+
+use ftl_core::id::SessionId;
+use ftl_core::lifecycle::{Misstep, Refusal};
+
+use super::project::ProjectError;
+use crate::agent::AgentError;
+use crate::audit::AuditError;
+use crate::config::ConfigFileError;
+use crate::db::DbError;
+use crate::merge::MergeError;
+use crate::sandbox::SandboxError;
+use crate::snapshot::SnapshotError;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No session has this id or prefix.
+    #[error("there is no session {text}")]
+    NoSuchSession {
+        /// What was asked for.
+        text: String,
+    },
+    /// The project has no session.
+    #[error("this project has no session")]
+    NoSessionOfProject,
+    /// A prefix fits several sessions.
+    #[error("{text} fits {count} sessions")]
+    AmbiguousSession {
+        /// The prefix.
+        text: String,
+        /// How many it fits.
+        count: usize,
+    },
+    /// The session's task has ended, because the session was removed or the daemon ends.
+    #[error("session {session} has ended")]
+    Gone {
+        /// Which.
+        session: SessionId,
+    },
+    /// The session's state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The driver took a step that does not exist.
+    #[error("a defect in FTL")]
+    Misstep(#[from] Misstep),
+    /// The directory cannot be a project.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The project is not the directory that it was.
+    #[error("the project directory was replaced since the session began")]
+    ProjectReplaced,
+    /// A configuration cannot be used.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigFileError),
+    /// A setting asks for what this version does not do.
+    #[error("the configuration asks for something that this version does not do: {what}")]
+    Unsupported {
+        /// The setting.
+        what: String,
+    },
+    /// There is a configuration already.
+    #[error("{path} is there already")]
+    AlreadyThere {
+        /// The file.
+        path: String,
+    },
+    /// There is no configuration to trust.
+    #[error("the project has no .ftlconfig to trust")]
+    NothingToTrust,
+    /// The agent cannot work.
+    #[error("the agent cannot be started")]
+    Agent(#[from] AgentError),
+    /// The task is empty.
+    #[error("the task is empty")]
+    EmptyTask,
+    /// No backend of that name.
+    #[error("there is no sandbox backend {name}")]
+    NoSuchSandbox {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+    /// The sandbox cannot be had.
+    #[error("the sandbox cannot be had")]
+    Sandbox(#[from] SandboxError),
+    /// A file of the project cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The sandbox's home cannot be made.
+    #[error("cannot make the sandbox's home {}", path.display())]
+    Home {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The project's setup command failed.
+    #[error("the project's setup command failed with status {code}")]
+    Setup {
+        /// Its exit status.
+        code: i32,
+    },
+    /// The human stopped the turn before the agent began.
+    #[error("stopped before the agent began: {why}")]
+    Stopped {
+        /// Who or what stopped it.
+        why: &'static str,
+    },
+    /// The turn that was asked for failed before it began.
+    #[error("{reason}")]
+    TurnFailed {
+        /// Why, in one line.
+        reason: String,
+    },
+    /// The digest is not the one that was shown.
+    #[error("the approval does not fit")]
+    Approve(#[from] ftl_core::review::ApproveRefused),
+    /// The project has changed meanwhile.
+    #[error("the project has changed since the snapshot")]
+    Conflicts(#[from] ftl_core::merge::Conflicts),
+    /// The approved bytes cannot be written.
+    #[error("the change cannot be applied")]
+    Merge(#[from] MergeError),
+    /// Nothing of the session is applied.
+    #[error("nothing of this session is applied to the project")]
+    NothingToUndo,
+    /// Snapshot or blobs.
+    #[error("the snapshot store cannot do this")]
+    Store(#[from] SnapshotError),
+    /// No snapshot has this id or prefix.
+    #[error("there is no snapshot {text}")]
+    NoSuchSnapshot {
+        /// What was asked for.
+        text: String,
+    },
+    /// A prefix fits several snapshots.
+    #[error("{text} fits more than one snapshot")]
+    AmbiguousSnapshot {
+        /// The prefix.
+        text: String,
+    },
+    /// Stored state.
+    #[error("the session's state cannot be kept")]
+    Db(#[from] DbError),
+    /// The audit log refuses; nothing happens without it.
+    #[error("the audit log cannot be written")]
+    Audit(#[from] AuditError),
+    /// A blocking part of the work was interrupted.
+    #[error("the work was interrupted")]
+    Interrupted,
+}

@@ -1,0 +1,354 @@
+//! What a turn needs before it can run: a checked request, a snapshot, a sandbox, the agent's program.
+//!
+//! Owns the translation of settings into what the folders below ask for. Must not know the order of a
+//! turn, and changes no session.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ftl_core::config::{Forwarded, SandboxChoice, Settings, forwardable};
+use ftl_core::event::{Bytes, Excluded, Kind, LISTED};
+use ftl_core::id::SnapshotId;
+use serde_json::json;
+
+use super::decide::blocking;
+use super::driver::root;
+use super::record::{Project, Record, Spec};
+use super::{Error, project};
+use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, TurnSpec};
+use crate::app::Parts;
+use crate::audit::{Entry, Sync};
+use crate::db::SnapshotRow;
+use crate::sandbox::{Command, Limits, Sandbox, SandboxSpec, Stdio};
+use crate::snapshot::{Class, Exclusion};
+
+/// A snapshot as the session and the API tell of it.
+pub struct Taken {
+    /// Its id.
+    pub snapshot: SnapshotId,
+    /// Its row in the list.
+    pub row: SnapshotRow,
+    /// What stayed outside.
+    pub exclusions: Vec<Exclusion>,
+}
+
+/// An agent that is ready to be started.
+pub(super) struct Agent {
+    pub(super) program: Command,
+    pub(super) stdin: Vec<u8>,
+    pub(super) stream: Option<Box<dyn EventStream + Send>>,
+    /// The program and its arguments for the audit log, without the task.
+    pub(super) shown: String,
+}
+
+/// Megabytes to bytes.
+const MIB: u64 = 1024 * 1024;
+/// Descriptors that one process of a sandbox may have open.
+const OPEN_FILES: u64 = 65_536;
+
+/// Fills in what the request left to the settings, and refuses what cannot run.
+pub(super) fn check(parts: &Parts, project: &Path, settings: &Settings, spec: Spec) -> Result<Spec, Error> {
+    if let Some(what) = settings.refused.first() {
+        return Err(Error::Unsupported { what: (*what).to_owned() });
+    }
+    let agent = if spec.agent.is_empty() { settings.agent.clone() } else { spec.agent };
+    let sandbox = match spec.sandbox.as_str() {
+        "" => settings.sandbox.name(),
+        name => name,
+    };
+    let sandbox = if sandbox == SandboxChoice::Auto.name() { "native" } else { sandbox };
+    if !parts.sandboxes.contains_key(sandbox) {
+        let known = parts.sandboxes.keys().copied().collect();
+        return Err(Error::NoSuchSandbox { name: sandbox.chars().take(80).collect(), known });
+    }
+    let spec = Spec { agent, sandbox: sandbox.to_owned(), ..spec };
+    let adapter = adapter(&spec, settings)?;
+    adapter.check(&settings.agent_settings(adapter.name()))?;
+    if adapter.name() != agent::MANUAL && spec.task.trim().is_empty() {
+        return Err(Error::EmptyTask);
+    }
+    // Looked for now, so that a missing program is an error of the request and not of the turn.
+    find(parts, &Places::of(parts, &spec, project), settings, &*adapter)?;
+    Ok(spec)
+}
+
+fn adapter(spec: &Spec, settings: &Settings) -> Result<Box<dyn AgentAdapter>, Error> {
+    let asked: Vec<OsString> = spec.argv.iter().map(|word| OsString::from_vec(word.0.clone())).collect();
+    let configured = || settings.command.iter().flatten().map(OsString::from).collect();
+    let command = if asked.is_empty() { configured() } else { asked };
+    Ok(agent::adapter(&spec.agent, &command)?)
+}
+
+/// Where programs are looked for: the human's PATH first, the daemon's own after it.
+struct Places {
+    path: Vec<PathBuf>,
+    avoid: Vec<PathBuf>,
+}
+
+impl Places {
+    fn of(parts: &Parts, spec: &Spec, project: &Path) -> Self {
+        let mut path: Vec<PathBuf> = spec.search_path.iter().map(root).collect();
+        path.extend(parts.user.path.iter().flat_map(std::env::split_paths));
+        Self { path, avoid: vec![project.to_owned(), parts.home.root().to_owned()] }
+    }
+
+    fn search<'a>(&'a self, parts: &'a Parts, configured: Option<&'a str>) -> Search<'a> {
+        Search {
+            configured: configured.map(Path::new),
+            path: &self.path,
+            home: parts.user.home.as_deref(),
+            avoid: &self.avoid,
+        }
+    }
+}
+
+/// Finds the agent's program on the host.
+fn find(
+    parts: &Parts,
+    places: &Places,
+    settings: &Settings,
+    adapter: &dyn AgentAdapter,
+) -> Result<Option<Found>, Error> {
+    let Some(program) = adapter.program() else { return Ok(None) };
+    let configured = settings.agent_settings(adapter.name()).path;
+    Ok(Some(agent::find_program(&program.to_string_lossy(), &places.search(parts, configured.as_deref()))?))
+}
+
+/// Sentences about settings that do not do what the reader of the configuration may expect.
+pub(super) fn notices(settings: &Settings) -> Vec<String> {
+    let mut notices = Vec::new();
+    if !settings.inert.is_empty() {
+        let names = settings.inert.join(", ");
+        notices.push(format!(".ftlconfig is not trusted, so this is inert: {names}; `ftlctl trust` changes that"));
+    }
+    if !settings.idle.is_empty() {
+        let names = settings.idle.join(", ");
+        notices.push(format!("this version does nothing yet with: {names}"));
+    }
+    notices
+}
+
+/// Takes a snapshot with its base tree, and lists it.
+pub(super) async fn take(parts: &Arc<Parts>, of: &Project) -> Result<Taken, Error> {
+    let (parts, of) = (Arc::clone(parts), of.clone());
+    blocking(move || take_now(&parts, &of)).await
+}
+
+/// Takes a snapshot because a human asked for one.
+///
+/// # Errors
+/// When the directory is no project or cannot be read.
+pub fn take_by_hand(parts: &Parts, path: &Path) -> Result<Taken, Error> {
+    let of = project::open(path, parts.home.root(), parts.user.home.as_deref())?;
+    audit(parts, "snapshot_begun", Some(of.root.clone()), json!({}), Sync::Kernel)?;
+    take_now(parts, &of)
+}
+
+/// Records that a snapshot is about to be written out.
+///
+/// # Errors
+/// When the record cannot be written.
+pub fn audit_restore(parts: &Parts, id: SnapshotId, target: &[u8]) -> Result<(), Error> {
+    audit(parts, "restore_begun", None, json!({ "snapshot": id, "target": Bytes::from(target) }), Sync::Disk)
+}
+
+fn audit(
+    parts: &Parts,
+    action: &'static str,
+    project: Option<Bytes>,
+    detail: serde_json::Value,
+    sync: Sync,
+) -> Result<(), Error> {
+    let entry = Entry { time_us: parts.clock.now_us(), action, session: None, project, detail };
+    Ok(parts.audit.append(entry, sync)?)
+}
+
+fn take_now(parts: &Parts, of: &Project) -> Result<Taken, Error> {
+    let now_us = parts.clock.now_us();
+    let (taken, _base) = parts.store.take_with_base(&root(&of.root), now_us.saturating_mul(1000))?;
+    let row = SnapshotRow {
+        snapshot: taken.id,
+        project: of.root.clone(),
+        created_us: now_us,
+        files: taken.files,
+        bytes: taken.bytes,
+    };
+    parts.db.list_snapshot(&row)?;
+    Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions })
+}
+
+impl Taken {
+    /// The fact as the session tells it.
+    pub(super) fn event(&self) -> Kind {
+        let of = |class: Class| {
+            let excluded = self.exclusions.iter().filter(move |excluded| excluded.class == class);
+            excluded.take(LISTED).map(told).collect()
+        };
+        let ignored = self.exclusions.iter().filter(|excluded| excluded.class == Class::Ignored).count();
+        Kind::SnapshotTaken {
+            snapshot: self.snapshot,
+            files: self.row.files,
+            bytes: self.row.bytes,
+            secrets: of(Class::Secret),
+            ignored: u64::try_from(ignored).unwrap_or(u64::MAX),
+            unreadable: of(Class::Unreadable),
+        }
+    }
+}
+
+fn told(excluded: &Exclusion) -> Excluded {
+    Excluded {
+        path: Bytes::from(excluded.path.as_bytes()),
+        rule: excluded.rule.clone(),
+        source: excluded.source.clone(),
+    }
+}
+
+/// Launches the session's sandbox over its base and its upper layer.
+pub(super) async fn launch(
+    parts: &Arc<Parts>,
+    record: &Record,
+    settings: &Settings,
+) -> Result<Box<dyn Sandbox>, Error> {
+    let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
+    let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
+    let base_id = record.base.ok_or(Error::Interrupted)?;
+    let store = Arc::clone(&parts.store);
+    let base = blocking(move || Ok(store.base_dir(base_id)?)).await?;
+    let adapter = adapter(&record.spec, settings)?;
+    let places = Places::of(parts, &record.spec, &root(&record.project.root));
+    let found = find(parts, &places, settings, &*adapter)?;
+    let more: Vec<PathBuf> = settings.tool_dirs.iter().map(PathBuf::from).collect();
+    let tools = agent::tools(&places.search(parts, None), &more)?;
+    furnish(parts, record, settings, &*adapter, &tools.home_links)?;
+    let mut env = tools.env;
+    env.extend(forwarded(parts, settings).env.into_iter().map(|(name, value)| (name.into(), value)));
+    let mut binds = tools.binds;
+    let mut path = tools.path;
+    if let Some(found) = found {
+        binds.extend(found.binds);
+        path.splice(0..0, found.path);
+        env.extend(found.env);
+    }
+    let spec = SandboxSpec {
+        session: record.id.clone(),
+        base,
+        dir: session_dir(parts, record),
+        limits: limits(parts, settings),
+        tools: binds,
+        path,
+        env,
+    };
+    Ok(backend.launch(spec).await?)
+}
+
+/// The variables that a trusted configuration forwards, judged.
+fn forwarded(parts: &Parts, settings: &Settings) -> Forwarded {
+    forwardable(&settings.agent_env, |name| parts.user.env.get(OsStr::new(name)).cloned())
+}
+
+fn limits(parts: &Parts, settings: &Settings) -> Limits {
+    let limits = settings.limits;
+    let all = u64::from(parts.user.processors).saturating_mul(100);
+    Limits {
+        memory_bytes: limits.memory_mb.saturating_mul(MIB),
+        processes: limits.pids,
+        cpu_percent: u32::try_from(limits.cpu_percent.unwrap_or(all)).unwrap_or(u32::MAX),
+        file_size_bytes: limits.file_size_mb.saturating_mul(MIB),
+        disk_bytes: limits.disk_mb.saturating_mul(MIB),
+        open_files: OPEN_FILES,
+    }
+}
+
+/// The project's setup command.
+pub(super) fn setup(script: &str) -> Command {
+    let argv = ["/bin/sh", "-c", "--", script].map(OsString::from).to_vec();
+    Command { argv, env: Vec::new(), workdir: None, stdio: Stdio::Pipes }
+}
+
+/// The agent's program for this turn.
+pub(super) fn agent(parts: &Parts, record: &Record, settings: &Settings, text: &str) -> Result<Agent, Error> {
+    let adapter = adapter(&record.spec, settings)?;
+    let places = Places::of(parts, &record.spec, &root(&record.project.root));
+    let found = find(parts, &places, settings, &*adapter)?;
+    let agent_settings = settings.agent_settings(adapter.name());
+    let turn = TurnSpec {
+        task: text,
+        turn: record.turns,
+        conversation: record.conversation.as_deref(),
+        settings: &agent_settings,
+        program: found.as_ref().map(|found| found.program.as_path()),
+    };
+    let CommandSpec { argv, env, stdin, home_files: _ } = adapter.turn(&turn).ok_or(Error::EmptyTask)?;
+    let words = argv.iter().filter(|word| word.as_bytes() != text.as_bytes());
+    let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let program = Command { argv, env, workdir: None, stdio: Stdio::Pipes };
+    Ok(Agent { program, stdin, stream: adapter.stream(record.spent), shown })
+}
+
+/// Makes the session's home with the files that its agent wants there. Done once, before anything runs
+/// that could put a link in a file's way.
+fn furnish(
+    parts: &Parts,
+    record: &Record,
+    settings: &Settings,
+    adapter: &dyn AgentAdapter,
+    links: &[(PathBuf, PathBuf)],
+) -> Result<(), Error> {
+    let home = session_dir(parts, record).join("home");
+    if home.exists() {
+        return Ok(());
+    }
+    let agent_settings = settings.agent_settings(adapter.name());
+    let first = TurnSpec { task: "", turn: 1, conversation: None, settings: &agent_settings, program: None };
+    let files = adapter.turn(&first).map(|spec| spec.home_files).unwrap_or_default();
+    let made = make_home(&home, &files, links, parts.owner);
+    made.map_err(|source| Error::Home { path: home, source })
+}
+
+fn make_home(
+    home: &Path,
+    files: &[(PathBuf, Vec<u8>)],
+    links: &[(PathBuf, PathBuf)],
+    owner: Option<(u32, u32)>,
+) -> std::io::Result<()> {
+    let give = |path: &Path| match owner {
+        Some((uid, gid)) => std::os::unix::fs::lchown(path, Some(uid), Some(gid)),
+        None => Ok(()),
+    };
+    // Built aside and renamed: a crash leaves no home without its files.
+    let draft = home.with_extension("new");
+    if draft.exists() {
+        std::fs::remove_dir_all(&draft)?;
+    }
+    std::fs::create_dir_all(&draft)?;
+    give(&draft)?;
+    let parents = |name: &Path| {
+        let mut dir = draft.clone();
+        for part in name.parent().into_iter().flat_map(Path::components) {
+            dir.push(part);
+            if !dir.exists() {
+                std::fs::create_dir(&dir)?;
+                give(&dir)?;
+            }
+        }
+        std::io::Result::Ok(draft.join(name))
+    };
+    for (name, content) in files {
+        let path = parents(name)?;
+        std::fs::write(&path, content)?;
+        give(&path)?;
+    }
+    for (name, target) in links {
+        let path = parents(name)?;
+        std::os::unix::fs::symlink(target, &path)?;
+        give(&path)?;
+    }
+    std::fs::rename(draft, home)
+}
+
+fn session_dir(parts: &Parts, record: &Record) -> PathBuf {
+    parts.home.sessions().join(record.id.as_str())
+}

@@ -1,0 +1,93 @@
+//! After a restart: bring every session of the earlier daemon to rest.
+//!
+//! Owns what becomes of a session that was under way. Nothing of it runs any more afterwards, its work is
+//! captured, half an application is taken back, and the reason is told.
+
+use std::sync::Arc;
+
+use ftl_core::lifecycle::{Changes, State, Step};
+use serde_json::json;
+
+use super::Error;
+use super::decide::blocking;
+use super::driver::{Driver, told};
+use super::record::Record;
+use crate::app::Parts;
+use crate::audit::Sync;
+
+/// Why a session ended that had not begun to work.
+const BEFORE_WORK: &str = "the daemon ended before the agent began";
+/// Why a turn ended in the middle.
+const DURING_WORK: &str = "the daemon ended while the agent worked";
+
+/// Brings every session to rest.
+///
+/// # Errors
+/// When the sessions cannot be read, or half an application cannot be taken back.
+pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
+    let journals = Arc::clone(parts);
+    let recovered = blocking(move || Ok(journals.merge.recover(&*journals.store)?)).await?;
+    for one in recovered {
+        for path in &one.foreign {
+            tracing::warn!(apply = %one.id, %path, "left alone: it is neither as before the application nor as after");
+        }
+        if let Some(error) = &one.failed {
+            tracing::error!(apply = %one.id, error = %told(error), "half an application could not be taken back");
+        }
+    }
+    for record in parts.db.records::<Record>("")? {
+        sweep(parts, &record).await?;
+        if record.state.is_idle() && record.pending.is_none() {
+            continue;
+        }
+        let id = record.id.clone();
+        if let Err(error) = settle(parts, record).await {
+            tracing::error!(session = %id, error = %told(&error), "could not be brought to rest");
+        }
+    }
+    Ok(())
+}
+
+/// Ends what is left of a session's sandbox.
+async fn sweep(parts: &Parts, record: &Record) -> Result<(), Error> {
+    let Some(backend) = parts.sandboxes.get(record.spec.sandbox.as_str()) else { return Ok(()) };
+    let dir = parts.home.sessions().join(record.id.as_str());
+    if !record.state.is_idle() && dir.exists() {
+        backend.sweep(&record.id, &dir).await?;
+    }
+    Ok(())
+}
+
+async fn settle(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {
+    let mut driver = Driver::resume(Arc::clone(parts), record)?;
+    let state = driver.record.state;
+    driver.audit("recovered", json!({ "state": state }), Sync::Kernel).await?;
+    if driver.record.pending.is_some() {
+        return driver.settle().await;
+    }
+    let captured = match state {
+        State::Starting if driver.record.work.is_some() => {
+            driver.enter(Step::Failed { work: waiting(&driver.record) }, BEFORE_WORK.into(), vec![]).await
+        }
+        State::Created | State::Snapshotting | State::Starting => {
+            driver.enter(Step::Failed { work: Changes::None }, BEFORE_WORK.into(), vec![]).await
+        }
+        State::Working => driver.capture_interrupted(DURING_WORK).await,
+        State::Capturing => {
+            // The step into capturing is taken already; the stored state goes back one for it.
+            driver.record.state = State::Working;
+            driver.capture_interrupted(DURING_WORK).await
+        }
+        State::Applying => driver.enter(Step::ApplyFailed, DURING_WORK.into(), vec![]).await,
+        State::AwaitingReview | State::NoChanges | State::Merged | State::Rejected | State::Failed => Ok(()),
+    };
+    if let Err(error) = captured {
+        let work = waiting(&driver.record);
+        driver.enter(Step::Failed { work }, told(&error), vec![]).await?;
+    }
+    Ok(())
+}
+
+fn waiting(record: &Record) -> Changes {
+    if record.digest.is_some() { Changes::Some } else { Changes::None }
+}

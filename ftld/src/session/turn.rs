@@ -1,0 +1,333 @@
+//! One turn: what happens in an open sandbox until it is over.
+//!
+//! Owns the loop that hears the agent, answers the human meanwhile, and knows when the turn has ended.
+//! Must not know where the sandbox came from or what becomes of the work.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ftl_core::agent::AgentEvent;
+use ftl_core::event::{Bytes, Kind, Level};
+use ftl_core::lifecycle::State;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::driver::{Driver, Inbox, Stopping};
+use super::exec::{self, ExecInput, ExecOutput, ExecSpec};
+use super::{Command, Error, Reply};
+use crate::agent::EventStream;
+use crate::sandbox::{
+    Command as Program, Ending, Exiting, Process, ProcessControl, Reader, Sandbox, Size, Stdio,
+};
+
+/// How a turn ended. Its work is captured in any case.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The agent's program, or the last of the human's commands, has ended with this status.
+    Exit(i32),
+    /// The human or the daemon stopped it.
+    Stopped(&'static str),
+    /// The sandbox ended under it: a limit, the kernel.
+    Died(Ending),
+}
+
+/// An open sandbox and everything that runs in it for this turn.
+pub(super) struct Stage<'a> {
+    pub(super) sandbox: &'a dyn Sandbox,
+    ears: Ears,
+    execs: JoinSet<Done>,
+    /// The exit of the newest command that the human ran, not yet told to its client.
+    last_exec: Option<Done>,
+}
+
+/// What the programs of a turn say, in the order of its arrival.
+struct Ears {
+    sender: mpsc::Sender<Heard>,
+    chunks: mpsc::Receiver<Heard>,
+    kept: usize,
+}
+
+struct Heard {
+    from: Source,
+    data: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Agent,
+    Raw { stderr: bool },
+}
+
+/// A human's command that has ended.
+pub(super) struct Done {
+    pub(super) code: i32,
+    pub(super) output: mpsc::Sender<ExecOutput>,
+}
+
+/// The agent's own account: whether it says that it succeeded, and what it says.
+pub(super) type Said = Option<(bool, String)>;
+
+/// The agent's side of a turn: its parser and what it said of itself.
+pub(super) struct Voice {
+    pub(super) stream: Option<Box<dyn EventStream + Send>>,
+    pub(super) verdict: Said,
+    tools: HashMap<String, u64>,
+}
+
+/// How long an agent that was told to stop may take to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+/// Longer than any turn.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Chunks that wait for the turn's loop; then the program waits for it.
+const HEARD: usize = 32;
+/// Bytes read at once.
+const CHUNK: usize = 16 * 1024;
+/// Raw output that is kept of one turn, bytes.
+const KEPT: usize = 16 * 1024 * 1024;
+/// The polite signal.
+const INTERRUPT: i32 = 2;
+
+impl Voice {
+    pub(super) fn new(stream: Option<Box<dyn EventStream + Send>>) -> Self {
+        Self { stream, verdict: None, tools: HashMap::new() }
+    }
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(sandbox: &'a dyn Sandbox) -> Self {
+        let (sender, chunks) = mpsc::channel(HEARD);
+        Self { sandbox, ears: Ears { sender, chunks, kept: 0 }, execs: JoinSet::new(), last_exec: None }
+    }
+
+    /// Starts a program whose output the turn hears.
+    pub(super) async fn start(
+        &self,
+        program: Program,
+        stdin: Vec<u8>,
+        is_agent: bool,
+    ) -> Result<Running, Error> {
+        let Process { stdin: mut pipe, stdout, stderr, control, exit, .. } = self.sandbox.spawn(program).await?;
+        tokio::spawn(async move {
+            // A program that does not read its input has its reasons. Its end is told by the drop: agents
+            // wait for more instructions as long as their standard input is open.
+            let _unread = pipe.write_all(&stdin).await;
+        });
+        let out = if is_agent { Source::Agent } else { Source::Raw { stderr: false } };
+        self.listen(Some(stdout), out);
+        self.listen(stderr, Source::Raw { stderr: true });
+        Ok(Running { control, exit })
+    }
+
+    fn listen(&self, from: Option<Reader>, source: Source) {
+        let Some(mut from) = from else { return };
+        let sender = self.ears.sender.clone();
+        tokio::spawn(async move {
+            let mut chunk = vec![0; CHUNK];
+            while let Ok(count @ 1..) = from.read(&mut chunk).await {
+                let heard = Heard { from: source, data: chunk[..count].to_vec() };
+                if sender.send(heard).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Runs a human's command beside whatever runs.
+    pub(super) async fn exec(
+        &mut self,
+        spec: ExecSpec,
+        input: mpsc::Receiver<ExecInput>,
+        output: mpsc::Sender<ExecOutput>,
+    ) -> Result<(), Error> {
+        let stdio = match spec.terminal {
+            Some((rows, columns)) => Stdio::Terminal { size: Size { rows, columns }, term: spec.term },
+            None => Stdio::Pipes,
+        };
+        let program = Program { argv: spec.argv, env: Vec::new(), workdir: None, stdio };
+        let process = self.sandbox.spawn(program).await?;
+        self.execs.spawn(async move {
+            let code = exec::pump(process, input, output.clone()).await;
+            Done { code, output }
+        });
+        Ok(())
+    }
+
+    /// Ends everything in the sandbox, hears what was still said, and gives back the exit of the human's
+    /// last command, which its client has not been told yet.
+    pub(super) async fn close(mut self, driver: &mut Driver, voice: &mut Voice) -> Result<Option<Done>, Error> {
+        self.sandbox.kill().await;
+        drop(self.ears.sender);
+        while let Some(heard) = self.ears.chunks.recv().await {
+            driver.hear(&heard, voice, &mut self.ears.kept).await;
+        }
+        while let Some(done) = self.execs.join_next().await {
+            let done = done.map_err(|_| Error::Interrupted)?;
+            tell_exit(self.last_exec.replace(done)).await;
+        }
+        Ok(self.last_exec.take())
+    }
+}
+
+impl Driver {
+    /// Hears and answers until `main` has ended, the human stops the turn, or the sandbox ends. Without
+    /// `main` the turn is the human's: it lasts until the last command of the client has ended.
+    pub(super) async fn follow(
+        &mut self,
+        stage: &mut Stage<'_>,
+        main: Option<Running>,
+        voice: &mut Voice,
+        inbox: &mut Inbox,
+        stopping: &mut Stopping,
+    ) -> Ended {
+        let sandbox = stage.sandbox;
+        let mut died = pin!(sandbox.ended());
+        let mut grace = pin!(tokio::time::sleep(FOREVER));
+        let by_commands = main.is_none();
+        let (control, mut exit) = match main {
+            Some(Running { control, exit }) => (Some(control), exit),
+            None => (None, Box::pin(std::future::pending()) as Exiting),
+        };
+        loop {
+            tokio::select! {
+                Some(heard) = stage.ears.chunks.recv() => {
+                    self.hear(&heard, voice, &mut stage.ears.kept).await;
+                }
+                status = &mut exit => return Ended::Exit(exec::code(&status)),
+                Some(command) = inbox.recv() => match command {
+                    Command::Stop { why, reply } => {
+                        stopping.ask(why, reply);
+                        let Some(control) = &control else { return Ended::Stopped(why) };
+                        if control.signal(INTERRUPT).await.is_err() {
+                            return Ended::Stopped(why);
+                        }
+                        grace.as_mut().reset(tokio::time::Instant::now() + GRACE);
+                    }
+                    Command::Exec { spec, input, output, reply } => {
+                        self.exec(stage, spec, input, output, reply).await;
+                    }
+                    other => other.refuse(State::Working),
+                },
+                () = &mut grace => return Ended::Stopped(stopping.why()),
+                reason = &mut died => return Ended::Died(reason),
+                Some(Ok(done)) = stage.execs.join_next() => {
+                    if by_commands && stage.execs.is_empty() {
+                        let code = done.code;
+                        stage.last_exec = Some(done);
+                        return Ended::Exit(code);
+                    }
+                    tell_exit(Some(done)).await;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn exec(
+        &mut self,
+        stage: &mut Stage<'_>,
+        spec: ExecSpec,
+        input: mpsc::Receiver<ExecInput>,
+        output: mpsc::Sender<ExecOutput>,
+        reply: Reply<()>,
+    ) {
+        let audited = self.audit_exec(&spec).await;
+        let started = match audited {
+            Ok(()) => stage.exec(spec, input, output).await,
+            Err(error) => Err(error),
+        };
+        // The client may have gone; the command's end is noticed all the same.
+        let _gone = reply.send(started);
+    }
+
+    async fn hear(&mut self, heard: &Heard, voice: &mut Voice, kept: &mut usize) {
+        match (heard.from, &mut voice.stream) {
+            (Source::Agent, Some(stream)) => {
+                for event in stream.feed(&heard.data) {
+                    self.agent_event(event, voice_parts(&mut voice.tools, &mut voice.verdict)).await;
+                }
+            }
+            (Source::Agent, None) => self.raw(&heard.data, false, kept).await,
+            (Source::Raw { stderr }, _) => self.raw(&heard.data, stderr, kept).await,
+        }
+    }
+
+    async fn raw(&mut self, data: &[u8], stderr: bool, kept: &mut usize) {
+        if *kept >= KEPT {
+            return;
+        }
+        *kept += data.len();
+        self.teller.tell(Kind::Output { data: Bytes::from(data), stderr }).await;
+        if *kept >= KEPT {
+            let text = format!("output beyond {} MiB is not kept", KEPT / 1024 / 1024);
+            self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
+        }
+    }
+
+    /// What remains of a line without an end, when the agent has gone.
+    pub(super) async fn hear_end(&mut self, voice: &mut Voice) {
+        let Some(stream) = &mut voice.stream else { return };
+        for event in stream.end() {
+            self.agent_event(event, voice_parts(&mut voice.tools, &mut voice.verdict)).await;
+        }
+    }
+
+    async fn agent_event(&mut self, event: AgentEvent, voice: VoiceParts<'_>) {
+        let kind = match event {
+            AgentEvent::Text { text, fragment } => Kind::AgentText { text, fragment },
+            AgentEvent::ToolStarted { id, name, detail } => {
+                voice.tools.insert(id.clone(), self.parts.clock.monotonic_us());
+                Kind::ToolStarted { id, name, detail }
+            }
+            AgentEvent::ToolFinished { id, ok } => {
+                let now = self.parts.clock.monotonic_us();
+                let elapsed_us = voice.tools.remove(&id).map_or(0, |start| now.saturating_sub(start));
+                Kind::ToolFinished { id, ok, elapsed_us }
+            }
+            AgentEvent::Usage { input_tokens, output_tokens, cost_micro_usd } => {
+                let spent = &mut self.record.spent;
+                spent.input_tokens = spent.input_tokens.saturating_add(input_tokens);
+                spent.output_tokens = spent.output_tokens.saturating_add(output_tokens);
+                spent.cost_micro_usd = spent.cost_micro_usd.saturating_add(cost_micro_usd);
+                Kind::Usage { input_tokens, output_tokens, cost_micro_usd }
+            }
+            AgentEvent::Conversation { id } => {
+                self.record.conversation = Some(id);
+                return;
+            }
+            AgentEvent::Finished { ok, message } => {
+                *voice.verdict = Some((ok, message));
+                return;
+            }
+            AgentEvent::Note { text } => Kind::Notice { level: Level::Info, text },
+        };
+        self.teller.tell(kind).await;
+    }
+}
+
+/// A program that the turn started.
+pub(super) struct Running {
+    control: Arc<dyn ProcessControl>,
+    exit: Exiting,
+}
+
+struct VoiceParts<'a> {
+    tools: &'a mut HashMap<String, u64>,
+    verdict: &'a mut Said,
+}
+
+fn voice_parts<'a>(
+    tools: &'a mut HashMap<String, u64>,
+    verdict: &'a mut Said,
+) -> VoiceParts<'a> {
+    VoiceParts { tools, verdict }
+}
+
+/// Tells a command's client that it has ended, while the session goes on.
+async fn tell_exit(done: Option<Done>) {
+    if let Some(Done { code, output }) = done {
+        // The client may have gone.
+        let _gone = output.send(ExecOutput::Exit { code, record: None }).await;
+    }
+}

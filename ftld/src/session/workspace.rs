@@ -1,0 +1,171 @@
+//! The work of a turn: frozen, read, compared, shown.
+//!
+//! Owns how a session's upper layer becomes a review. Runs only when every process of the sandbox has
+//! ended, so that what is shown cannot change any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::sync::Arc;
+
+use ftl_core::diff::{self, UpperTree};
+use ftl_core::event::{Kind, Level, Stage as StageName};
+use ftl_core::id::{Hash, SnapshotId};
+use ftl_core::landed;
+use ftl_core::lifecycle::{Changes, Request, Step};
+use ftl_core::refuse;
+use ftl_core::review::Review;
+use ftl_core::tree::RelPath;
+use serde_json::json;
+
+use super::Error;
+use super::decide::blocking;
+use super::driver::{Driver, told};
+use super::record::{Record, Work};
+use super::turn::{Ended, Said};
+use crate::app::Parts;
+use crate::audit::Sync;
+use crate::db;
+
+/// What a human is shown.
+#[derive(Debug)]
+pub struct Reviewed {
+    /// The changes and their digest.
+    pub review: Review,
+    /// Changed paths that the ignore rules leave out.
+    pub ignored: u64,
+    /// New paths that a host which folds names would take for another one.
+    pub collisions: BTreeSet<RelPath>,
+}
+
+impl Driver {
+    /// Reads the frozen work and brings the session to rest.
+    pub(super) async fn capture(&mut self, ended: Result<Ended, Error>, said: Said) -> Result<(), Error> {
+        let start = self.parts.clock.monotonic_us();
+        self.audit("capture_begun", json!({}), Sync::Kernel).await?;
+        let mut facts = vec![];
+        let verdict = Verdict::of(ended, said);
+        facts.extend(verdict.fact.clone());
+        self.enter(Step::CaptureBegun, String::new(), facts).await?;
+        self.capture_work().await?;
+        let reviewed = self.show().await?;
+        self.record.digest = reviewed.review.digest();
+        let refused = reviewed.review.changes().iter().filter(|change| change.refused.is_some()).count();
+        let entries = reviewed.review.changes().len() - refused;
+        let captured = Kind::WorkCaptured {
+            digest: self.record.digest,
+            entries: count(entries),
+            refused: count(refused),
+            ignored: reviewed.ignored,
+        };
+        let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(start);
+        let time = Kind::StageFinished { stage: StageName::Diff, elapsed_us };
+        let digest = self.record.digest;
+        self.audit("captured", json!({ "digest": digest, "entries": entries, "refused": refused }), Sync::Kernel)
+            .await?;
+        let none = reviewed.review.changes().is_empty();
+        let step = match verdict.failed {
+            true if none => Step::Failed { work: Changes::None },
+            _ => Step::Captured { changes: if none { Changes::None } else { Changes::Some } },
+        };
+        self.enter(step, verdict.reason, vec![captured, time]).await
+    }
+
+    /// Reads the upper layer into the store and remembers it.
+    async fn capture_work(&mut self) -> Result<(), Error> {
+        let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
+        let hash = blocking(move || {
+            let base = record.base.ok_or(Error::Interrupted)?;
+            let upper_dir = parts.home.sessions().join(record.id.as_str()).join("upper");
+            let captured = parts.store.capture(&upper_dir, base)?;
+            let work = Work { upper: captured.upper.into_iter().collect(), ignored: captured.ignored };
+            Ok(parts.store.put_captured(&db::encode(&work, "captured work")?)?)
+        })
+        .await?;
+        self.record.work = Some(hash);
+        Ok(())
+    }
+
+    /// The review of what was captured last, without what was applied since.
+    pub(super) async fn show(&self) -> Result<Reviewed, Error> {
+        let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
+        self.may_show()?;
+        blocking(move || reviewed(&parts, &record)).await
+    }
+
+    fn may_show(&self) -> Result<(), Error> {
+        if self.record.state.is_idle() { self.may(Request::Diff) } else { Ok(()) }
+    }
+
+    /// Tells that an earlier daemon ended during a turn, then captures what there is.
+    pub(super) async fn capture_interrupted(&mut self, reason: &str) -> Result<(), Error> {
+        let text = format!("{reason}; the work up to then was kept");
+        self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
+        self.capture(Ok(Ended::Stopped("the daemon ended while the agent worked")), None).await
+    }
+}
+
+/// Computes a review from what is stored. The agent has no part in it.
+fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
+    let base_id: SnapshotId = record.base.ok_or(Error::Interrupted)?;
+    let base = parts.store.tree(base_id)?;
+    let work: Work = match record.work {
+        Some(hash) => serde_json::from_slice(&read(parts, hash)?).map_err(|error| {
+            Error::Db(db::DbError::Unreadable { what: "captured work", message: error.to_string() })
+        })?,
+        None => Work::default(),
+    };
+    let upper: UpperTree = work.upper.into_iter().collect::<BTreeMap<_, _>>();
+    let landed = record.landed();
+    let never = |_: &RelPath, _: bool| false;
+    let (base, changes) = if landed.is_empty() {
+        let changes = diff::between(&base, &upper, &never).changes;
+        (base, changes)
+    } else {
+        let now = landed::base(&base, &landed);
+        let changes = diff::between(&now, &landed::upper(&base, &upper, &landed), &never).changes;
+        (Arc::new(now), changes)
+    };
+    let collisions = refuse::collisions(&base, &changes);
+    let review = Review::new(record.id.clone(), &record.project.root.0, base_id, changes);
+    Ok(Reviewed { review, ignored: work.ignored, collisions })
+}
+
+fn read(parts: &Parts, hash: Hash) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = parts.store.open_blob(hash)?.read_to_end(&mut bytes);
+    read.map_err(|error| db::DbError::Unreadable { what: "captured work", message: error.to_string() })?;
+    Ok(bytes)
+}
+
+/// How the turn went, in words.
+struct Verdict {
+    failed: bool,
+    reason: String,
+    fact: Option<Kind>,
+}
+
+impl Verdict {
+    fn of(ended: Result<Ended, Error>, said: Said) -> Self {
+        match ended {
+            Ok(Ended::Exit(exit_code)) => {
+                let (said_ok, message) = said.unwrap_or((exit_code == 0, String::new()));
+                let ok = said_ok && exit_code == 0;
+                let reason = match (ok, message.as_str()) {
+                    (true, _) => String::new(),
+                    (false, "") => format!("the agent ended with status {exit_code}"),
+                    (false, message) => format!("the agent ended with status {exit_code}: {message}"),
+                };
+                Self { failed: !ok, reason, fact: Some(Kind::AgentFinished { ok, message, exit_code }) }
+            }
+            Ok(Ended::Stopped(why)) => Self { failed: false, reason: why.to_owned(), fact: None },
+            Ok(Ended::Died(ending)) => {
+                Self { failed: true, reason: format!("the sandbox ended: {ending}"), fact: None }
+            }
+            Err(error) => Self { failed: true, reason: told(&error), fact: None },
+        }
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,233 @@
+//! Writing a snapshot's tree into a directory.
+//!
+//! Owns how a base tree comes to be: a link to the stored content where mode and time allow it, else a link
+//! into the tree before it, else a copy. Also compares a directory with a tree. Must not know why.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use ftl_core::tree::{Entry, Node, RelPath, Tree};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, futimens, linkat, mkdirat,
+    openat, statat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::blob::{Blobs, Look, looks_like, times};
+use super::dir::{self, LIST};
+use super::{SnapshotError, content, io_error};
+
+/// How a tree is written.
+#[derive(Clone, Copy)]
+pub(super) struct Writing<'a> {
+    pub(super) blobs: &'a Blobs,
+    /// Whom everything belongs to; only root can give it away.
+    pub(super) owner: Option<(u32, u32)>,
+    /// A tree whose files may be linked to. `None` also forbids links to contents: the new tree will be
+    /// written to.
+    pub(super) links: Links<'a>,
+}
+
+/// What may be shared with the new tree.
+#[derive(Clone, Copy)]
+pub(super) enum Links<'a> {
+    /// Nothing: whoever gets the tree may write to it.
+    None,
+    /// Contents, and the files of an earlier base tree if there is one.
+    Shared(Option<(&'a Path, &'a Tree)>),
+}
+
+/// The directory that was written to last; consecutive paths mostly share one.
+struct Place {
+    root: OwnedFd,
+    current: Option<(Option<RelPath>, OwnedFd)>,
+}
+
+/// Writes a tree into an empty directory.
+pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<(), SnapshotError> {
+    let mut place = Place::open(target)?;
+    for (path, entry) in tree {
+        let dir = place.parent_of(path).map_err(io_error("enter", target))?;
+        match &entry.node {
+            // Everyone may enter until its content is complete; its mode follows.
+            Node::Dir { .. } => {
+                mkdirat(dir, path.name(), Mode::from_raw_mode(0o700))
+                    .map_err(io_error("create", path.to_string()))?;
+            }
+            Node::File { .. } => put_file(path, entry, dir, writing)?,
+            Node::Symlink { target } => {
+                let put = symlinkat(target.as_slice(), dir, path.name())
+                    .and_then(|()| dress_link(dir, path, entry, writing.owner));
+                put.map_err(io_error("link", path.to_string()))?;
+            }
+        }
+    }
+    // A directory's time is set after its content, its mode after everything beneath it.
+    for (path, entry) in tree.iter().rev() {
+        if let Node::Dir { mode } = entry.node {
+            let dir = place.parent_of(path).map_err(io_error("enter", target))?;
+            dress_dir(dir, path, mode, entry.mtime_ns, writing.owner)
+                .map_err(io_error("prepare", path.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory holds exactly the tree: every path in its kind, size, mode and time, and in no
+/// directory anything else.
+pub(super) fn matches(tree: &Tree, target: &Path, owner: Option<(u32, u32)>) -> bool {
+    let Ok(mut place) = Place::open(target) else { return false };
+    let fits = tree.iter().all(|(path, entry)| {
+        let Ok(dir) = place.parent_of(path) else { return false };
+        let Ok(stat) = statat(dir, path.name(), AtFlags::SYMLINK_NOFOLLOW) else { return false };
+        let mode = stat.st_mode & 0o7777;
+        let node_fits = match &entry.node {
+            Node::Dir { mode: wanted } => dir::kind(&stat).is_dir() && mode == *wanted,
+            Node::File { mode: wanted, size, .. } => {
+                dir::kind(&stat).is_file() && mode == *wanted && u64::try_from(stat.st_size) == Ok(*size)
+            }
+            Node::Symlink { target } => {
+                dir::kind(&stat).is_symlink() && u64::try_from(stat.st_size) == Ok(target.len() as u64)
+            }
+        };
+        node_fits
+            && dir::mtime_ns(&stat) == entry.mtime_ns
+            && owner.is_none_or(|(uid, gid)| (stat.st_uid, stat.st_gid) == (uid, gid))
+    });
+    fits && count(&place.root).is_ok_and(|count| count == tree.len())
+}
+
+/// Puts one file into its directory.
+fn put_file(path: &RelPath, entry: &Entry, dir: &OwnedFd, writing: Writing<'_>) -> Result<(), SnapshotError> {
+    let Node::File { mode, size, hash } = entry.node else { return Ok(()) };
+    let look = Look { mode, mtime_ns: entry.mtime_ns };
+    let blob = writing.blobs.path(hash);
+    let meta = blob.symlink_metadata().ok().filter(|meta| meta.len() == size);
+    if let Links::Shared(before) = writing.links {
+        let linkable = meta.as_ref().is_some_and(|meta| looks_like(meta, look));
+        let same_before = before.filter(|(_, tree)| tree.get(path) == Some(entry));
+        let sources = linkable
+            .then(|| blob.clone())
+            .into_iter()
+            .chain(same_before.map(|(dir, _)| dir.join(std::ffi::OsStr::new(&os(path)))));
+        for source in sources {
+            match linkat(CWD, &source, dir, path.name(), AtFlags::empty()) {
+                Ok(()) => return Ok(()),
+                // As many links as the file system allows, or no source after all: copy.
+                Err(Errno::MLINK | Errno::NOENT | Errno::XDEV | Errno::PERM | Errno::NAMETOOLONG) => {}
+                Err(error) => return Err(io_error("link", path.to_string())(error)),
+            }
+        }
+    }
+    if meta.is_none() {
+        return Err(SnapshotError::Missing { hash });
+    }
+    let from = writing.blobs.get(hash)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let put = || -> std::io::Result<()> {
+        let to = File::from(openat(dir, path.name(), flags, Mode::from_raw_mode(0o600))?);
+        content::duplicate(&from, &to)?;
+        if let Some((uid, gid)) = writing.owner {
+            fchown(&to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        fchmod(&to, Mode::from_raw_mode(mode))?;
+        Ok(futimens(&to, &times(entry.mtime_ns))?)
+    };
+    put().map_err(io_error("write", path.to_string()))
+}
+
+fn dress_link(
+    dir: &OwnedFd,
+    path: &RelPath,
+    entry: &Entry,
+    owner: Option<(u32, u32)>,
+) -> rustix::io::Result<()> {
+    if let Some((uid, gid)) = owner {
+        chownat(
+            dir,
+            path.name(),
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+    }
+    utimensat(dir, path.name(), &times(entry.mtime_ns), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn dress_dir(
+    dir: &OwnedFd,
+    path: &RelPath,
+    mode: u32,
+    mtime_ns: i64,
+    owner: Option<(u32, u32)>,
+) -> rustix::io::Result<()> {
+    if let Some((uid, gid)) = owner {
+        chownat(
+            dir,
+            path.name(),
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+    }
+    utimensat(dir, path.name(), &times(mtime_ns), AtFlags::SYMLINK_NOFOLLOW)?;
+    // The tree is the daemon's own and nobody else writes here, so that the name is not a link.
+    chmodat(dir, path.name(), Mode::from_raw_mode(mode), AtFlags::empty())
+}
+
+/// How many paths stand beneath a directory.
+fn count(root: &OwnedFd) -> Result<usize, Errno> {
+    let mut todo = vec![None];
+    let mut count = 0;
+    while let Some(at) = todo.pop() {
+        let dir = dir::open_beneath(root, at.as_ref(), LIST)?;
+        for item in dir::list(&dir)? {
+            count += 1;
+            if dir::kind(&item.stat).is_dir() {
+                todo.push(Some(
+                    RelPath::under(at.as_ref(), item.name.as_bytes()).map_err(|_| Errno::NAMETOOLONG)?,
+                ));
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn os(path: &RelPath) -> std::ffi::OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(path.as_bytes().to_vec())
+}
+
+/// Checks that a directory is absent or empty, and makes it.
+pub(super) fn claim(target: &Path) -> Result<(), SnapshotError> {
+    match fs::create_dir(target) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let meta = target.symlink_metadata().map_err(io_error("read", target))?;
+            let empty =
+                meta.is_dir() && fs::read_dir(target).map_err(io_error("read", target))?.next().is_none();
+            empty.then_some(()).ok_or_else(|| SnapshotError::Occupied { path: target.to_owned() })
+        }
+        Err(error) => Err(io_error("create", target)(error)),
+    }
+}
+
+impl Place {
+    fn open(target: &Path) -> Result<Self, SnapshotError> {
+        let root = dir::open_root(target).map_err(io_error("open", target))?;
+        Ok(Self { root, current: None })
+    }
+
+    /// The directory that a path stands in.
+    fn parent_of(&mut self, path: &RelPath) -> rustix::io::Result<&OwnedFd> {
+        let parent = path.parent();
+        let current = match self.current.take() {
+            Some((at, dir)) if at == parent => (at, dir),
+            _ => {
+                let dir = dir::open_beneath(self.root.as_fd(), parent.as_ref(), LIST)?;
+                (parent, dir)
+            }
+        };
+        Ok(&self.current.insert(current).1)
+    }
+}

@@ -1,0 +1,111 @@
+//! Moving and hashing contents.
+//!
+//! Owns how bytes get from one file to another: shared where the file system can share them, and with holes
+//! kept as holes, so that a sparse file costs neither its size on disk nor the time to write it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use ftl_core::id::Hash;
+use rustix::fs::{SeekFrom, ftruncate, ioctl_ficlone, seek};
+use rustix::io::Errno;
+
+const BLOCK: usize = 128 * 1024;
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
+
+/// What went over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Moved {
+    pub(super) hash: Hash,
+    pub(super) size: u64,
+}
+
+/// Copies all of `from` into the empty file `to` and hashes exactly what was written.
+pub(super) fn copy(from: &File, to: &File) -> io::Result<Moved> {
+    match share(from, to)? {
+        // What was shared is hashed where nobody changes it.
+        true => hash(to),
+        false => pass(from, Some(to)),
+    }
+}
+
+/// Copies without hashing where the content can be shared.
+pub(super) fn duplicate(from: &File, to: &File) -> io::Result<()> {
+    if !share(from, to)? {
+        pass(from, Some(to))?;
+    }
+    Ok(())
+}
+
+/// The hash and size of a file.
+pub(super) fn hash(file: &File) -> io::Result<Moved> {
+    pass(file, None)
+}
+
+/// Lets the file system share the content. Says whether it did.
+fn share(from: &File, to: &File) -> io::Result<bool> {
+    match ioctl_ficlone(to, from) {
+        Ok(()) => Ok(true),
+        // Every way of saying that it cannot: another file system, or one without sharing.
+        Err(
+            Errno::OPNOTSUPP
+            | Errno::XDEV
+            | Errno::INVAL
+            | Errno::NOTTY
+            | Errno::NOSYS
+            | Errno::PERM
+            | Errno::BADF,
+        ) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads a file extent by extent, hashes it, and writes what is not zero.
+fn pass(from: &File, to: Option<&File>) -> io::Result<Moved> {
+    let mut hasher = blake3::Hasher::new();
+    let mut block = vec![0; BLOCK];
+    let mut at = 0;
+    'extents: loop {
+        let (start, end) = match seek(from, SeekFrom::Data(at)) {
+            Ok(start) => (start, seek(from, SeekFrom::Hole(start)).unwrap_or(u64::MAX)),
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => {
+                let size = from.metadata()?.len().max(at);
+                (size, size)
+            }
+            Err(_) => (at, u64::MAX),
+        };
+        hash_zeros(&mut hasher, start.saturating_sub(at));
+        at = start.max(at);
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
+            let read = match from.read_at(&mut block[..most], at) {
+                Ok(0) => break 'extents,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            hasher.update(&block[..read]);
+            if let Some(to) = to.filter(|_| block[..read] != ZEROS[..read]) {
+                to.write_all_at(&block[..read], at)?;
+            }
+            at += read as u64;
+        }
+        if start == end {
+            break;
+        }
+    }
+    if let Some(to) = to {
+        ftruncate(to, at)?;
+    }
+    Ok(Moved { hash: Hash(*hasher.finalize().as_bytes()), size: at })
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    while count > 0 {
+        let some = count.min(BLOCK as u64);
+        hasher.update(&ZEROS[..some as usize]);
+        count -= some;
+    }
+}

@@ -1,0 +1,280 @@
+//! What stays outside a snapshot, and why.
+//!
+//! Owns the order of rules: names that secrets are kept under, which nothing overrides; Git's and FTL's own
+//! directories; then `.ftlignore` files, `.gitignore` files and `.git/info/exclude`, the deepest file first
+//! among those of one kind. The rules of a session are those of the host when the snapshot was taken; what
+//! the agent writes into such a file changes nothing. Must not know what becomes of a path.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ftl_core::refuse::{protected, secret_at_end};
+use ftl_core::tree::{RelPath, Tree};
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use serde::{Deserialize, Serialize};
+
+/// The largest file of rules that is read.
+pub(super) const LARGEST: u64 = 1 << 20;
+
+/// A path that stays outside. A directory stands for all that is in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exclusion {
+    /// Which.
+    pub path: RelPath,
+    /// The rule as it is written, or what is wrong with the path.
+    pub rule: String,
+    /// The file that has the rule, beneath the project's root, or `built in`.
+    pub source: String,
+    /// What kind of rule.
+    pub class: Class,
+}
+
+/// Why a path stays outside.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Class {
+    /// Its name is one that secrets are kept under.
+    Secret,
+    /// It belongs to Git or FTL.
+    BuiltIn,
+    /// An ignore file names it.
+    Ignored,
+    /// A socket, FIFO, device or mount point.
+    Special,
+    /// It could not be read, or not without changing meanwhile.
+    Unreadable,
+}
+
+/// The rules of a project at one moment.
+#[derive(Debug, Default)]
+pub struct Rules {
+    files: Vec<File>,
+    /// By directory; the root's key is empty.
+    levels: BTreeMap<Vec<u8>, Level>,
+}
+
+/// The matchers of one directory, by [`Kind`].
+type Level = BTreeMap<Kind, Gitignore>;
+
+/// A file of rules.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct File {
+    dir: Option<RelPath>,
+    kind: Kind,
+    text: String,
+}
+
+/// The kinds of files, the strongest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(super) enum Kind {
+    /// `.ftlignore`.
+    Ftl,
+    /// `.gitignore`.
+    Git,
+    /// `.git/info/exclude`.
+    Exclude,
+}
+
+/// The matchers above one directory, ready to be asked about what stands in it.
+pub(super) struct Chain<'a>(Vec<(usize, Kind, &'a Gitignore)>);
+
+impl Rules {
+    /// Adds a file of rules that stands in `dir`. A line that is no pattern is skipped, as Git does.
+    pub(super) fn add(&mut self, dir: Option<&RelPath>, kind: Kind, text: &[u8]) {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let matcher = matcher(&text);
+        if !matcher.is_empty() {
+            let key = dir.map_or(Vec::new(), |dir| dir.as_bytes().to_vec());
+            self.levels.entry(key).or_default().insert(kind, matcher);
+            self.files.push(File { dir: dir.cloned(), kind, text });
+        }
+    }
+
+    /// The matchers that decide about what stands in `dir`.
+    pub(super) fn chain(&self, dir: Option<&RelPath>) -> Chain<'_> {
+        let above = dir.into_iter().cloned().chain(dir.into_iter().flat_map(|dir| dir.ancestors()));
+        let levels =
+            above.filter_map(|dir| Some((dir.as_bytes().len() + 1, self.levels.get(dir.as_bytes())?)));
+        let root = self.levels.get(&b""[..]).map(|level| (0, level));
+        let mut chain: Vec<_> = levels
+            .chain(root)
+            .flat_map(|(start, level)| level.iter().map(move |(kind, matcher)| (start, *kind, matcher)))
+            .collect();
+        // The sort is stable: within a kind the deepest stays first.
+        chain.sort_by_key(|(_, kind, _)| *kind);
+        Chain(chain)
+    }
+
+    /// Whether an ignore file leaves a new path out. Paths beneath a directory that is left out are not
+    /// asked about.
+    #[must_use]
+    pub fn ignores(&self, path: &RelPath, is_dir: bool) -> bool {
+        self.chain(path.parent().as_ref()).ignored(path, is_dir).is_some()
+    }
+
+    /// Whether a session's path is left out of its diff: [`Rules::ignores`] it and the base does not have it.
+    #[must_use]
+    pub fn leaves_out(&self, base: &Tree, path: &RelPath, is_dir: bool) -> bool {
+        !base.contains_key(path) && self.ignores(path, is_dir)
+    }
+
+    /// The rules as bytes.
+    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self.files)
+    }
+
+    /// Reads them back.
+    pub(super) fn from_bytes(bytes: &[u8]) -> serde_json::Result<Self> {
+        let mut rules = Self::default();
+        for file in serde_json::from_slice::<Vec<File>>(bytes)? {
+            rules.add(file.dir.as_ref(), file.kind, file.text.as_bytes());
+        }
+        Ok(rules)
+    }
+}
+
+impl Chain<'_> {
+    /// Why a path stays outside a snapshot, if it does.
+    pub(super) fn verdict(&self, path: &RelPath, is_dir: bool) -> Option<Exclusion> {
+        let built_in = |rule: &str, class| {
+            Some(Exclusion {
+                path: path.clone(),
+                rule: rule.to_owned(),
+                source: "built in".to_owned(),
+                class,
+            })
+        };
+        if let Some(name @ (".git" | ".ftl")) = protected(path.name()) {
+            return built_in(name, Class::BuiltIn);
+        }
+        if let Some(pattern) = secret_at_end(path) {
+            return built_in(pattern, Class::Secret);
+        }
+        let (rule, source) = self.ignored(path, is_dir)?;
+        Some(Exclusion { path: path.clone(), rule, source, class: Class::Ignored })
+    }
+
+    /// The line that leaves a path out, and its file.
+    fn ignored(&self, path: &RelPath, is_dir: bool) -> Option<(String, String)> {
+        for (start, kind, matcher) in &self.0 {
+            let within = Path::new(OsStr::from_bytes(&path.as_bytes()[*start..]));
+            match matcher.matched(within, is_dir) {
+                Match::None => {}
+                Match::Whitelist(_) => return None,
+                Match::Ignore(glob) => {
+                    let dir = String::from_utf8_lossy(&path.as_bytes()[..*start]);
+                    return Some((glob.original().to_owned(), format!("{dir}{}", kind.name())));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Kind {
+    /// The file's path in its directory.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ftl => ".ftlignore",
+            Self::Git => ".gitignore",
+            Self::Exclude => ".git/info/exclude",
+        }
+    }
+
+    /// The kind of a file in any directory.
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b".ftlignore" => Some(Self::Ftl),
+            b".gitignore" => Some(Self::Git),
+            _ => None,
+        }
+    }
+}
+
+fn matcher(text: &str) -> Gitignore {
+    // Paths are handed in relative to the file's directory.
+    let mut builder = GitignoreBuilder::new("");
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        let _ = builder.add_line(None, line);
+    }
+    builder.build().unwrap_or_else(|_| Gitignore::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    fn rules(files: &[(&str, Kind, &str)]) -> Rules {
+        let mut rules = Rules::default();
+        for (dir, kind, text) in files {
+            rules.add((!dir.is_empty()).then(|| path(dir)).as_ref(), *kind, text.as_bytes());
+        }
+        Rules::from_bytes(&rules.to_bytes().unwrap()).unwrap()
+    }
+
+    fn verdict(rules: &Rules, at: &str) -> Option<String> {
+        let (at, is_dir) = at.strip_suffix('/').map_or((at, false), |at| (at, true));
+        let found = rules.chain(path(at).parent().as_ref()).verdict(&path(at), is_dir)?;
+        Some(format!("{:?} {} {}", found.class, found.source, found.rule))
+    }
+
+    #[test]
+    fn every_exclusion_names_its_rule() {
+        let rules = rules(&[
+            ("", Kind::Git, "target/\n*.log\n/top\n!keep.log\n# note\n[bad\n"),
+            ("", Kind::Exclude, "scratch\n"),
+            ("a", Kind::Git, "!deep.log\nx*\n"),
+            ("", Kind::Ftl, "!node_modules/\nbig.bin\n"),
+            ("web", Kind::Git, "node_modules/\n"),
+        ]);
+        for (at, expected) in [
+            ("target/", Some("Ignored .gitignore target/")),
+            ("target", None),
+            ("a/b/target/", Some("Ignored .gitignore target/")),
+            ("b/x.log", Some("Ignored .gitignore *.log")),
+            ("keep.log", None),
+            ("top", Some("Ignored .gitignore /top")),
+            ("a/top", None),
+            ("a/deep.log", None),
+            ("a/b/xyz", Some("Ignored a/.gitignore x*")),
+            ("ab/xyz", None),
+            ("a/scratch", Some("Ignored .git/info/exclude scratch")),
+            ("a/big.bin", Some("Ignored .ftlignore big.bin")),
+            ("web/node_modules/", None),
+            (".git/", Some("BuiltIn built in .git")),
+            ("sub/.GIT", Some("BuiltIn built in .git")),
+            (".gitignore", None),
+            (".ftlconfig", None),
+            (".ftl/", Some("BuiltIn built in .ftl")),
+            ("a/.Env.local", Some("Secret built in .env*")),
+            ("a/.ssh/", Some("Secret built in .ssh/")),
+        ] {
+            assert_eq!(verdict(&rules, at).as_deref(), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn no_ignore_file_brings_a_secret_or_git_back() {
+        let rules = rules(&[("", Kind::Ftl, "!.env\n!.git/\n!*.pem\n")]);
+        assert!(verdict(&rules, ".env").unwrap().starts_with("Secret"));
+        assert!(verdict(&rules, ".git/").unwrap().starts_with("BuiltIn"));
+        assert!(verdict(&rules, "a/server.pem").unwrap().starts_with("Secret"));
+        // A secret's name is no reason to hide what an agent makes; only the user's own rules do that.
+        assert!(!rules.ignores(&path(".env"), false));
+    }
+
+    #[test]
+    fn a_path_of_the_base_is_never_left_out() {
+        let rules = rules(&[("", Kind::Git, "*.log\n")]);
+        let node = ftl_core::tree::Node::Symlink { target: b"x".into() };
+        let base: Tree = [(path("a.log"), ftl_core::tree::Entry { node, mtime_ns: 0 })].into();
+        assert!(!rules.leaves_out(&base, &path("a.log"), false));
+        assert!(rules.leaves_out(&base, &path("b.log"), false));
+    }
+}

@@ -1,0 +1,191 @@
+//! Upper layers as overlays leave them, and as hostile code would.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+
+use ftl_core::diff::{UpperNode, between};
+use ftl_core::tree::RelPath;
+use rustix::fs::{XattrFlags, setxattr};
+
+use super::*;
+
+/// A project with a snapshot, and an upper layer over it.
+struct Work {
+    place: Place,
+    base: Taken,
+    upper: PathBuf,
+}
+
+impl Work {
+    fn over(files: &[(&str, &str)]) -> Self {
+        let place = Place::new();
+        for (at, content) in files {
+            write(&place.project(), at, content);
+        }
+        let (base, upper) = (place.take(), place.path("upper"));
+        fs::create_dir(&upper).unwrap();
+        Self { place, base, upper }
+    }
+
+    fn capture(&self) -> Result<Captured, SnapshotError> {
+        self.place.store.capture(&self.upper, self.base.id)
+    }
+
+    /// The changes, as `kind path`.
+    fn changes(&self) -> Vec<String> {
+        let captured = self.capture().unwrap();
+        assert_eq!(captured.unread, []);
+        let diff = between(&self.base.tree, &captured.upper, &|_, _| false);
+        diff.changes.iter().map(|change| format!("{} {}", change.kind(false), change.path)).collect()
+    }
+
+    fn mark(&self, at: &str, name: &str, value: &[u8]) {
+        setxattr(self.upper.join(at), name, value, XattrFlags::empty()).unwrap();
+    }
+}
+
+#[test]
+fn whiteouts_opaque_directories_and_copies_are_understood() {
+    let work = Work::over(&[("a", "a"), ("b", "b"), ("d/x", "x"), ("d/y", "y"), ("e/z", "z"), ("same", "s")]);
+    node(&work.upper, "a", FileType::CharacterDevice, 0);
+    write(&work.upper, "b", "B");
+    write(&work.upper, "d/x", "x");
+    work.mark("d", "user.overlay.opaque", b"y");
+    node(&work.upper, "e", FileType::CharacterDevice, 0);
+    write(&work.upper, "same", "s");
+    write(&work.upper, "new/n", "n");
+    for harmless in ["impure", "origin", "nlink", "uuid", "protattr"] {
+        work.mark("new", &format!("user.overlay.{harmless}"), b"y");
+    }
+    work.mark("new/n", "user.comment", b"not an overlay's");
+    let expected =
+        ["deleted a", "modified b", "deleted d/y", "deleted e", "deleted e/z", "added new", "added new/n"];
+    assert_eq!(work.changes(), expected);
+}
+
+#[test]
+fn odd_metadata_is_an_error_that_names_the_path() {
+    for (at, name, value) in [
+        ("d", "user.overlay.redirect", &b"/etc"[..]),
+        ("d", "user.overlay.opaque", b"x"),
+        ("d", "user.overlay.whiteouts", b"y"),
+        ("d/f", "user.overlay.metacopy", b""),
+        ("d/f", "user.overlay.whiteout", b"y"),
+        ("d/f", "user.overlay.opaque", b"y"),
+        ("d/f", "user.overlay.unheard-of", b"y"),
+    ] {
+        let work = Work::over(&[]);
+        write(&work.upper, "d/f", "");
+        work.mark(at, name, value);
+        let error = work.capture().unwrap_err();
+        assert!(matches!(&error, SnapshotError::Odd { path, .. } if path == at), "{name}: {error}");
+    }
+    let work = Work::over(&[]);
+    setxattr(&work.upper, "user.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
+    assert!(work.capture().is_err());
+}
+
+#[test]
+fn a_hostile_layer_is_read_as_it_is() {
+    let work = Work::over(&[("f", "f"), (".gitignore", "build/\n*.o\n")]);
+    let upper = &work.upper;
+    node(upper, "pipe", FileType::Fifo, 0);
+    node(upper, "null", FileType::CharacterDevice, rustix::fs::makedev(1, 3));
+    node(upper, "disk", FileType::BlockDevice, rustix::fs::makedev(7, 0));
+    let _socket = UnixListener::bind(upper.join("socket")).unwrap();
+    write(upper, "setuid", "");
+    fs::set_permissions(upper.join("setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
+    symlink("/etc/passwd", upper.join("passwd")).unwrap();
+    symlink("..", upper.join("up")).unwrap();
+    write(upper, ".git/hooks/post-checkout", "#!/bin/sh");
+    write(upper, b"new\nline", "1");
+    write(upper, b"esc\x1b[2J", "2");
+    write(upper, b"\xff\xfe", "3");
+    write(upper, "-rf", "4");
+    fs::hard_link(upper.join("-rf"), upper.join("hard")).unwrap();
+    write(upper, "build/deep/a", "left out");
+    write(upper, "b.o", "left out");
+    // What the agent writes into the rules decides nothing.
+    write(upper, ".gitignore", "*\n");
+    let expected = [
+        "added -rf",
+        "refused .git",
+        "modified .gitignore",
+        "refused disk",
+        r"added esc\x1b[2J",
+        "added hard",
+        r"added new\nline",
+        "refused null",
+        "refused passwd",
+        "refused pipe",
+        "refused setuid",
+        "refused socket",
+        "refused up",
+        r"added \xff\xfe",
+    ];
+    assert_eq!(work.changes(), expected);
+    let captured = work.capture().unwrap();
+    assert_eq!(captured.ignored, 2);
+    assert!(work.place.store.open_blob(Hash::of(b"left out")).is_err());
+    assert!(work.place.store.open_blob(Hash::of(b"#!/bin/sh")).is_ok());
+}
+
+#[test]
+fn what_the_agent_made_unreadable_is_read_and_left_unreadable() {
+    let work = Work::over(&[]);
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(work.place.dir.path(), open.clone()).unwrap();
+    fs::set_permissions(&work.upper, open).unwrap();
+    let captured = as_nobody(|| {
+        let store = LocalStore::open(&work.place.path("theirs"), None).unwrap();
+        let (project, upper) = (work.place.path("their-project"), work.place.path("upper/theirs"));
+        fs::create_dir(&project).unwrap();
+        let id = store.take(&project, LATER).unwrap().id;
+        write(&upper, "d/e/f", "closed");
+        write(&upper, "listed/f", "x");
+        for (at, mode) in [("d/e/f", 0), ("d/e", 0), ("d", 0o300), ("listed", 0o600)] {
+            fs::set_permissions(upper.join(at), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let captured = store.capture(&upper, id).unwrap();
+        assert!(fs::read_dir(upper.join("d")).is_err());
+        assert!(fs::read(upper.join("listed/f")).is_err());
+        captured
+    });
+    let mode = |at: &str| work.upper.join("theirs").join(at).metadata().unwrap().mode() & 0o7777;
+    assert_eq!(["d", "d/e", "d/e/f", "listed"].map(mode), [0o300, 0, 0, 0o600]);
+    let seen = between(&Default::default(), &captured.upper, &|_, _| false);
+    let modes = seen.changes.iter().map(|change| (change.path.to_string(), change.result().unwrap().mode()));
+    let modes: Vec<_> = modes.collect();
+    let expected = [("d", 0o300), ("d/e", 0), ("d/e/f", 0), ("listed", 0o600), ("listed/f", 0o644)];
+    assert_eq!(modes, expected.map(|(at, mode)| (at.to_owned(), mode)));
+}
+
+#[test]
+fn sparse_files_and_paths_too_long_do_no_harm() {
+    let work = Work::over(&[]);
+    sparse(&work.upper.join("big"));
+    let mut at = rustix::fs::open(&work.upper, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let name = "n".repeat(200);
+    for _ in 0..40 {
+        rustix::fs::mkdirat(&at, &name, Mode::from_raw_mode(0o755)).unwrap();
+        at = openat(&at, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    let captured = work.capture().unwrap();
+    assert_eq!((captured.bytes, captured.unread.len()), (2 << 30, 1));
+    let UpperNode::File { hash, .. } = captured.upper[&RelPath::new("big").unwrap()] else {
+        panic!("no file")
+    };
+    let blob = work.place.store.open_blob(hash).unwrap();
+    assert!(blob.metadata().unwrap().blocks() * 512 < 1 << 20);
+    remove_tree(&work.upper).unwrap();
+}
+
+#[test]
+fn a_layer_that_is_not_there_is_an_error_and_never_no_changes() {
+    let work = Work::over(&[]);
+    fs::remove_dir(&work.upper).unwrap();
+    assert!(matches!(work.capture(), Err(SnapshotError::Io { .. })));
+    let unknown = SnapshotId(Hash::of(b"?"));
+    fs::create_dir(&work.upper).unwrap();
+    assert!(work.place.store.capture(&work.upper, unknown).is_err());
+}

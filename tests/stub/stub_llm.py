@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+"""A scripted language model for tests: no weights, the real wire protocols.
+
+Serves Anthropic Messages (with streaming and count_tokens) and OpenAI Responses (streaming) on loopback,
+well enough that the real agent programs take it for the model. The prompt itself is the script; each of
+its lines that begins with one of these words is one step:
+
+    WRITE PATH TEXT     have the agent write TEXT and a newline to PATH (absolute)
+    RUN COMMAND         have the agent run COMMAND in its shell
+    FAIL STATUS         answer this request, and each retry of it, with that HTTP status; 402 is the one
+                        that no client retries for minutes
+
+One step is asked for per request; the step's number is the number of tool results since the prompt. After
+the last step the model says DONE. Nothing depends on the time, the order of other requests or chance.
+
+    stub_llm.py [--port N] [--delay SECONDS] [--log FILE]
+
+Prints `listening PORT` when it answers. `--delay` waits before each streamed event, so that a test can
+stop an agent in the middle of one; `--log` appends one JSON line per request.
+"""
+
+import argparse
+import gzip
+import itertools
+import json
+import re
+import shlex
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DONE = "All steps are done."
+STEP = re.compile(r"^[ \t]*(WRITE|RUN|FAIL)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+# Fixed counts, so that a test can say what a turn used: 100 in and 12 out per request.
+TOKENS_IN, TOKENS_OUT = 100, 12
+ids = itertools.count(1)
+
+
+class Step:
+    """One thing the prompt asks for."""
+
+    def __init__(self, verb, rest):
+        self.verb = verb
+        self.path, _, self.text = rest.partition(" ") if verb == "WRITE" else ("", "", rest)
+
+    def shell(self):
+        """The step as a shell command."""
+        if self.verb == "WRITE":
+            return f"printf '%s\\n' {shlex.quote(self.text)} > {shlex.quote(self.path)}"
+        return self.text
+
+
+def script(text):
+    """The steps a prompt asks for."""
+    return [Step(verb, rest) for verb, rest in STEP.findall(text)]
+
+
+def text_of(content):
+    """The text of a message, whether it is a string or a list of blocks."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(block.get("text") or "" for block in content or [] if isinstance(block, dict))
+
+
+class Progress:
+    """Follows a conversation: the newest prompt with steps in it, and the results that came since."""
+
+    def __init__(self):
+        self.steps, self.results = [], 0
+
+    def prompt(self, text):
+        if steps := script(text):
+            self.steps, self.results = steps, 0
+
+    def result(self):
+        self.results += 1
+
+    def next(self):
+        return self.steps[self.results] if self.results < len(self.steps) else None
+
+
+def words(text):
+    """A text in the pieces it is streamed in."""
+    return re.findall(r"\S+\s*", text)
+
+
+# === Anthropic Messages ===
+
+
+def messages_step(body):
+    """What comes next in a Messages conversation. Requests without tools (titles, summaries) get text."""
+    progress = Progress()
+    for message in body.get("messages") or []:
+        content = message.get("content")
+        blocks = content if isinstance(content, list) else []
+        for block in blocks:
+            if isinstance(block, dict) and block.get("type") == "tool_result":
+                progress.result()
+        if message.get("role") == "user":
+            progress.prompt(text_of(content))
+    return progress.next() if body.get("tools") else None
+
+
+def messages_content(step):
+    """The answer's content blocks."""
+    if step is None:
+        return [{"type": "text", "text": DONE}]
+    if step.verb == "WRITE":
+        name, arguments = "Write", {"file_path": step.path, "content": step.text + "\n"}
+    else:
+        name, arguments = "Bash", {"command": step.shell(), "description": "One step of the test"}
+    call = {"type": "tool_use", "id": f"toolu_{next(ids):08}", "name": name, "input": arguments}
+    return [{"type": "text", "text": f"Next I use {name}."}, call]
+
+
+def messages_events(message):
+    """The server-sent events that stream a finished message."""
+    usage = {**message["usage"], "output_tokens": 1}
+    yield {"type": "message_start", "message": {**message, "content": [], "stop_reason": None, "usage": usage}}
+    yield {"type": "ping"}
+    for index, block in enumerate(message["content"]):
+        if block["type"] == "text":
+            empty = {"type": "text", "text": ""}
+            deltas = [{"type": "text_delta", "text": word} for word in words(block["text"])]
+        else:
+            empty = {**block, "input": {}}
+            encoded = json.dumps(block["input"])
+            pieces = [encoded[at : at + 16] for at in range(0, len(encoded), 16)]
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+        yield {"type": "content_block_start", "index": index, "content_block": empty}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    stop = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    yield {"type": "message_delta", "delta": stop, "usage": {"output_tokens": TOKENS_OUT}}
+    yield {"type": "message_stop"}
+
+
+def messages_answer(body, step):
+    """A whole answer to a Messages request."""
+    return {
+        "id": f"msg_{next(ids):08}",
+        "type": "message",
+        "role": "assistant",
+        "model": body.get("model"),
+        "content": messages_content(step),
+        "stop_reason": "tool_use" if step else "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": TOKENS_IN,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "output_tokens": TOKENS_OUT,
+        },
+    }
+
+
+# === OpenAI Responses ===
+
+
+def responses_tools(body):
+    """Names of the tools on offer, wherever the client lists them: newer ones come as an input item."""
+    offered = list(body.get("tools") or [])
+    for item in body.get("input") if isinstance(body.get("input"), list) else []:
+        if item.get("type") == "additional_tools":
+            for tool in item.get("tools") or []:
+                offered += tool.get("tools") or [tool]
+    return {tool.get("name") or tool.get("type") for tool in offered}
+
+
+def responses_step(body):
+    """What comes next in a Responses conversation."""
+    progress = Progress()
+    items = body.get("input") or []
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    for item in items:
+        if (item.get("type") or "").endswith("_call_output"):
+            progress.result()
+        elif item.get("role") == "user":
+            progress.prompt(text_of(item.get("content")))
+    return progress.next() if responses_tools(body) else None
+
+
+def responses_call(step, tools):
+    """The step as a call of whichever shell tool this client has."""
+    number = next(ids)
+    call = {"type": "function_call", "id": f"fc_{number:08}", "call_id": f"call_{number:08}", "status": "completed"}
+    command = step.shell()
+    if "exec_command" in tools:
+        return {**call, "name": "exec_command", "arguments": json.dumps({"cmd": command})}
+    if "shell_command" in tools:
+        return {**call, "name": "shell_command", "arguments": json.dumps({"command": command})}
+    if "shell" in tools:
+        return {**call, "name": "shell", "arguments": json.dumps({"command": ["sh", "-c", command]})}
+    # The tool that takes a program in JavaScript, whose own functions are the tools above.
+    source = f"text(await tools.exec_command({{cmd: {json.dumps(command)}}}))"
+    return {**call, "type": "custom_tool_call", "id": f"ctc_{number:08}", "name": "exec", "input": source}
+
+
+def responses_events(body, step):
+    """The server-sent events that answer a Responses request."""
+    number = next(ids)
+    text = DONE if step is None else "Next I use the shell."
+    say = {
+        "type": "message",
+        "id": f"item_{number:08}",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": text, "annotations": []}],
+    }
+    response = {
+        "id": f"resp_{number:08}",
+        "object": "response",
+        "created_at": 0,
+        "model": body.get("model"),
+        "status": "in_progress",
+        "output": [],
+    }
+    yield {"type": "response.created", "response": response}
+    open_item = {**say, "status": "in_progress", "content": []}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": open_item}
+    place = {"item_id": say["id"], "output_index": 0, "content_index": 0}
+    for word in words(text):
+        yield {"type": "response.output_text.delta", **place, "delta": word}
+    yield {"type": "response.output_text.done", **place, "text": text}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": say}
+    output = [say]
+    if step is not None:
+        call = responses_call(step, responses_tools(body))
+        yield {"type": "response.output_item.added", "output_index": 1, "item": call}
+        yield {"type": "response.output_item.done", "output_index": 1, "item": call}
+        output.append(call)
+    usage = {
+        "input_tokens": TOKENS_IN,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": TOKENS_OUT,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": TOKENS_IN + TOKENS_OUT,
+    }
+    yield {"type": "response.completed", "response": {**response, "status": "completed", "output": output, "usage": usage}}
+
+
+# === HTTP ===
+
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    delay = 0.0
+    log = None
+
+    def log_message(self, *_):
+        pass
+
+    def record(self, body):
+        if self.log:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            line = {"method": self.command, "path": self.path, "headers": headers, "body": body}
+            self.log.write(json.dumps(line) + "\n")
+            self.log.flush()
+
+    def send_json(self, status, value):
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def failure(self, status, message):
+        kind = ERROR_TYPES.get(status, "api_error")
+        self.send_json(status, {"type": "error", "error": {"type": kind, "code": kind, "message": message}})
+
+    def send_stream(self, events):
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("cache-control", "no-cache")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for event in events:
+            if self.delay:
+                time.sleep(self.delay)
+            data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def body(self):
+        if "chunked" in (self.headers.get("transfer-encoding") or ""):
+            raw = bytearray()
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.headers.get("content-encoding") == "gzip":
+            raw = gzip.decompress(raw)
+        return json.loads(raw or b"{}")
+
+    def do_HEAD(self):
+        self.send_json(200, {})
+
+    def do_GET(self):
+        self.record(None)
+        if self.headers.get("upgrade"):
+            # Tells a client that tries a WebSocket first to use plain requests, without retries.
+            self.failure(426, "there is no WebSocket here")
+        elif self.path.split("?")[0].endswith("/models"):
+            self.send_json(200, {"object": "list", "data": [], "models": []})
+        else:
+            self.failure(404, "not found")
+
+    def do_POST(self):
+        try:
+            body = self.body()
+        except ValueError as error:
+            return self.failure(400, f"the body cannot be read: {error}")
+        self.record(body)
+        path = self.path.split("?")[0]
+        try:
+            if path.endswith("/messages/count_tokens"):
+                self.send_json(200, {"input_tokens": TOKENS_IN})
+            elif path.endswith("/messages"):
+                self.serve_messages(body)
+            elif path.endswith("/responses"):
+                self.serve_responses(body)
+            else:
+                self.failure(404, "not found")
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def serve_messages(self, body):
+        step = messages_step(body)
+        if step and step.verb == "FAIL":
+            return self.failure(int(step.text), "the script says so")
+        answer = messages_answer(body, step)
+        if body.get("stream"):
+            self.send_stream(messages_events(answer))
+        else:
+            self.send_json(200, answer)
+
+    def serve_responses(self, body):
+        step = responses_step(body)
+        if step and step.verb == "FAIL":
+            return self.failure(int(step.text), "the script says so")
+        self.send_stream(responses_events(body, step))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A scripted language model for tests.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--log", type=argparse.FileType("a"))
+    options = parser.parse_args()
+    Handler.delay, Handler.log = options.delay, options.log
+    server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+    server.daemon_threads = True
+    print(f"listening {server.server_address[1]}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
