@@ -9,7 +9,7 @@ mod apply;
 mod audit;
 mod crash;
 mod demo;
-mod escape;
+mod isolation;
 mod hostile;
 mod many;
 mod promises;

@@ -1,0 +1,192 @@
+//! Real agent programs, driven against a scripted model on the sandbox's own loopback.
+
+use std::fs;
+
+use ftl_tests::repo;
+use ftl_tests::world::{Who, World};
+use serde_json::{Value, json};
+
+/// An agent, as its own words and habits go.
+struct Agent {
+    name: &'static str,
+    program: &'static str,
+    base_url: &'static str,
+    /// Name of the tool that writes a file.
+    writes_with: &'static str,
+    /// Where the agent sends its prompts.
+    endpoint: &'static str,
+    /// Header with its key.
+    key_header: &'static str,
+    key_prefix: &'static str,
+}
+
+const CLAUDE: Agent = Agent {
+    name: "claude-code",
+    program: "claude",
+    base_url: "http://127.0.0.1:8099",
+    writes_with: "Write",
+    endpoint: "/v1/messages",
+    key_header: "x-api-key",
+    key_prefix: "",
+};
+
+const CODEX: Agent = Agent {
+    name: "codex",
+    program: "codex",
+    base_url: "http://127.0.0.1:8099/v1",
+    writes_with: "shell",
+    endpoint: "/v1/responses",
+    key_header: "authorization",
+    key_prefix: "Bearer ",
+};
+
+/// Starts the model before each turn and waits until it listens.
+const SETUP: &str = "rm -f \"$HOME/ready\"; mkfifo \"$HOME/ready\"; \
+    /usr/bin/python3 model.py --port 8099 --log \"$HOME/model.log\" > \"$HOME/ready\" 2>/dev/null & \
+    read answer < \"$HOME/ready\" && test \"$answer\" = 'listening 8099'";
+
+/// A world whose agent talks to the scripted model, and whose daemon has real keys in its environment.
+fn world(agent: &Agent) -> World {
+    let world = World::new(Who::Me);
+    let program = repo::tools().join("agents/node_modules/.bin").join(agent.program);
+    assert!(program.exists(), "{} is not installed: run `tests/run`", program.display());
+    let model = fs::read_to_string(repo::root().join("tests/stub/stub_llm.py")).unwrap();
+    let project_config = json!({ "agent": agent.name, "setup": SETUP }).to_string();
+    world.files(&[("model.py", &model), (".ftlconfig", &project_config), ("a.txt", "one\n")]);
+    let settings = json!({ "path": program, "model_base_url": agent.base_url });
+    let config = json!({ "agents": { agent.name: settings } }).to_string();
+    ftl_tests::project::write(&world.ftl_home(), &[("config", &config)]);
+    let mut start = world.ftlctl(["daemon", "start"]);
+    for variable in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "FTL_MODEL_KEY"] {
+        start.env(variable, "sk-the-real-one");
+    }
+    let started = start.output().unwrap();
+    assert!(started.status.success(), "{started:#?}");
+    world
+}
+
+fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["type"] == kind).collect()
+}
+
+/// The requests that the model got for its answers.
+fn prompts(world: &World, session: &str, agent: &Agent) -> Vec<Value> {
+    let log = world.run(["exec", session, "--", "sh", "-c", "cat \"$HOME/model.log\""]);
+    assert_eq!(log.code, 0, "{log:#?}");
+    let requests =
+        log.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of the log"));
+    requests
+        .filter(|request| request["path"].as_str().is_some_and(|path| path.starts_with(agent.endpoint)))
+        .collect()
+}
+
+fn a_file_arrives_and_a_follow_up_continues(agent: &Agent) {
+    let world = world(agent);
+    let lines = world.json_lines(
+        0,
+        ["code", "--no-review", "Please do this.\nWRITE /workspace/hello.txt hello from the model"],
+    );
+    let last = lines.last().unwrap();
+    assert_eq!(last["state"], "awaiting_review", "{lines:#?}");
+
+    let started = of_type(&lines, "tool_started");
+    assert_eq!(started.len(), 1, "{lines:#?}");
+    assert_eq!(started[0]["name"], agent.writes_with, "{}", started[0]);
+    assert!(started[0]["detail"].as_str().unwrap().contains("/workspace/hello.txt"), "{}", started[0]);
+    let finished = of_type(&lines, "tool_finished");
+    assert_eq!(
+        (finished.len(), &finished[0]["ok"], &finished[0]["id"]),
+        (1, &true.into(), &started[0]["id"])
+    );
+    let said: String =
+        of_type(&lines, "agent_text").iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(said.matches("All steps are done.").count(), 1, "{said}");
+    let usage = of_type(&lines, "usage");
+    let usage = usage.last().expect("usage");
+    // Two requests of a hundred tokens in and twelve out.
+    assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&200.into(), &24.into()), "{usage}");
+    let end = of_type(&lines, "agent_finished");
+    assert_eq!((end.len(), &end[0]["ok"], &end[0]["exit_code"]), (1, &true.into(), &0.into()), "{lines:#?}");
+
+    let session = last["session"].as_str().unwrap();
+    let second = world
+        .json_lines(0, ["code", "--no-review", "--session", session, "WRITE /workspace/more.txt and more"]);
+    let last = second.last().unwrap();
+    assert_eq!(
+        (&last["session"], &last["state"]),
+        (&session.into(), &"awaiting_review".into()),
+        "{second:#?}"
+    );
+    let usage = of_type(&second, "usage");
+    assert_eq!(usage.last().expect("usage")["input_tokens"], 400, "the session's tokens so far: {usage:?}");
+
+    let prompts = prompts(&world, session, agent);
+    let newest = prompts.last().expect("a prompt");
+    let body = newest["body"].to_string();
+    assert!(
+        body.contains("Please do this.") && body.contains("more.txt"),
+        "the conversation goes on: {body}"
+    );
+    for prompt in &prompts {
+        let key = &prompt["headers"][agent.key_header];
+        assert_eq!(*key, format!("{}ftl-placeholder-not-a-key", agent.key_prefix), "{}", prompt["headers"]);
+        assert!(!prompt.to_string().contains("sk-the-real-one"));
+    }
+
+    let diff = world.json(0, ["diff", session]);
+    let paths: Vec<&Value> = diff["entries"].as_array().unwrap().iter().map(|entry| &entry["path"]).collect();
+    assert_eq!(paths, ["hello.txt", "more.txt"], "{diff:#}");
+    world.json(0, ["approve", session, "--digest", last["digest"].as_str().unwrap()]);
+    assert_eq!(fs::read_to_string(world.project().join("hello.txt")).unwrap(), "hello from the model\n");
+    assert_eq!(fs::read_to_string(world.project().join("more.txt")).unwrap(), "and more\n");
+}
+
+#[test]
+fn a_file_that_claude_code_writes_arrives_and_a_follow_up_continues_its_conversation() {
+    a_file_arrives_and_a_follow_up_continues(&CLAUDE);
+}
+
+#[test]
+fn a_file_that_codex_writes_arrives_and_a_follow_up_continues_its_conversation() {
+    a_file_arrives_and_a_follow_up_continues(&CODEX);
+}
+
+#[test]
+fn an_agent_whose_model_refuses_is_told_as_failed_with_the_models_words() {
+    for agent in [CLAUDE, CODEX] {
+        let world = world(&agent);
+        let lines = world.json_lines(1, ["code", "--no-review", "FAIL 402"]);
+        let last = lines.last().unwrap();
+        assert_eq!(last["state"], "failed", "{}: {lines:#?}", agent.name);
+        assert!(last["reason"].as_str().unwrap().contains("the script says so"), "{}: {last}", agent.name);
+        let end = of_type(&lines, "agent_finished");
+        assert_eq!((end.len(), &end[0]["ok"]), (1, &false.into()), "{}: {lines:#?}", agent.name);
+    }
+}
+
+#[test]
+fn an_agent_that_needs_the_network_is_refused_with_that_reason() {
+    for (name, url) in
+        [("claude-code", None), ("codex", None), ("codex", Some("https://models.example.com/v1"))]
+    {
+        let world = World::new(Who::Me);
+        world.files(&[("a.txt", "one\n")]);
+        if let Some(url) = url {
+            let config = json!({ "agents": { name: { "model_base_url": url } } }).to_string();
+            ftl_tests::project::write(&world.ftl_home(), &[("config", &config)]);
+        }
+        let said = world.run(["code", "--agent", name, "add a flag"]);
+        assert_eq!(said.code, 3, "{said:#?}");
+        assert!(
+            said.err.contains(&format!("{name} needs its model API, and sandboxes have no network yet")),
+            "{said:#?}"
+        );
+        assert!(
+            said.err.contains(&format!("agents.{name}.model_base_url")),
+            "the hint is missing: {said:#?}"
+        );
+        let error = world.json(3, ["code", "--agent", name, "add a flag"]);
+        assert!(error["error"]["message"].as_str().unwrap().contains("no network"), "{error}");
+        assert_eq!(world.ok(["--json", "sessions"]), "", "no session is left of what was refused");
+    }
+}
