@@ -22,7 +22,7 @@ pub const MAX_REQUEST: usize = 32 << 20;
 pub const MAX_REPLY: usize = 64 << 10;
 
 /// The most descriptors that a frame carries.
-pub const MAX_FDS: usize = 3;
+pub const MAX_FDS: usize = 4;
 
 /// Bytes before the message.
 pub const HEADER: usize = 4;

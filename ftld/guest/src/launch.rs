@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use ftl_guest::frame::{self, MAX_REQUEST};
+use ftl_guest::frame::{self, Frame, MAX_REQUEST};
 use ftl_guest::protocol::{AGENT_ID, At, Failure, Ready, Reply, Request, Setup, Stage};
 use rustix::process::{PidfdFlags, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
@@ -76,9 +76,12 @@ fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn enter_user_namespace(control: BorrowedFd<'_>) -> Result<Box<Setup>, Failure> {
-    let Request::Setup(setup) = next(control)? else {
+    let Frame { message: Request::Setup(setup), fds: groups } = next(control)? else {
         return Err(unexpected("something else than a setup came first"));
     };
+    for group in groups {
+        rustix::io::write(&group, b"0").at(Stage::Limits, "entering a control group")?;
+    }
     if rustix::process::geteuid().is_root() {
         // Only now: in a user namespace without a group map groups cannot be dropped any more.
         rustix::thread::set_thread_groups(&[]).at(Stage::Identity, "dropping groups")?;
@@ -87,7 +90,7 @@ fn enter_user_namespace(control: BorrowedFd<'_>) -> Result<Box<Setup>, Failure> 
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     unshare(UnshareFlags::NEWUSER).at(Stage::UserNamespace, "entering a user namespace")?;
     frame::send(control, &Reply::NeedsIds, &[]).at(Stage::Protocol, "asking for ids")?;
-    match next(control)? {
+    match next(control)?.message {
         Request::IdsMapped => Ok(setup),
         Request::Setup(_) | Request::Spawn(_) | Request::Signal { .. } => {
             Err(unexpected("something else than the ids came second"))
@@ -170,9 +173,9 @@ fn watch_over(child: libc::pid_t, keep_alive: OwnedFd) -> Result<(), Failure> {
     }
 }
 
-fn next(control: BorrowedFd<'_>) -> Result<Request, Failure> {
+fn next(control: BorrowedFd<'_>) -> Result<Frame<Request>, Failure> {
     match frame::receive(control, MAX_REQUEST).at(Stage::Protocol, "hearing the daemon")? {
-        Some(frame) => Ok(frame.message),
+        Some(frame) => Ok(frame),
         None => Err(unexpected("the daemon has gone")),
     }
 }

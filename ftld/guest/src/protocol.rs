@@ -46,7 +46,7 @@ enum Encoded {
 /// What the daemon asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Build this sandbox. First message.
+    /// Build this sandbox. First message. The frame carries the ways into its control groups.
     Setup(Box<Setup>),
     /// The id maps of the user namespace are written. Second message.
     IdsMapped,

@@ -235,7 +235,7 @@ impl Driver {
         {
             answer(reply, Ok(before));
         }
-        for text in prepare::notices(settings) {
+        for text in prepare::notices(&self.parts, settings) {
             self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
         }
         Ok(())

@@ -117,8 +117,10 @@ fn find(
 }
 
 /// Sentences about settings that do not do what the reader of the configuration may expect.
-pub(super) fn notices(settings: &Settings) -> Vec<String> {
-    let mut notices = Vec::new();
+pub(super) fn notices(parts: &Parts, settings: &Settings) -> Vec<String> {
+    let refused = forwarded(parts, settings).refused.into_iter();
+    let mut notices: Vec<String> =
+        refused.map(|(name, why)| format!("{name} stays outside the sandbox: it {}", why.reason())).collect();
     if !settings.inert.is_empty() {
         let names = settings.inert.join(", ");
         notices.push(format!(".ftlconfig is not trusted, so this is inert: {names}; `ftlctl trust` changes that"));

@@ -362,8 +362,11 @@ fn a_hostile_project_on_the_host_is_read_exactly_and_what_cannot_enter_is_named(
             fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap()
         };
         set("exec.sh", 0o750);
-        set("unreadable", 0o000);
-        set("locked", 0o000);
+        if who == Who::Ordinary {
+            // Root reads these all the same.
+            set("unreadable", 0o000);
+            set("locked", 0o000);
+        }
 
         let before = project::see(&root);
         let lines = world.json_lines(
@@ -400,8 +403,8 @@ fn a_hostile_project_on_the_host_is_read_exactly_and_what_cannot_enter_is_named(
         let mut expected = before.clone();
         expected.retain(|path, _| !outside.contains(&path.as_slice()) && path != b"leaving");
         assert_eq!(copied, expected, "{who:?}");
-        let mut rest = project::see_but(&root, &[&root.join("copy")]);
-        assert_eq!(std::mem::take(&mut rest), before, "{who:?}: the project itself was touched");
+        let rest = project::see_but(&root, &[&root.join("copy")]);
+        assert_eq!(rest, before, "{who:?}: the project itself was touched");
     }
 }
 

@@ -152,6 +152,8 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
     }
     let idle = idle(user, &project);
     let s3 = project.snapshot_backend == Some(SnapshotBackend::S3);
+    let refused = [("snapshot_backend", s3), ("guardrail_id", project.guardrail_id.is_some())];
+    let refused = refused.into_iter().filter_map(|(name, set)| set.then_some(name)).collect();
     Settings {
         agent: project.agent.or_else(|| user.agent.clone()).unwrap_or_else(|| DEFAULT_AGENT.to_owned()),
         command: project.command.or_else(|| user.command.clone()),
@@ -163,8 +165,9 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
         tool_dirs: user.tool_dirs.clone(),
         inert,
         idle,
-        // Snapshots that silently stay local are not where the human believes them to be.
-        refused: if s3 { vec!["snapshot_backend"] } else { Vec::new() },
+        // Snapshots that silently stay local are not where the human believes them to be, and a guardrail
+        // that does not judge is none.
+        refused,
     }
 }
 
@@ -172,7 +175,6 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
 fn idle(user: &UserConfig, project: &ProjectConfig) -> Vec<&'static str> {
     [
         ("cloudwatch_log_group", project.cloudwatch_log_group.is_some()),
-        ("guardrail_id", project.guardrail_id.is_some()),
         ("guardrail_version", project.guardrail_version.is_some()),
         ("language", project.language.is_some()),
         ("language_overrides", !project.language_overrides.is_empty()),
@@ -243,8 +245,8 @@ mod tests {
         assert_eq!(settings.limits, Limits { pids: 100_000, ..Limits::default() });
         assert_eq!(settings.agent_env, ["A"]);
         assert_eq!(settings.inert, [""; 0]);
-        assert_eq!(settings.refused, ["snapshot_backend"]);
-        assert!(settings.idle.contains(&"guardrail_id") && settings.idle.contains(&"tester"));
+        assert_eq!(settings.refused, ["snapshot_backend", "guardrail_id"]);
+        assert!(settings.idle.contains(&"guardrail_version") && settings.idle.contains(&"tester"));
         assert_eq!(settings.agent_settings("codex").model.as_deref(), Some("m"));
         assert_eq!(settings.tool_dirs, ["/opt/t"]);
     }

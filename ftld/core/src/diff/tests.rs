@@ -1,3 +1,5 @@
+//! What an upper layer means, by tables and by a model that makes one.
+
 use std::cell::Cell;
 
 use proptest::prelude::*;

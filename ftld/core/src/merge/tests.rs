@@ -1,3 +1,5 @@
+//! Plans by tables and by properties.
+
 use proptest::prelude::*;
 
 use super::*;

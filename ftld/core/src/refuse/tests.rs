@@ -1,3 +1,5 @@
+//! What is refused, by tables.
+
 use super::*;
 use crate::diff::{UpperNode, UpperTree, between};
 use crate::id::Hash;

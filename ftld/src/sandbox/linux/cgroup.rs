@@ -8,6 +8,7 @@ mod places;
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub(super) struct Cgroups {
 pub(super) struct Group {
     groups: Vec<(Resource, Place, PathBuf)>,
     missing: Vec<(Resource, String)>,
-    /// Those that were made and limit something.
+    /// The ways into those that were made and limit something.
     made: Vec<PathBuf>,
 }
 
@@ -111,8 +112,9 @@ impl Group {
             match attempt().or_else(|_| attempt()) {
                 Ok(()) => {
                     enforcement.enforced.push(format!("{wanted} (control group)"));
-                    if !self.made.contains(dir) {
-                        self.made.push(dir.clone());
+                    let door = dir.join(place.version.door());
+                    if !self.made.contains(&door) {
+                        self.made.push(door);
                     }
                 }
                 Err(error) => {
@@ -131,9 +133,11 @@ impl Group {
         }
     }
 
-    /// Puts a process into every group that was made; its children follow.
-    pub(super) fn add(&self, pid: u32) -> io::Result<()> {
-        self.made.iter().try_for_each(|dir| fs::write(dir.join("cgroup.procs"), pid.to_string()))
+    /// Opens the way into every group that was made. Whoever writes `0` to one of these is in the group,
+    /// with all its future children. A process that enters by itself does so at once; being put there
+    /// by another makes the kernel wait for every processor.
+    pub(super) fn doors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.made.iter().map(|door| Ok(fs::OpenOptions::new().write(true).open(door)?.into())).collect()
     }
 
     /// Ends what is left in the groups, whoever made them, and removes them.
@@ -141,6 +145,16 @@ impl Group {
         for (_, place, dir) in &self.groups {
             remove(dir).await;
             place.prune();
+        }
+    }
+}
+
+impl Version {
+    /// The file by which a process enters a group.
+    fn door(self) -> &'static str {
+        match self {
+            Self::One => "tasks",
+            Self::Two => "cgroup.procs",
         }
     }
 }

@@ -97,9 +97,8 @@ async fn shake_hands(
     let launcher = record::name(pid.cast_signed()).map_err(talking)?;
     record::write(&spec.dir, &Record { processes: vec![launcher] })?;
     let limiting = |source| SandboxError::Helper { act: "limiting the helper", source };
-    launching.group.add(pid).map_err(limiting)?;
-
-    launching.requests.send(&Request::Setup(Box::new(setup)), Vec::new()).map_err(talking)?;
+    let doors = launching.group.doors().map_err(limiting)?;
+    launching.requests.send(&Request::Setup(Box::new(setup)), doors).map_err(talking)?;
     loop {
         let frame = launching.replies.next().await.map_err(talking)?;
         let Some(frame) = frame else { return Err(talking(io::ErrorKind::UnexpectedEof.into())) };
