@@ -43,7 +43,13 @@ fn build() -> Result<(), String> {
     let directory = out.join("guest");
     let mut cargo = Command::new(var("CARGO")?);
     cargo.args(["build", "--quiet", "--release", "--package", "ftl-guest", "--bin", "ftl-guest"]);
-    cargo.arg("--manifest-path").arg(&manifest).arg("--target").arg(&target).arg("--target-dir").arg(&directory);
+    cargo
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .arg("--target")
+        .arg(&target)
+        .arg("--target-dir")
+        .arg(&directory);
     if lock.exists() {
         cargo.arg("--locked");
     }

@@ -40,8 +40,11 @@ pub struct Commit {
     /// The session's record after them, with the session's id.
     pub record: Option<(SessionId, Vec<u8>)>,
     /// Called in the writing thread once the commit is durable, or has failed.
-    pub then: Option<Box<dyn FnOnce(Result<(), DbError>) + Send>>,
+    pub then: Option<Then>,
 }
+
+/// What is called with a commit's outcome.
+pub type Then = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 /// A snapshot as it is listed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -122,10 +125,10 @@ impl Db {
     /// Hands a commit to the writing thread; order is kept.
     pub fn commit(&self, commit: Commit) {
         let Some(commits) = &self.commits else { return };
-        if let Err(mpsc::SendError(commit)) = commits.send(commit) {
-            if let Some(then) = commit.then {
-                then(Err(DbError::Closed));
-            }
+        if let Err(mpsc::SendError(commit)) = commits.send(commit)
+            && let Some(then) = commit.then
+        {
+            then(Err(DbError::Closed));
         }
     }
 

@@ -88,7 +88,7 @@ fn serve(ready_fd: Option<u32>) -> anyhow::Result<()> {
     // The client's directory may go away; nothing here is relative to it any more.
     std::env::set_current_dir("/").context("cannot leave the client's directory")?;
     let clock = Arc::new(SystemClock::new());
-    let native = native(&home, &user).context("cannot prepare the native sandbox")?;
+    let native = native(&home).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
     let ports = Ports {
         clock,
@@ -126,9 +126,9 @@ fn serve(ready_fd: Option<u32>) -> anyhow::Result<()> {
 }
 
 /// The `native` backend of this daemon.
-fn native(home: &Home, user: &User) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
-    let mut protected = vec![home.root().to_owned(), home.run().to_owned()];
-    protected.extend(user.home.clone());
+fn native(home: &Home) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
+    // Not the human's home: tool-chains lie in it. That the home as a whole is no tool, `agent` sees to.
+    let protected = vec![home.root().to_owned(), home.run().to_owned()];
     // The same name after a restart, so that what an earlier daemon left is found; another one for
     // another state directory.
     let instance = Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned();

@@ -98,6 +98,19 @@ impl World {
         self.give_all(&self.project());
     }
 
+    /// Writes the user's own configuration.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn config(&self, config: &serde_json::Value) {
+        // The daemon uses no state directory that others may look into.
+        let dir = self.ftl_home();
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).expect("its mode");
+        std::fs::write(dir.join("config"), config.to_string()).expect("the configuration");
+        self.give_all(&dir);
+    }
+
     /// Makes a path the world's user's own.
     ///
     /// # Panics

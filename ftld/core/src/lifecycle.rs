@@ -334,10 +334,10 @@ mod tests {
             let mut index = 0;
             while index < reached.len() {
                 for step in STEPS {
-                    if let Ok(next) = after(reached[index], step) {
-                        if !reached.contains(&next) {
-                            reached.push(next);
-                        }
+                    if let Ok(next) = after(reached[index], step)
+                        && !reached.contains(&next)
+                    {
+                        reached.push(next);
                     }
                 }
                 index += 1;

@@ -46,7 +46,11 @@ fn restrict() -> Result<landlock::RestrictionStatus, RulesetError> {
     rules.restrict_self()
 }
 
-fn allow(rules: RulesetCreated, path: &str, access: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
+fn allow(
+    rules: RulesetCreated,
+    path: &str,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
     match PathFd::new(path) {
         Ok(fd) => rules.add_rule(PathBeneath::new(fd, access)),
         // What cannot be opened cannot be allowed: less is writable then, not more.

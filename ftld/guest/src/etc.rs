@@ -97,7 +97,18 @@ mod tests {
 
     #[test]
     fn nothing_that_names_secrets_or_networks_is_shown() {
-        for hidden in ["passwd", "shadow", "hosts", "resolv.conf", "gitconfig", "pip.conf", "npmrc", "ssl", "pki", "maven"] {
+        for hidden in [
+            "passwd",
+            "shadow",
+            "hosts",
+            "resolv.conf",
+            "gitconfig",
+            "pip.conf",
+            "npmrc",
+            "ssl",
+            "pki",
+            "maven",
+        ] {
             assert!(!SHOWN.contains(&hidden), "{hidden}");
         }
     }

@@ -61,7 +61,8 @@ fn answer(control: &OwnedFd, request: Frame<Request>, programs: &mut Programs) -
             }
         }
         Request::Signal { id, signal } => {
-            let program = programs.iter().find(|(_, known)| **known == id).and_then(|(pid, _)| Pid::from_raw(*pid));
+            let program =
+                programs.iter().find(|(_, known)| **known == id).and_then(|(pid, _)| Pid::from_raw(*pid));
             if let (Some(pid), Some(signal)) = (program, Signal::from_named_raw(signal)) {
                 // It may have ended in this moment, which its report will say.
                 let _ = rustix::process::kill_process_group(pid, signal);

@@ -29,8 +29,9 @@ pub(crate) fn run() -> Result<(), Failure> {
     };
     let setup = enter_user_namespace(control.as_fd()).map_err(told)?;
     enter_namespaces().map_err(told)?;
-    let (alive, keep_alive) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Stage::Namespaces, "making a pipe").map_err(told)?;
+    let (alive, keep_alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .at(Stage::Namespaces, "making a pipe")
+        .map_err(told)?;
     // SAFETY: this process has one thread, so that the child may go on using everything it has.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()).at(Stage::Namespaces, "starting process 1").map_err(told),
@@ -49,7 +50,8 @@ pub(crate) fn run() -> Result<(), Failure> {
 /// Moves the control socket away from standard input and closes everything else that was inherited.
 fn take_control() -> Result<OwnedFd, Failure> {
     let stage = Stage::Protocol;
-    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).at(stage, "taking the socket")?;
+    let control =
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).at(stage, "taking the socket")?;
     close_all_but(control.as_fd()).at(stage, "closing descriptors")?;
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
         .at(stage, "opening /dev/null")?;
@@ -133,7 +135,8 @@ fn become_process_1(control: &OwnedFd, setup: &Setup, alive: OwnedFd) -> Result<
     privileges::drop_all()?;
     let landlock = confine::landlock()?;
     seccomp::install()?;
-    frame::send(control, &Reply::Ready(Ready { landlock }), &[]).at(Stage::Protocol, "saying that it is ready")
+    frame::send(control, &Reply::Ready(Ready { landlock }), &[])
+        .at(Stage::Protocol, "saying that it is ready")
 }
 
 fn become_agent() -> rustix::io::Result<()> {
@@ -145,7 +148,8 @@ fn become_agent() -> rustix::io::Result<()> {
 /// After the change of identity, which would reset it.
 fn die_with_the_launcher(alive: OwnedFd) -> Result<(), Failure> {
     let stage = Stage::Namespaces;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(stage, "tying it to the launcher")?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .at(stage, "tying it to the launcher")?;
     // The launcher may have died before; then the pipe has no writer any more and says so.
     let mut poll = [rustix::event::PollFd::from_borrowed_fd(alive.as_fd(), rustix::event::PollFlags::IN)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -22,8 +22,7 @@ pub(crate) const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 pub(crate) const READ_ONLY: u64 = SAFE | libc::MOUNT_ATTR_RDONLY;
 
 /// For device nodes: usable, but nobody's to change.
-pub(crate) const DEVICE: u64 =
-    libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY;
+pub(crate) const DEVICE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY;
 
 /// A mount that may not be in place yet.
 pub(crate) struct Mount(OwnedFd);

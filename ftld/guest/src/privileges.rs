@@ -56,7 +56,8 @@ pub(crate) fn limit(limits: Limits) -> Result<(), Failure> {
         let allowed = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let most = wanted.min(allowed);
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        rustix::process::setrlimit(resource, limit).at(Stage::Limits, format_args!("limiting {resource:?}"))?;
+        rustix::process::setrlimit(resource, limit)
+            .at(Stage::Limits, format_args!("limiting {resource:?}"))?;
     }
     Ok(())
 }
@@ -87,7 +88,11 @@ fn drop_bounding_set() -> io::Result<()> {
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
             let error = io::Error::last_os_error();
             // The first number that is no capability ends the list.
-            return if capability > 0 && error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
+            return if capability > 0 && error.raw_os_error() == Some(libc::EINVAL) {
+                Ok(())
+            } else {
+                Err(error)
+            };
         }
     }
     Ok(())

@@ -21,8 +21,23 @@ const STAGING: &str = "/tmp";
 
 /// Files of `/proc` that tell about the host's kernel or hardware: hidden.
 const HIDDEN_FILES: &[&str] = &[
-    "config.gz", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags",
-    "latency_stats", "modules", "mtrr", "sched_debug", "slabinfo", "sysrq-trigger", "timer_list", "timer_stats",
+    "config.gz",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "modules",
+    "mtrr",
+    "sched_debug",
+    "slabinfo",
+    "sysrq-trigger",
+    "timer_list",
+    "timer_stats",
     "vmallocinfo",
 ];
 
@@ -145,7 +160,8 @@ fn mount_proc(root: BorrowedFd<'_>) -> Result<(), Failure> {
     let empty = open(root, "run", OFlags::DIRECTORY).at(stage, "run")?;
     for (names, cover) in [(HIDDEN_FILES, null.as_fd()), (HIDDEN_DIRECTORIES, empty.as_fd())] {
         for name in names {
-            cover_with(proc.as_fd(), name, cover, mounts::READ_ONLY & !libc::MOUNT_ATTR_NODEV).at(stage, name)?;
+            cover_with(proc.as_fd(), name, cover, mounts::READ_ONLY & !libc::MOUNT_ATTR_NODEV)
+                .at(stage, name)?;
         }
     }
     for name in READ_ONLY {
@@ -196,7 +212,8 @@ fn place(root: BorrowedFd<'_>, mount: &Mount, path: &str) -> Result<(), Failure>
 
 fn link(root: BorrowedFd<'_>, target: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<(), Failure> {
     let path = path.as_ref();
-    rustix::fs::symlinkat(target.as_ref(), root, path).at(Stage::Root, format_args!("linking {}", path.display()))
+    rustix::fs::symlinkat(target.as_ref(), root, path)
+        .at(Stage::Root, format_args!("linking {}", path.display()))
 }
 
 /// Opens the place at a path beneath `root`, making what is missing of it.

@@ -18,25 +18,61 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// Calls that are refused whatever their arguments.
 const REFUSED: &[libc::c_long] = &[
     // Mounts and roots. Process 1 has made them all.
-    libc::SYS_chroot, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fsopen, libc::SYS_fspick,
-    libc::SYS_mount, libc::SYS_mount_setattr, libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_pivot_root,
-    libc::SYS_umount2, libc::SYS_open_by_handle_at,
+    libc::SYS_chroot,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_pivot_root,
+    libc::SYS_umount2,
+    libc::SYS_open_by_handle_at,
     // Namespaces: each new one opens parts of the kernel that were written for root.
-    libc::SYS_setns, libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_unshare,
     // Other processes' memory and descriptors.
-    libc::SYS_kcmp, libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
     libc::SYS_ptrace,
     // Large interfaces with a long record of holes.
-    libc::SYS_bpf, libc::SYS_fanotify_init, libc::SYS_io_uring_enter, libc::SYS_io_uring_register,
-    libc::SYS_io_uring_setup, libc::SYS_perf_event_open, libc::SYS_userfaultfd,
+    libc::SYS_bpf,
+    libc::SYS_fanotify_init,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
     // Key rings are not divided by every namespace.
-    libc::SYS_add_key, libc::SYS_keyctl, libc::SYS_request_key,
+    libc::SYS_add_key,
+    libc::SYS_keyctl,
+    libc::SYS_request_key,
     // The host as a whole.
-    libc::SYS_acct, libc::SYS_adjtimex, libc::SYS_clock_adjtime, libc::SYS_clock_settime, libc::SYS_delete_module,
-    libc::SYS_finit_module, libc::SYS_init_module, libc::SYS_kexec_file_load, libc::SYS_kexec_load,
-    libc::SYS_lookup_dcookie, libc::SYS_nfsservctl, libc::SYS_quotactl, libc::SYS_quotactl_fd, libc::SYS_reboot,
-    libc::SYS_setdomainname, libc::SYS_sethostname, libc::SYS_settimeofday, libc::SYS_swapoff, libc::SYS_swapon,
-    libc::SYS_syslog, libc::SYS_vhangup,
+    libc::SYS_acct,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_finit_module,
+    libc::SYS_init_module,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_nfsservctl,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_reboot,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_vhangup,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_ioperm,
     #[cfg(target_arch = "x86_64")]
@@ -50,13 +86,17 @@ const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
 
 /// Flags of `clone` that make a namespace.
 const NAMESPACE_FLAGS: &[libc::c_int] = &[
-    libc::CLONE_NEWCGROUP, libc::CLONE_NEWIPC, libc::CLONE_NEWNET, libc::CLONE_NEWNS, libc::CLONE_NEWPID,
-    libc::CLONE_NEWUSER, libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
 ];
 
 /// Requests of `ioctl` that put words into a terminal's mouth or load kernel code for it.
-const TERMINAL_REQUESTS: [u64; 4] =
-    [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, libc::TIOCSETD as u64, libc::TIOCCONS as u64];
+const TERMINAL_REQUESTS: [u64; 4] = [libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSETD, libc::TIOCCONS];
 
 /// Installs the filter for this process and everything it starts.
 pub(crate) fn install() -> Result<(), Failure> {

@@ -110,7 +110,8 @@ fn open_terminal(size: Size) -> io::Result<Terminal> {
     let control = rustix::pty::openpt(flags)?;
     rustix::pty::unlockpt(&control)?;
     let program = rustix::pty::ioctl_tiocgptpeer(&control, flags)?;
-    let size = rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size =
+        rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(&program, size)?;
     let copy = || rustix::io::fcntl_dupfd_cloexec(program.as_fd(), 3);
     Ok((vec![copy()?, copy()?, copy()?], Some(control)))

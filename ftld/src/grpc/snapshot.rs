@@ -88,7 +88,7 @@ impl SnapshotService for SnapshotApi {
         let project = convert::optional_project(request.project)?;
         let mut rows = self.0.parts().db.snapshots("").map_err(|error| status(&error.into()))?;
         rows.retain(|row| project.is_empty() || row.project.0 == project);
-        rows.sort_by(|one, other| (other.created_us, other.snapshot).cmp(&(one.created_us, one.snapshot)));
+        rows.sort_by_key(|row| std::cmp::Reverse((row.created_us, row.snapshot)));
         let page = super::page(rows, request.page_size, &request.page_token)?;
         let snapshots = page.items.into_iter().map(wire).collect();
         Ok(Response::new(v1::ListSnapshotsReply { snapshots, next_page_token: page.next }))

@@ -44,8 +44,24 @@ const SHOWN_ANYWAY: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib
 
 /// Names that hold credentials or private state, as a component of a path or directly in a directory.
 const PRIVATE: &[&str] = &[
-    ".aws", ".azure", ".config", ".docker", ".gcloud", ".git-credentials", ".gnupg", ".kube", ".mozilla", ".netrc",
-    ".npmrc", ".password-store", ".pgpass", ".pypirc", ".ssh", ".thunderbird", ".vault-token", "keyrings",
+    ".aws",
+    ".azure",
+    ".config",
+    ".docker",
+    ".gcloud",
+    ".git-credentials",
+    ".gnupg",
+    ".kube",
+    ".mozilla",
+    ".netrc",
+    ".npmrc",
+    ".password-store",
+    ".pgpass",
+    ".pypirc",
+    ".ssh",
+    ".thunderbird",
+    ".vault-token",
+    "keyrings",
 ];
 
 /// Names that hold credentials directly in a directory; further down they are somebody's source file.
@@ -94,7 +110,8 @@ fn refusal(
     names: &[&OsStr],
     protected: &[PathBuf],
 ) -> Option<&'static str> {
-    let plain = |path: &Path| path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let plain =
+        |path: &Path| path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !path.is_absolute() || !plain(path) {
         return Some("it is not an absolute path without `.` and `..`");
     }
@@ -131,7 +148,8 @@ fn arrange(mut found: Vec<(PathBuf, PathBuf)>) -> Vec<Tool> {
     found.sort_by(|(_, left), (_, right)| left.cmp(right));
     let mut kept: Vec<(PathBuf, PathBuf)> = Vec::new();
     for (source, target) in found {
-        let shown_anyway = SHOWN_ANYWAY.iter().any(|tree| target.starts_with(tree) && source.starts_with(tree));
+        let shown_anyway =
+            SHOWN_ANYWAY.iter().any(|tree| target.starts_with(tree) && source.starts_with(tree));
         let shown_by_another = kept.iter().any(|(other_source, other_target)| {
             matches!(target.strip_prefix(other_target), Ok(rest) if other_source.join(rest) == source)
         });
@@ -155,18 +173,37 @@ mod tests {
 
     #[test]
     fn programs_of_a_home_may_be_shown() {
-        for tool in ["/home/u/.local/bin", "/home/u/.nvm/versions/node/v22", "/home/u/.cargo/bin", "/opt/tool"] {
+        for tool in
+            ["/home/u/.local/bin", "/home/u/.nvm/versions/node/v22", "/home/u/.cargo/bin", "/opt/tool"]
+        {
             assert_eq!(check(tool, tool, Kind::Directory, &["node", "claude"]), None, "{tool}");
         }
-        assert_eq!(check("/home/u/.local/bin/claude", "/home/u/.local/share/claude/2.1", Kind::File, &[]), None);
+        assert_eq!(
+            check("/home/u/.local/bin/claude", "/home/u/.local/share/claude/2.1", Kind::File, &[]),
+            None
+        );
     }
 
     #[test]
     fn what_is_more_than_a_tool_is_refused() {
         for tool in [
-            "/", "/home", "/opt", "/home/u", "/run/user/1000/bus", "/proc/self", "/sys", "/dev/shm/x", "/etc/ssl",
-            "/home/u/.ssh", "/home/u/.ssh/id", "/home/u/.aws/bin", "/home/u/.config/tool", "/home/u/.ftl",
-            "/home/u/.ftl/sessions/other", "/var/lib/docker", "/workspace/x",
+            "/",
+            "/home",
+            "/opt",
+            "/home/u",
+            "/run/user/1000/bus",
+            "/proc/self",
+            "/sys",
+            "/dev/shm/x",
+            "/etc/ssl",
+            "/home/u/.ssh",
+            "/home/u/.ssh/id",
+            "/home/u/.aws/bin",
+            "/home/u/.config/tool",
+            "/home/u/.ftl",
+            "/home/u/.ftl/sessions/other",
+            "/var/lib/docker",
+            "/workspace/x",
         ] {
             assert!(check(tool, tool, Kind::Directory, &[]).is_some(), "{tool}");
         }
@@ -185,7 +222,10 @@ mod tests {
     #[test]
     fn a_directory_that_holds_credentials_is_refused() {
         for name in [".npmrc", ".ssh", "credentials.toml", ".credentials.json"] {
-            assert!(check("/home/u/tool", "/home/u/tool", Kind::Directory, &["bin", name]).is_some(), "{name}");
+            assert!(
+                check("/home/u/tool", "/home/u/tool", Kind::Directory, &["bin", name]).is_some(),
+                "{name}"
+            );
         }
     }
 
@@ -211,7 +251,13 @@ mod tests {
     fn what_is_seen_anyway_is_left_out() {
         let pair = |text: &str| (PathBuf::from(text), PathBuf::from(text));
         let link = (PathBuf::from("/opt/real"), PathBuf::from("/opt/tool/link"));
-        let kept = arrange(vec![pair("/opt/tool/bin"), pair("/usr/bin/git"), link, pair("/opt/tool"), pair("/opt/toolbox")]);
+        let kept = arrange(vec![
+            pair("/opt/tool/bin"),
+            pair("/usr/bin/git"),
+            link,
+            pair("/opt/tool"),
+            pair("/opt/toolbox"),
+        ]);
         let targets: Vec<_> = kept.iter().map(|tool| tool.target.as_path()).collect();
         let paths = ["/opt/tool", "/opt/tool/link", "/opt/toolbox"].map(Path::new);
         assert_eq!(targets, paths);

@@ -54,8 +54,7 @@ fn world(agent: &Agent) -> World {
     let project_config = json!({ "agent": agent.name, "setup": SETUP }).to_string();
     world.files(&[("model.py", &model), (".ftlconfig", &project_config), ("a.txt", "one\n")]);
     let settings = json!({ "path": program, "model_base_url": agent.base_url });
-    let config = json!({ "agents": { agent.name: settings } }).to_string();
-    ftl_tests::project::write(&world.ftl_home(), &[("config", &config)]);
+    world.config(&json!({ "agents": { agent.name: settings } }));
     let mut start = world.ftlctl(["daemon", "start"]);
     for variable in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "FTL_MODEL_KEY"] {
         start.env(variable, "sk-the-real-one");
@@ -172,8 +171,7 @@ fn an_agent_that_needs_the_network_is_refused_with_that_reason() {
         let world = World::new(Who::Me);
         world.files(&[("a.txt", "one\n")]);
         if let Some(url) = url {
-            let config = json!({ "agents": { name: { "model_base_url": url } } }).to_string();
-            ftl_tests::project::write(&world.ftl_home(), &[("config", &config)]);
+            world.config(&json!({ "agents": { name: { "model_base_url": url } } }));
         }
         let said = world.run(["code", "--agent", name, "add a flag"]);
         assert_eq!(said.code, 3, "{said:#?}");
@@ -186,7 +184,7 @@ fn an_agent_that_needs_the_network_is_refused_with_that_reason() {
             "the hint is missing: {said:#?}"
         );
         let error = world.json(3, ["code", "--agent", name, "add a flag"]);
-        assert!(error["error"]["message"].as_str().unwrap().contains("no network"), "{error}");
+        assert!(error["error"]["causes"].to_string().contains("no network"), "{error}");
         assert_eq!(world.ok(["--json", "sessions"]), "", "no session is left of what was refused");
     }
 }

@@ -35,7 +35,15 @@ fn spec(root: &Path, session: u8, backend: &dyn SandboxBackend) -> SandboxSpec {
     if let Some(owner) = backend.owner().unwrap() {
         std::os::unix::fs::chown(&base, Some(owner.uid), Some(owner.gid)).unwrap();
     }
-    SandboxSpec { session, base, dir, limits: LIMITS, tools: vec![probe()], path: Vec::new(), env: Vec::new() }
+    SandboxSpec {
+        session,
+        base,
+        dir,
+        limits: LIMITS,
+        tools: vec![probe()],
+        path: Vec::new(),
+        env: Vec::new(),
+    }
 }
 
 /// Runs the probe; gives its exit status and its lines.

@@ -64,8 +64,7 @@ fn start_daemon(world: &World) {
     if !home.join(".cargo/bin/cargo").exists() {
         // The tool-chain is elsewhere; a human would name it.
         let sysroot = cargo(world.root(), &["rustc", "--print", "sysroot"]);
-        let config = serde_json::json!({ "tool_dirs": [sysroot.trim()] }).to_string();
-        project::write(&world.ftl_home(), &[("config", &config)]);
+        world.config(&serde_json::json!({ "tool_dirs": [sysroot.trim()] }));
     }
     let mut start = world.ftlctl(["daemon", "start"]);
     let started = start.env("HOME", home).env("FTL_HOME", world.ftl_home()).output().unwrap();

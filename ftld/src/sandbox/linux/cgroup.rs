@@ -80,7 +80,8 @@ impl Cgroups {
                 Some(place) => match place.claim(instance) {
                     Ok(claimed) => available.push((resource, claimed)),
                     Err(error) => {
-                        let why = format!("no control group may be made in {} ({error})", place.dir.display());
+                        let why =
+                            format!("no control group may be made in {} ({error})", place.dir.display());
                         missing.push((resource, why));
                     }
                 },
@@ -97,7 +98,8 @@ impl Cgroups {
     /// The groups of a session.
     pub(super) fn of(&self, session: &SessionId) -> Group {
         let groups = self.available.iter();
-        let groups = groups.map(|(resource, place)| (*resource, place.clone(), place.dir.join(session.as_str())));
+        let groups =
+            groups.map(|(resource, place)| (*resource, place.clone(), place.dir.join(session.as_str())));
         Group { groups: groups.collect(), missing: self.missing.clone(), made: Vec::new() }
     }
 }
@@ -258,7 +260,10 @@ mod tests {
     #[test]
     fn both_versions_are_told_the_same() {
         let values = |resource, version| {
-            settings(resource, version, &LIMITS).into_iter().map(|(file, value, _)| format!("{file}={value}")).collect::<Vec<_>>()
+            settings(resource, version, &LIMITS)
+                .into_iter()
+                .map(|(file, value, _)| format!("{file}={value}"))
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             values(Resource::Memory, Version::One),
@@ -266,13 +271,17 @@ mod tests {
         );
         assert_eq!(values(Resource::Memory, Version::Two), ["memory.max=1073741824", "memory.swap.max=0"]);
         assert_eq!(values(Resource::Cpu, Version::Two), ["cpu.max=150000 100000"]);
-        assert_eq!(values(Resource::Cpu, Version::One), ["cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"]);
+        assert_eq!(
+            values(Resource::Cpu, Version::One),
+            ["cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000"]
+        );
         assert_eq!(values(Resource::Processes, Version::One), ["pids.max=102"]);
     }
 
     #[test]
     fn what_cannot_be_limited_is_said() {
-        let missing = [Resource::Memory, Resource::Processes, Resource::Cpu].map(|resource| (resource, "none".to_owned()));
+        let missing = [Resource::Memory, Resource::Processes, Resource::Cpu]
+            .map(|resource| (resource, "none".to_owned()));
         let mut group = Group { groups: Vec::new(), missing: missing.to_vec(), made: Vec::new() };
         let mut enforcement = Enforcement::default();
         group.make(&LIMITS, &mut enforcement);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use ftl_guest::frame::{self, Frame, HEADER, MAX_REPLY};
+use ftl_guest::frame::{self, Frame, HEADER, MAX_REPLY, MAX_REQUEST};
 use ftl_guest::protocol::{Reply, Request};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -54,6 +54,10 @@ impl Requests {
     /// Queues a request and the descriptors that go with it.
     pub(super) fn send(&self, request: &Request, fds: Vec<OwnedFd>) -> io::Result<()> {
         let bytes = frame::encode(request)?;
+        if bytes.len() - HEADER > MAX_REQUEST {
+            // The helper would take it for nonsense and end the sandbox.
+            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        }
         self.0.send((bytes, fds)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

@@ -54,7 +54,8 @@ impl Host {
 }
 
 fn parse_kernel(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
@@ -126,7 +127,8 @@ mod tests {
 
         let (_, remedy) = check(Stage::UserNamespace, libc::ENOSPC, Host::default());
         assert_eq!(remedy, "sudo sysctl user.max_user_namespaces=15000");
-        let (_, remedy) = check(Stage::UserNamespace, libc::EPERM, Host { userns_clone: Some(0), ..Host::default() });
+        let (_, remedy) =
+            check(Stage::UserNamespace, libc::EPERM, Host { userns_clone: Some(0), ..Host::default() });
         assert_eq!(remedy, "sudo sysctl kernel.unprivileged_userns_clone=1");
         let (cause, _) = check(Stage::Proc, libc::EPERM, Host::default());
         assert!(cause.contains("/proc"), "{cause}");

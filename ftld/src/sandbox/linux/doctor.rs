@@ -8,9 +8,7 @@ use std::sync::Arc;
 use ftl_core::id::SessionId;
 use tokio::io::AsyncReadExt;
 
-use super::super::{
-    Check, Command, ExitStatus, Limits, Outcome, Sandbox, SandboxError, SandboxSpec, Stdio,
-};
+use super::super::{Check, Command, ExitStatus, Limits, Outcome, Sandbox, SandboxError, SandboxSpec, Stdio};
 use super::diagnosis::{Host, OLDEST_KERNEL};
 use super::{Backend, launch};
 

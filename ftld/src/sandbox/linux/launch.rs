@@ -57,7 +57,16 @@ pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<N
             describe(&mut enforcement, &spec.limits, &ready, backend.config.disk_interval);
             let Launching { child, requests, replies, group, .. } = launching;
             let disk_interval = backend.config.disk_interval;
-            Ok(NativeSandbox::new(Parts { child, requests, replies, group, init, spec, enforcement, disk_interval }))
+            Ok(NativeSandbox::new(Parts {
+                child,
+                requests,
+                replies,
+                group,
+                init,
+                spec,
+                enforcement,
+                disk_interval,
+            }))
         }
         Err(error) => {
             launching.abandon().await;
@@ -69,7 +78,8 @@ pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<N
 
 fn start(backend: &Backend) -> Result<(Child, Requests, Replies), SandboxError> {
     let failed = |act| move |source| SandboxError::Helper { act, source };
-    let (here, there) = std::os::unix::net::UnixStream::pair().map_err(failed("making a socket for the helper"))?;
+    let (here, there) =
+        std::os::unix::net::UnixStream::pair().map_err(failed("making a socket for the helper"))?;
     let child = Command::new(backend.image.path())
         .arg0("ftl-guest")
         .env_clear()
@@ -172,7 +182,11 @@ fn describe(enforcement: &mut Enforcement, limits: &Limits, ready: &Ready, disk_
     enforced.push("network: only the sandbox's own loopback interface".to_owned());
     enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
     enforced.push(format!("open files: {}", limits.open_files));
-    enforced.push(format!("disk: {} MiB (checked every {} ms)", limits.disk_bytes >> 20, disk_interval.as_millis()));
+    enforced.push(format!(
+        "disk: {} MiB (checked every {} ms)",
+        limits.disk_bytes >> 20,
+        disk_interval.as_millis()
+    ));
     match ready.landlock {
         0 => enforcement.unenforced.push("Landlock: this kernel has none; the mounts hold alone".to_owned()),
         version => enforced.push(format!("Landlock: version {version}")),

@@ -58,7 +58,8 @@ impl NativeBackend {
     /// # Errors
     /// When the helper cannot be put into memory.
     pub fn new(config: NativeConfig) -> Result<Self, SandboxError> {
-        let image = Image::new().map_err(|source| SandboxError::Helper { act: "preparing the helper", source })?;
+        let image =
+            Image::new().map_err(|source| SandboxError::Helper { act: "preparing the helper", source })?;
         let cgroups = Cgroups::detect(&config.instance);
         Ok(Self(Arc::new(Backend { config, image, cgroups })))
     }
@@ -78,7 +79,9 @@ impl SandboxBackend for NativeBackend {
         let launching = tokio::spawn(launch::launch(Arc::clone(&self.0), spec));
         match launching.await {
             Ok(launched) => Ok(Box::new(launched?)),
-            Err(error) => Err(SandboxError::Helper { act: "launching", source: std::io::Error::other(error) }),
+            Err(error) => {
+                Err(SandboxError::Helper { act: "launching", source: std::io::Error::other(error) })
+            }
         }
     }
 

@@ -20,8 +20,8 @@ use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 
 use super::super::{
-    Command, Ending, Enforcement, ExitStatus, Process, ProcessControl, Sandbox, SandboxError, SandboxSpec, Stdio,
-    disk,
+    Command, Ending, Enforcement, ExitStatus, Process, ProcessControl, Sandbox, SandboxError, SandboxSpec,
+    Stdio, disk,
 };
 use super::cgroup::Group;
 use super::control::{Replies, Requests};
@@ -126,7 +126,8 @@ impl Sandbox for NativeSandbox {
 
     async fn spawn(&self, command: Command) -> Result<Process, SandboxError> {
         let program = command.argv.first().cloned().unwrap_or_default();
-        let failed = |source| SandboxError::Spawn { program: program.clone(), stage: "request".to_owned(), source };
+        let failed =
+            |source| SandboxError::Spawn { program: program.clone(), stage: "request".to_owned(), source };
         let pipes = match command.stdio {
             Stdio::Pipes => Some(Pipes::new().map_err(failed)?),
             Stdio::Terminal { .. } => None,
@@ -145,7 +146,11 @@ impl Sandbox for NativeSandbox {
         let begun = match started.await {
             Ok(Ok(begun)) => begun,
             Ok(Err(NotBegun { stage, errno })) => {
-                return Err(SandboxError::Spawn { program, stage, source: io::Error::from_raw_os_error(errno) });
+                return Err(SandboxError::Spawn {
+                    program,
+                    stage,
+                    source: io::Error::from_raw_os_error(errno),
+                });
             }
             Err(_) => return Err(SandboxError::Ended { ending: self.ended().await }),
         };
@@ -197,7 +202,8 @@ impl Running {
     fn expect(
         &self,
         id: u64,
-    ) -> Result<(oneshot::Receiver<Result<Begun, NotBegun>>, oneshot::Receiver<ExitStatus>), SandboxError> {
+    ) -> Result<(oneshot::Receiver<Result<Begun, NotBegun>>, oneshot::Receiver<ExitStatus>), SandboxError>
+    {
         let mut state = self.state();
         if let Some(ending) = &state.ending {
             return Err(SandboxError::Ended { ending: ending.clone() });
@@ -237,7 +243,8 @@ impl Running {
                 let _ = started.send(Err(NotBegun { stage, errno }));
             }
             Reply::Exited { id, status } => {
-                let program = state.programs.remove(&id).ok_or("the end of a program that nobody asked for")?;
+                let program =
+                    state.programs.remove(&id).ok_or("the end of a program that nobody asked for")?;
                 let _ = program.exit.send(status.into());
             }
             Reply::NeedsIds | Reply::Started | Reply::Ready(_) | Reply::Failed(_) => {
@@ -302,7 +309,10 @@ async fn wait_for_end(running: Arc<Running>, mut child: Child, group: Group, spe
     running.ended.send_replace(Some(ending));
 }
 
-async fn exited(running: Arc<Running>, exit: oneshot::Receiver<ExitStatus>) -> Result<ExitStatus, SandboxError> {
+async fn exited(
+    running: Arc<Running>,
+    exit: oneshot::Receiver<ExitStatus>,
+) -> Result<ExitStatus, SandboxError> {
     match exit.await {
         Ok(status) => Ok(status),
         Err(_) => Err(SandboxError::Ended { ending: running.wait().await }),
@@ -339,12 +349,14 @@ fn environment(spec: &SandboxSpec) -> Vec<(OsString, OsString)> {
         path.push(":");
     }
     path.push(format!("{HOME}/.local/bin:{SYSTEM_PATH}"));
+    // Agents run their commands by it, and some take no plain shell.
+    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let pair = |name: &str, value: &OsStr| (OsString::from(name), value.to_owned());
     let mut env = vec![
         pair("HOME", OsStr::new(HOME)),
         pair("USER", OsStr::new("agent")),
         pair("LOGNAME", OsStr::new("agent")),
-        pair("SHELL", OsStr::new("/bin/sh")),
+        pair("SHELL", OsStr::new(shell)),
         pair("LANG", OsStr::new("C.UTF-8")),
         pair("FTL_SESSION", OsStr::new(spec.session.as_str())),
         pair("PATH", &path),

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::{
-    Command, Ending, ExitStatus, Limits, Outcome, Process, Sandbox, SandboxBackend, SandboxError, SandboxSpec, Size,
-    Stdio,
+    Command, Ending, ExitStatus, Limits, Outcome, Process, Sandbox, SandboxBackend, SandboxError,
+    SandboxSpec, Size, Stdio,
 };
 use super::{NativeBackend, NativeConfig};
 
@@ -91,7 +91,12 @@ impl Bench {
 }
 
 fn command(argv: &[&str]) -> Command {
-    Command { argv: argv.iter().map(OsString::from).collect(), env: Vec::new(), workdir: None, stdio: Stdio::Pipes }
+    Command {
+        argv: argv.iter().map(OsString::from).collect(),
+        env: Vec::new(),
+        workdir: None,
+        stdio: Stdio::Pipes,
+    }
 }
 
 fn script(text: &str) -> Command {
@@ -139,8 +144,10 @@ async fn files_behave_as_in_a_directory_of_ones_own() {
     let changes = "echo more >> file && rm -r sub/deep && mkdir new && mv file new/moved && ln -s ../x new/link && \
                    ln new/moved new/hard && chmod 640 new/moved && touch 'a\nb' ./-dash && stat -c %a:%h new/moved";
     assert_eq!(says(sandbox, changes).await, "640:2\n");
-    assert_eq!(says(sandbox, "id -u; id -g; whoami; echo $HOME; hostname; echo $$ > /tmp/x; ls ~ | wc -l").await,
-        "1000\n1000\nagent\n/home/agent\nftl\n0\n");
+    assert_eq!(
+        says(sandbox, "id -u; id -g; whoami; echo $HOME; hostname; echo $$ > /tmp/x; ls ~ | wc -l").await,
+        "1000\n1000\nagent\n/home/agent\nftl\n0\n"
+    );
     sandbox.kill().await;
 
     assert_eq!(std::fs::read_to_string(upper.join("new/moved")).unwrap(), "from the base\nmore\n");
@@ -168,7 +175,10 @@ async fn nobody_in_it_has_any_privilege() {
     let sandbox = bench.launch().await;
     let status = says(&*sandbox, "grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups)' /proc/self/status").await;
     let value = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {status}"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap_or_else(|| panic!("{name}: {status}"));
         line.trim_start_matches(':').trim().to_owned()
     };
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -178,7 +188,11 @@ async fn nobody_in_it_has_any_privilege() {
     if rustix::process::geteuid().is_root() {
         assert_eq!(value("Groups"), "");
     }
-    assert_eq!(says(&*sandbox, "ls /proc/self/fd | wc -l; ls / | tr '\\n' ' '").await.lines().next(), Some("4"));
+    assert_eq!(
+        says(&*sandbox, "ls /proc/self/fd | wc -l; ls / | tr '\\n' ' '").await.lines().next(),
+        Some("4")
+    );
+    assert_eq!(says(&*sandbox, "cat /proc/sys/user/max_user_namespaces").await, "0\n");
     assert_eq!(says(&*sandbox, "cat /sys/class 2>/dev/null || echo none").await, "none\n");
     assert_eq!(says(&*sandbox, "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '").await, "lo\n");
     sandbox.kill().await;
@@ -189,14 +203,19 @@ async fn programs_get_their_arguments_environment_streams_and_status() {
     let bench = Bench::new();
     let spec = SandboxSpec { env: vec![("SESSION_VALUE".into(), "s".into())], ..bench.spec() };
     let sandbox = bench.backend.launch(spec).await.unwrap();
-    let mut wanted = command(&["sh", "-c", "cat; echo \"$0 $VALUE $SESSION_VALUE $PATH\" >&2; exit 7", "zero"]);
+    let mut wanted =
+        command(&["sh", "-c", "cat; echo \"$0 $VALUE $SESSION_VALUE $PATH\" >&2; exit 7", "zero"]);
     wanted.env = vec![("VALUE".into(), "v".into())];
     wanted.workdir = Some("/tmp".into());
     let mut process = sandbox.spawn(wanted).await.unwrap();
     process.stdin.write_all(b"through the pipe").await.unwrap();
     let output = finish(process).await.unwrap();
     assert_eq!((output.status, output.stdout.as_str()), (ExitStatus::Code(7), "through the pipe"));
-    assert!(output.stderr.starts_with("zero v s /home/agent/.local/bin:/usr/local/sbin:"), "{}", output.stderr);
+    assert!(
+        output.stderr.starts_with("zero v s /home/agent/.local/bin:/usr/local/sbin:"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(run(&*sandbox, "kill -TERM $$").await.status, ExitStatus::Signal(15));
     sandbox.kill().await;
 }
@@ -209,8 +228,14 @@ async fn a_program_that_cannot_start_says_which_and_why() {
         Err(SandboxError::Spawn { stage, source, .. }) => (stage, source.raw_os_error()),
         other => panic!("{other:?}"),
     };
-    assert_eq!(error(sandbox.spawn(command(&["no-such-program"])).await), ("exec".to_owned(), Some(libc::ENOENT)));
-    assert_eq!(error(sandbox.spawn(command(&["/workspace/file"])).await), ("exec".to_owned(), Some(libc::EACCES)));
+    assert_eq!(
+        error(sandbox.spawn(command(&["no-such-program"])).await),
+        ("exec".to_owned(), Some(libc::ENOENT))
+    );
+    assert_eq!(
+        error(sandbox.spawn(command(&["/workspace/file"])).await),
+        ("exec".to_owned(), Some(libc::EACCES))
+    );
     assert_eq!(error(sandbox.spawn(command(&[])).await), ("request".to_owned(), Some(libc::EINVAL)));
     let elsewhere = Command { workdir: Some("/nowhere".into()), ..command(&["true"]) };
     assert_eq!(error(sandbox.spawn(elsewhere).await), ("workdir".to_owned(), Some(libc::ENOENT)));
@@ -300,7 +325,8 @@ async fn a_fork_bomb_stays_inside() {
     let bench = Bench::new();
     let spec = SandboxSpec { limits: Limits { processes: 20, ..LIMITS }, ..bench.spec() };
     let sandbox = bench.backend.launch(spec).await.unwrap();
-    let text = "i=0; while [ $i -lt 40 ]; do sleep 1000 >/dev/null 2>&1 </dev/null & i=$((i+1)); done; echo all";
+    let text =
+        "i=0; while [ $i -lt 40 ]; do sleep 1000 >/dev/null 2>&1 </dev/null & i=$((i+1)); done; echo all";
     let output = run(&*sandbox, text).await;
     assert!(!output.stdout.contains("all"), "{output:?}");
     sandbox.kill().await;
@@ -310,7 +336,8 @@ async fn a_fork_bomb_stays_inside() {
 async fn files_and_descriptors_are_limited() {
     let bench = Bench::new();
     let sandbox = bench.launch().await;
-    let output = run(&*sandbox, "head -c 70000000 /dev/zero > big; stat -c %s big; ulimit -n; ulimit -c").await;
+    let output =
+        run(&*sandbox, "head -c 70000000 /dev/zero > big; stat -c %s big; ulimit -n; ulimit -c").await;
     assert_eq!(output.stdout, format!("{}\n256\n0\n", LIMITS.file_size_bytes));
     sandbox.kill().await;
 }
@@ -383,7 +410,9 @@ async fn twenty_at_once_do_not_see_one_another() {
         let bench = Arc::clone(&bench);
         tasks.spawn(async move {
             let sandbox = bench.launch().await;
-            let text = format!("echo {n} > mine; echo {n} > /tmp/mine; cat mine /tmp/mine; ls | wc -l; ls /tmp | wc -l");
+            let text = format!(
+                "echo {n} > mine; echo {n} > /tmp/mine; cat mine /tmp/mine; ls | wc -l; ls /tmp | wc -l"
+            );
             assert_eq!(says(&*sandbox, &text).await, format!("{n}\n{n}\n4\n1\n"));
             sandbox.kill().await;
         });

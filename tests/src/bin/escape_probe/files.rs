@@ -12,39 +12,120 @@ use super::{Outcome, Report, Targets};
 
 /// What every host has and no sandbox needs.
 const HIDDEN: &[&str] = &[
-    "/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/sudoers", "/etc/ssl/private", "/etc/machine-id", "/etc/fstab",
-    "/root", "/boot", "/mnt", "/media", "/srv", "/lost+found", "/sys", "/sys/fs/cgroup", "/sys/kernel", "/var/lib",
-    "/var/log", "/run/docker.sock", "/var/run/docker.sock", "/run/dbus/system_bus_socket", "/run/systemd/private",
-    "/run/user", "/run/containerd/containerd.sock", "/tmp/.X11-unix", "/tmp/ssh-agent", "/dev/mem", "/dev/kmem",
-    "/dev/kmsg", "/dev/port", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/dev/vda", "/dev/sda", "/dev/loop-control",
-    "/dev/loop0", "/dev/vhost-vsock", "/dev/vsock", "/dev/console", "/dev/tty1", "/dev/mapper/control",
-    "/proc/1/root/etc/shadow", "/proc/self/root/etc/shadow", "/workspace/../etc/shadow", "/../../../../etc/shadow",
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/ssh",
+    "/etc/sudoers",
+    "/etc/ssl/private",
+    "/etc/machine-id",
+    "/etc/fstab",
+    "/root",
+    "/boot",
+    "/mnt",
+    "/media",
+    "/srv",
+    "/lost+found",
+    "/sys",
+    "/sys/fs/cgroup",
+    "/sys/kernel",
+    "/var/lib",
+    "/var/log",
+    "/run/docker.sock",
+    "/var/run/docker.sock",
+    "/run/dbus/system_bus_socket",
+    "/run/systemd/private",
+    "/run/user",
+    "/run/containerd/containerd.sock",
+    "/tmp/.X11-unix",
+    "/tmp/ssh-agent",
+    "/dev/mem",
+    "/dev/kmem",
+    "/dev/kmsg",
+    "/dev/port",
+    "/dev/kvm",
+    "/dev/fuse",
+    "/dev/net/tun",
+    "/dev/vda",
+    "/dev/sda",
+    "/dev/loop-control",
+    "/dev/loop0",
+    "/dev/vhost-vsock",
+    "/dev/vsock",
+    "/dev/console",
+    "/dev/tty1",
+    "/dev/mapper/control",
+    "/proc/1/root/etc/shadow",
+    "/proc/self/root/etc/shadow",
+    "/workspace/../etc/shadow",
+    "/../../../../etc/shadow",
 ];
 
 /// Interfaces of the kernel that must not be written, and are not needed to be.
 const KERNEL_FILES: &[&str] = &[
-    "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/modprobe",
-    "/proc/sys/kernel/ns_last_pid", "/proc/sys/kernel/randomize_va_space", "/proc/sys/user/max_user_namespaces",
-    "/proc/sys/vm/drop_caches", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/binfmt_misc/register",
-    "/proc/irq/default_smp_affinity", "/proc/1/oom_score_adj", "/proc/1/comm", "/proc/1/mem", "/sys/kernel/uevent_helper",
-    "/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/cgroup.procs", "/proc/fs/nfsd/threads", "/proc/mtrr",
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/kernel/modprobe",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/kernel/randomize_va_space",
+    "/proc/sys/user/max_user_namespaces",
+    "/proc/sys/vm/drop_caches",
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/fs/binfmt_misc/register",
+    "/proc/irq/default_smp_affinity",
+    "/proc/1/oom_score_adj",
+    "/proc/1/comm",
+    "/proc/1/mem",
+    "/sys/kernel/uevent_helper",
+    "/sys/fs/cgroup/release_agent",
+    "/sys/fs/cgroup/cgroup.procs",
+    "/proc/fs/nfsd/threads",
+    "/proc/mtrr",
 ];
 
 /// Files of the kernel that tell about the host; they must be empty if they are there at all.
 const TELL_TALES: &[&str] = &[
-    "/proc/kcore", "/proc/kmsg", "/proc/kallsyms", "/proc/keys", "/proc/timer_list", "/proc/sysrq-trigger",
-    "/proc/modules", "/proc/vmallocinfo", "/proc/slabinfo", "/proc/kpagecount", "/proc/sched_debug",
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/kallsyms",
+    "/proc/keys",
+    "/proc/timer_list",
+    "/proc/sysrq-trigger",
+    "/proc/modules",
+    "/proc/vmallocinfo",
+    "/proc/slabinfo",
+    "/proc/kpagecount",
+    "/proc/sched_debug",
 ];
 
 /// Parts of the sandbox that stay as they are.
 const READ_ONLY: &[&str] = &[
-    "/", "/usr", "/usr/bin", "/usr/lib", "/usr/local/bin", "/bin", "/etc", "/dev", "/proc", "/run", "/var", "/home",
-    "/etc/ssl/certs", "/etc/alternatives", "/dev/pts",
+    "/",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local/bin",
+    "/bin",
+    "/etc",
+    "/dev",
+    "/proc",
+    "/run",
+    "/var",
+    "/home",
+    "/etc/ssl/certs",
+    "/etc/alternatives",
+    "/dev/pts",
 ];
 
 /// Files of the sandbox that stay as they are.
-const READ_ONLY_FILES: &[&str] =
-    &["/etc/passwd", "/etc/group", "/etc/hosts", "/etc/resolv.conf", "/etc/ld.so.cache", "/usr/bin/env", "/bin/sh"];
+const READ_ONLY_FILES: &[&str] = &[
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/ld.so.cache",
+    "/usr/bin/env",
+    "/bin/sh",
+];
 
 pub(super) fn attempt(report: &mut Report, targets: &Targets) {
     for path in HIDDEN.iter().map(Path::new).chain(targets.hidden.iter().map(AsRef::as_ref)) {
@@ -89,7 +170,11 @@ fn see(path: &Path) -> Outcome {
 
 fn other_homes() -> Outcome {
     let names = fs::read_dir("/home").map(|entries| {
-        entries.flatten().map(|entry| entry.path()).filter(|path| path != Path::new("/home/agent")).collect::<Vec<_>>()
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path != Path::new("/home/agent"))
+            .collect::<Vec<_>>()
     });
     match names {
         Err(error) => Outcome::Refused(error.to_string()),
@@ -132,12 +217,8 @@ fn change_mode(path: &Path) -> Outcome {
 fn privileged_attributes(report: &mut Report) {
     for name in [c"trusted.overlay.redirect", c"security.capability"] {
         let value = b"/etc";
-        let arguments = [
-            c"/workspace".as_ptr() as u64,
-            name.as_ptr() as u64,
-            value.as_ptr() as u64,
-            value.len() as u64,
-        ];
+        let arguments =
+            [c"/workspace".as_ptr() as u64, name.as_ptr() as u64, value.as_ptr() as u64, value.len() as u64];
         let result = call(libc::SYS_setxattr, arguments);
         let outcome = match result {
             // A malformed capability is looked at before the right to set one.
@@ -153,7 +234,9 @@ fn nothing_is_setuid(report: &mut Report) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(1);
-        let (Some(point), Some(_), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(point), Some(_), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let has = |wanted: &str| options.split(',').any(|option| option == wanted);
         let device_place = point.starts_with("/dev/") || point.starts_with("/proc/");
         let outcome = if has("nosuid") && (has("nodev") || device_place) {

@@ -68,8 +68,12 @@ fn mounts(report: &mut Report) {
     let tmpfs = c"tmpfs".as_ptr() as u64;
     report.add("mount a tmpfs", judge(call(libc::SYS_mount, [none, tmp, tmpfs, 0, 0])));
     report.add("mount a proc", judge(call(libc::SYS_mount, [none, tmp, c"proc".as_ptr() as u64, 0, 0])));
-    report.add("bind the root", judge(call(libc::SYS_mount, [root, tmp, 0, libc::MS_BIND | libc::MS_REC, 0])));
-    report.add("make the root writable", judge(call(libc::SYS_mount, [0, root, 0, libc::MS_REMOUNT | libc::MS_BIND, 0])));
+    report
+        .add("bind the root", judge(call(libc::SYS_mount, [root, tmp, 0, libc::MS_BIND | libc::MS_REC, 0])));
+    report.add(
+        "make the root writable",
+        judge(call(libc::SYS_mount, [0, root, 0, libc::MS_REMOUNT | libc::MS_BIND, 0])),
+    );
     let covered = c"/proc/sys".as_ptr() as u64;
     report.add("uncover /proc/sys", judge(call(libc::SYS_umount2, [covered, libc::MNT_DETACH as u64])));
     report.add("change the root", judge(call(libc::SYS_pivot_root, [tmp, tmp])));
@@ -100,7 +104,8 @@ fn namespaces(report: &mut Report) {
     }
     // struct clone_args begins with the flags; its first version has 64 bytes.
     let arguments: [u64; 8] = [libc::CLONE_NEWUSER as u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
-    report.add("clone3 into a user namespace", judge(call(libc::SYS_clone3, [arguments.as_ptr() as u64, 64])));
+    report
+        .add("clone3 into a user namespace", judge(call(libc::SYS_clone3, [arguments.as_ptr() as u64, 64])));
     for name in ["/proc/self/ns/user", "/proc/1/ns/mnt", "/proc/1/ns/net"] {
         let path = super::files::c_path(name.as_ref());
         let outcome = match call(libc::SYS_openat, [libc::AT_FDCWD as u64, path.as_ptr() as u64, 0]) {
@@ -128,7 +133,10 @@ fn rights(report: &mut Report) {
     report.add("join a group", judge(call(libc::SYS_setgroups, [1, (&raw const group) as u64])));
     // Version 3 of the interface; every capability, in all three sets.
     let (header, data) = ([0x2008_0522u32, 0], [u32::MAX; 6]);
-    report.add("take all capabilities", judge(call(libc::SYS_capset, [header.as_ptr() as u64, data.as_ptr() as u64])));
+    report.add(
+        "take all capabilities",
+        judge(call(libc::SYS_capset, [header.as_ptr() as u64, data.as_ptr() as u64])),
+    );
     report.add("loosen the secure bits", judge(call(libc::SYS_prctl, [libc::PR_SET_SECUREBITS as u64, 0])));
     let lifted = match call(libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as u64, 0]) {
         Err(errno) => Outcome::Refused(describe(errno)),
@@ -175,7 +183,10 @@ fn devices(report: &mut Report) {
         let arguments = [libc::AT_FDCWD as u64, path, u64::from(mode | 0o666), device];
         report.add(name, judge(call(libc::SYS_mknodat, arguments)));
         #[cfg(target_arch = "x86_64")]
-        report.add(&format!("{name} the old way"), judge(call(libc::SYS_mknod, [path, u64::from(mode | 0o666), device])));
+        report.add(
+            &format!("{name} the old way"),
+            judge(call(libc::SYS_mknod, [path, u64::from(mode | 0o666), device])),
+        );
     }
 }
 
@@ -187,7 +198,8 @@ fn other_call_tables(_report: &mut Report) {}
 fn other_call_tables(report: &mut Report) {
     const X32: libc::c_long = 0x4000_0000;
     report.add("use the x32 calls", judge(call(X32 | libc::SYS_getpid, [])));
-    report.add("unshare by the x32 calls", judge(call(X32 | libc::SYS_unshare, [libc::CLONE_NEWUSER as u64])));
+    report
+        .add("unshare by the x32 calls", judge(call(X32 | libc::SYS_unshare, [libc::CLONE_NEWUSER as u64])));
     let outcome = match in_child(getpid_of_32_bits) {
         Ok(status) if libc::WIFSIGNALED(status) => {
             Outcome::Refused(format!("ended by signal {}", libc::WTERMSIG(status)))
@@ -205,6 +217,8 @@ fn getpid_of_32_bits() -> i32 {
     const GETPID: i64 = 20;
     let mut result = GETPID;
     // SAFETY: the call takes no arguments and changes only the result's register.
-    unsafe { std::arch::asm!("int 0x80", inlateout("rax") result, out("r8") _, out("r9") _, out("r10") _, out("r11") _) };
+    unsafe {
+        std::arch::asm!("int 0x80", inlateout("rax") result, out("r8") _, out("r9") _, out("r10") _, out("r11") _)
+    };
     i32::from(result <= 0)
 }

@@ -50,7 +50,8 @@ pub(super) fn attempt(report: &mut Report, targets: &Targets) {
         report.add(&format!("connect to {}", path.display()), must_fail(UnixStream::connect(path)));
     }
     for name in &targets.abstract_names {
-        let connected = UnixAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
+        let connected =
+            UnixAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
         report.add(&format!("connect to @{name}"), must_fail(connected));
     }
     for port in &targets.tcp_ports {
@@ -62,7 +63,10 @@ pub(super) fn attempt(report: &mut Report, targets: &Targets) {
     }
     let datagram = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", "1.1.1.1:53"));
     report.add("send a datagram", must_fail(datagram));
-    report.add("find sockets in the file system", sockets_in(&["/run", "/var/run", "/tmp", "/var/tmp", "/home", "/dev"]));
+    report.add(
+        "find sockets in the file system",
+        sockets_in(&["/run", "/var/run", "/tmp", "/var/tmp", "/home", "/dev"]),
+    );
     report.add("have an interface besides lo", interfaces());
     report.add("change an interface", change_interface());
 }
@@ -83,13 +87,21 @@ fn sockets_in(directories: &[&str]) -> Outcome {
             }
         }
     }
-    if found.is_empty() { Outcome::Refused("there are none".to_owned()) } else { Outcome::Through(format!("{found:?}")) }
+    if found.is_empty() {
+        Outcome::Refused("there are none".to_owned())
+    } else {
+        Outcome::Through(format!("{found:?}"))
+    }
 }
 
 fn interfaces() -> Outcome {
     let text = fs::read_to_string(Path::new("/proc/net/dev")).unwrap_or_default();
     let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
-    if names == ["lo"] { Outcome::Refused("there is only lo".to_owned()) } else { Outcome::Through(format!("{names:?}")) }
+    if names == ["lo"] {
+        Outcome::Refused("there is only lo".to_owned())
+    } else {
+        Outcome::Through(format!("{names:?}"))
+    }
 }
 
 fn change_interface() -> Outcome {

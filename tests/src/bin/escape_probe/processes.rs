@@ -44,10 +44,14 @@ pub(super) fn attempt(report: &mut Report) {
         report.add(&format!("read {name} of process 1"), must_fail(fs::read(format!("/proc/1/{name}"))));
     }
     for name in LINKS_OF_1 {
-        report.add(&format!("follow {name} of process 1"), must_fail(fs::read_link(format!("/proc/1/{name}"))));
+        report
+            .add(&format!("follow {name} of process 1"), must_fail(fs::read_link(format!("/proc/1/{name}"))));
     }
     report.add("list descriptors of process 1", must_fail(fs::read_dir("/proc/1/fd")));
-    report.add("protect itself from running out of memory", must_fail(fs::write("/proc/self/oom_score_adj", "-1000")));
+    report.add(
+        "protect itself from running out of memory",
+        must_fail(fs::write("/proc/self/oom_score_adj", "-1000")),
+    );
     report.add("stop process 1", signal_1(libc::SIGSTOP));
     report.add("kill process 1", signal_1(libc::SIGKILL));
 }

@@ -99,7 +99,8 @@ fn delegate(own: &Path) -> io::Result<()> {
 
 fn enable(dir: &Path) -> io::Result<()> {
     let available = fs::read_to_string(dir.join("cgroup.controllers"))?;
-    let wanted = CONTROLLERS.iter().filter(|(name, _)| available.split_whitespace().any(|other| other == *name));
+    let wanted =
+        CONTROLLERS.iter().filter(|(name, _)| available.split_whitespace().any(|other| other == *name));
     let wanted: Vec<String> = wanted.map(|(name, _)| format!("+{name}")).collect();
     fs::write(dir.join("cgroup.subtree_control"), wanted.join(" "))
 }
@@ -110,7 +111,9 @@ fn parse(mountinfo: &str, cgroup: &str) -> Vec<Place> {
     let mut places = Vec::new();
     for line in cgroup.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let (version, resources) = if controllers.is_empty() {
             (Version::Two, Vec::new())
         } else {
@@ -167,7 +170,8 @@ mod tests {
                          31 30 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                          32 30 0:28 /docker/x /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
                          33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let cgroup = "4:memory:/jobs/7\n2:cpu,cpuacct:/docker/x/y\n9:name=systemd:/\n0::/user.slice/a.service\n";
+        let cgroup =
+            "4:memory:/jobs/7\n2:cpu,cpuacct:/docker/x/y\n9:name=systemd:/\n0::/user.slice/a.service\n";
         let places = parse(mountinfo, cgroup);
         let place = |version, dir: &str, resources: &[Resource]| Place {
             version,
@@ -194,7 +198,8 @@ mod tests {
     #[test]
     fn a_directory_that_is_no_group_is_not_claimed() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { version: Version::One, dir: dir.path().to_owned(), resources: vec![Resource::Memory] };
+        let place =
+            Place { version: Version::One, dir: dir.path().to_owned(), resources: vec![Resource::Memory] };
         assert!(place.claim("test").is_err());
     }
 }
