@@ -239,10 +239,10 @@ impl Drop for World {
             // The daemon may have been killed by the test.
             let _stopped = self.ftlctl(["--no-start", "daemon", "stop"]).output();
         }
-        if std::thread::panicking() {
-            if let Ok(log) = std::fs::read_to_string(self.ftl_home().join("ftld.log")) {
-                eprintln!("--- ftld.log\n{log}");
-            }
+        if std::thread::panicking()
+            && let Ok(log) = std::fs::read_to_string(self.ftl_home().join("ftld.log"))
+        {
+            eprintln!("--- ftld.log\n{log}");
         }
         // Sessions may hold directories that even their owner cannot enter.
         let _opened = Command::new("chmod").args(["-R", "u+rwX"]).arg(self.root()).output();

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use ftl_core::diff::{self, UpperTree};
-use ftl_core::event::{Kind, Level, Stage as StageName};
+use ftl_core::event::{Kind, LISTED, Level, Stage as StageName};
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::landed;
 use ftl_core::lifecycle::{Changes, Request, Step};
@@ -73,15 +73,23 @@ impl Driver {
     /// Reads the upper layer into the store and remembers it.
     async fn capture_work(&mut self) -> Result<(), Error> {
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
-        let hash = blocking(move || {
+        let (hash, unread) = blocking(move || {
             let base = record.base.ok_or(Error::Interrupted)?;
             let upper_dir = parts.home.sessions().join(record.id.as_str()).join("upper");
             let captured = parts.store.capture(&upper_dir, base)?;
             let work = Work { upper: captured.upper.into_iter().collect(), ignored: captured.ignored };
-            Ok(parts.store.put_captured(&db::encode(&work, "captured work")?)?)
+            let unread = captured.unread.into_iter().map(|unread| {
+                let dir = unread.dir.map_or_else(|| "the workspace".to_owned(), |dir| dir.to_string());
+                format!("something in {dir} is not part of the diff: {}", unread.why)
+            });
+            let unread: Vec<String> = unread.take(LISTED).collect();
+            Ok((parts.store.put_captured(&db::encode(&work, "captured work")?)?, unread))
         })
         .await?;
         self.record.work = Some(hash);
+        for text in unread {
+            self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
+        }
         Ok(())
     }
 

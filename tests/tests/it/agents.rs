@@ -34,7 +34,7 @@ const CODEX: Agent = Agent {
     name: "codex",
     program: "codex",
     base_url: "http://127.0.0.1:8099/v1",
-    writes_with: "shell",
+    writes_with: "command",
     endpoint: "/v1/responses",
     key_header: "authorization",
     key_prefix: "Bearer ",
@@ -117,7 +117,7 @@ fn a_file_arrives_and_a_follow_up_continues(agent: &Agent) {
         "{second:#?}"
     );
     let usage = of_type(&second, "usage");
-    assert_eq!(usage.last().expect("usage")["input_tokens"], 400, "the session's tokens so far: {usage:?}");
+    assert_eq!(usage.last().expect("usage")["input_tokens"], 400, "the session's tokens so far: {second:#?}");
 
     let prompts = prompts(&world, session, agent);
     let newest = prompts.last().expect("a prompt");
