@@ -183,11 +183,7 @@ impl From<&Path> for Shown {
 
 /// Connects to a daemon that speaks our version; starts one when none runs and that is allowed.
 pub(crate) async fn connect(places: &Places, start: Start) -> Result<Client, ConnectError> {
-    let client = connect_any_version(places, start).await?;
-    let status = client.daemon().status(v1::StatusRequest {}).await.map_err(|status| {
-        ConnectError::Silent { socket: places.socket.as_path().into(), source: Box::new(status) }
-    })?;
-    let status = status.into_inner();
+    let (client, status) = greet(places, start).await?;
     if status.api_version == API_VERSION {
         Ok(client)
     } else {
@@ -197,6 +193,25 @@ pub(crate) async fn connect(places: &Places, start: Start) -> Result<Client, Con
 
 /// Connects to whatever daemon there is: enough to ask for its state and to end it.
 pub(crate) async fn connect_any_version(places: &Places, start: Start) -> Result<Client, ConnectError> {
+    greet(places, start).await.map(|(client, _)| client)
+}
+
+/// Connects and hears the daemon's first answer. A daemon that dies takes a connection or two with it:
+/// one that breaks before the first answer is made anew, once.
+async fn greet(places: &Places, start: Start) -> Result<(Client, v1::StatusReply), ConnectError> {
+    let first = open(places, start).await?;
+    if let Ok(status) = first.daemon().status(v1::StatusRequest {}).await {
+        return Ok((first, status.into_inner()));
+    }
+    let second = open(places, start).await?;
+    let status = second.daemon().status(v1::StatusRequest {}).await.map_err(|status| {
+        ConnectError::Silent { socket: places.socket.as_path().into(), source: Box::new(status) }
+    })?;
+    Ok((second, status.into_inner()))
+}
+
+/// Opens a channel; starts a daemon when none listens and that is allowed.
+async fn open(places: &Places, start: Start) -> Result<Client, ConnectError> {
     let stream = match (dial(places).await, start) {
         (Err(ConnectError::NotRunning { .. }), Start::Allowed) => autostart::start(places).await?,
         (dialled, _) => dialled?,

@@ -364,6 +364,12 @@ def main():
     parser.add_argument("--log", type=argparse.FileType("a"))
     options = parser.parse_args()
     Handler.delay, Handler.log = options.delay, options.log
+    if options.log:
+        # A model that is started again in the middle of a conversation must repeat no id: agents take what
+        # has a known id for something they have already. No request uses as many as ten.
+        global ids
+        with open(options.log.name, encoding="utf-8") as earlier:
+            ids = itertools.count(1 + 10 * len(earlier.readlines()))
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.daemon_threads = True
     print(f"listening {server.server_address[1]}", flush=True)

@@ -80,8 +80,7 @@ const PARTS: [&str; 30] = [
 ];
 
 /// Variables that name a directory of the home, each set when something in that directory is shown.
-const HOMES: [(&str, &str); 6] = [
-    ("RUSTUP_HOME", ".rustup"),
+const HOMES: [(&str, &str); 5] = [
     ("PYENV_ROOT", ".pyenv"),
     ("RBENV_ROOT", ".rbenv"),
     ("NVM_DIR", ".nvm"),
@@ -89,10 +88,16 @@ const HOMES: [(&str, &str); 6] = [
     ("ELAN_HOME", ".elan"),
 ];
 
-/// Cargo writes into its home directory, so it gets the sandbox's own; the packages that the host has
-/// downloaded are linked into it. It unpacks them anew, because the host may have cleaned up the unpacked
-/// ones.
-const CARGO_LINKS: [&str; 3] = [".cargo/registry/cache", ".cargo/registry/index", ".cargo/git/db"];
+/// Cargo and rustup write into their home directories, so they get the sandbox's own; what the host has
+/// downloaded and installed is linked into them. Cargo unpacks packages anew, because the host may have
+/// cleaned up the unpacked ones.
+const RUST_LINKS: [&str; 5] = [
+    ".cargo/registry/cache",
+    ".cargo/registry/index",
+    ".cargo/git/db",
+    ".rustup/toolchains",
+    ".rustup/settings.toml",
+];
 
 /// The tool-chains of the human whose home and PATH `search` names, and the directories `more` of the
 /// configuration.
@@ -142,7 +147,7 @@ fn home_tools(home: &Path, search: &Search<'_>, tools: &mut Tools) {
             tools.env.push((variable.into(), dir.into()));
         }
     }
-    for target in there(&CARGO_LINKS) {
+    for target in there(&RUST_LINKS) {
         tools
             .home_links
             .extend(target.strip_prefix(home).ok().map(|place| (place.to_owned(), target.clone())));
@@ -196,9 +201,9 @@ mod tests {
             ]
         );
         assert_eq!(tools.path, [at(".cargo/bin")]);
-        assert_eq!(tools.home_links, [(".cargo/registry/cache".into(), at(".cargo/registry/cache"))]);
-        let env = [("RUSTUP_HOME".into(), at(".rustup").into()), ("CARGO_NET_OFFLINE".into(), "true".into())];
-        assert_eq!(tools.env, env);
+        let link = |place: &str| (PathBuf::from(place), at(place));
+        assert_eq!(tools.home_links, [link(".cargo/registry/cache"), link(".rustup/toolchains")]);
+        assert_eq!(tools.env, [("CARGO_NET_OFFLINE".into(), "true".into())]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn a_file_arrives_and_a_follow_up_continues(agent: &Agent) {
         "{second:#?}"
     );
     let usage = of_type(&second, "usage");
-    assert_eq!(usage.last().expect("usage")["input_tokens"], 400, "the session's tokens so far: {second:#?}");
+    assert_eq!(usage.last().expect("usage")["input_tokens"], 200, "what this turn used: {second:#?}");
 
     let prompts = prompts(&world, session, agent);
     let newest = prompts.last().expect("a prompt");
