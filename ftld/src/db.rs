@@ -169,11 +169,10 @@ impl Db {
         let (first, last) = (event_key(session, 0), event_key(session, u64::MAX));
         let Some(row) = self.trees.events.range(first..=last).next_back() else { return Ok(0) };
         let (key, _) = row.map_err(sled_error("read"))?;
-        let tail = key.len().checked_sub(8).and_then(|at| key.get(at..)).and_then(|tail| tail.try_into().ok());
-        tail.map(u64::from_be_bytes).ok_or_else(|| DbError::Unreadable {
-            what: "event key",
-            message: format!("{} bytes", key.len()),
-        })
+        let tail =
+            key.len().checked_sub(8).and_then(|at| key.get(at..)).and_then(|tail| tail.try_into().ok());
+        tail.map(u64::from_be_bytes)
+            .ok_or_else(|| DbError::Unreadable { what: "event key", message: format!("{} bytes", key.len()) })
     }
 
     /// The stored records whose session id begins with `prefix`, by id.

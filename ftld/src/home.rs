@@ -88,7 +88,8 @@ impl Home {
     /// # Errors
     /// When a directory cannot be made or is not private.
     pub fn prepare(env: &HomeEnv) -> Result<Self, HomeError> {
-        let absolute = |value: &Option<OsString>| value.as_ref().map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute =
+            |value: &Option<OsString>| value.as_ref().map(PathBuf::from).filter(|path| path.is_absolute());
         let chosen = absolute(&env.ftl_home);
         let root = match &chosen {
             Some(root) => root.clone(),
@@ -100,7 +101,15 @@ impl Home {
             (None, _, _) => root.join("run"),
         };
         let home = Self { root, run };
-        for dir in [home.root.clone(), home.run.clone(), home.audit(), home.db(), home.store(), home.journal(), home.sessions()] {
+        for dir in [
+            home.root.clone(),
+            home.run.clone(),
+            home.audit(),
+            home.db(),
+            home.store(),
+            home.journal(),
+            home.sessions(),
+        ] {
             private_dir(&dir)?;
         }
         // A link on the way to the state would make "is this path inside FTL_HOME" a guess.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use ftl_core::id::Hash;
 use ftld::app::{App, Listener, Ports, User};
 use ftld::clock::SystemClock;
 use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{SandboxBackend, SandboxError};
-use ftl_core::id::Hash;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// FTL's daemon. `ftlctl` starts it by itself; systemd may do so too.

@@ -70,9 +70,12 @@ impl Client {
     ///
     /// # Errors
     /// What the daemon says.
-    pub async fn until_idle(&mut self, session: &str, from_seq: u64) -> Result<Vec<v1::Event>, tonic::Status> {
-        let request =
-            v1::WatchRequest { session: session.into(), from_seq, follow: true, until_idle: true };
+    pub async fn until_idle(
+        &mut self,
+        session: &str,
+        from_seq: u64,
+    ) -> Result<Vec<v1::Event>, tonic::Status> {
+        let request = v1::WatchRequest { session: session.into(), from_seq, follow: true, until_idle: true };
         let mut stream = self.sessions.watch(request).await?.into_inner();
         let mut events = Vec::new();
         while let Some(event) = stream.message().await? {

@@ -17,7 +17,11 @@ pub fn root() -> PathBuf {
 pub fn programs() -> PathBuf {
     let test = std::env::current_exe().expect("the running program has a path");
     let deps = test.parent().expect("it lies in a directory");
-    let dir = if deps.ends_with("deps") { deps.parent().expect("deps lies in the profile's directory") } else { deps };
+    let dir = if deps.ends_with("deps") {
+        deps.parent().expect("deps lies in the profile's directory")
+    } else {
+        deps
+    };
     for program in ["ftld", "ftlctl"] {
         let path = dir.join(program);
         assert!(path.exists(), "{} is not built: run `cargo build --workspace` first", path.display());

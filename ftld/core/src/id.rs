@@ -209,9 +209,7 @@ mod tests {
     fn a_hash_is_read_back_as_it_is_shown() {
         let hash = Hash::of(b"content");
         assert_eq!(hash.to_hex().parse::<Hash>(), Ok(hash));
-        for bad in
-            ["", "00", &hash.to_hex().to_uppercase(), &hash.to_hex().replace(['a', 'b'], "g")]
-        {
+        for bad in ["", "00", &hash.to_hex().to_uppercase(), &hash.to_hex().replace(['a', 'b'], "g")] {
             assert!(bad.parse::<Hash>().is_err(), "{bad}");
         }
     }

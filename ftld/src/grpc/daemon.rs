@@ -25,7 +25,10 @@ pub(super) struct DaemonApi {
 
 #[tonic::async_trait]
 impl DaemonService for DaemonApi {
-    async fn status(&self, _request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+    async fn status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusReply>, Status> {
         let (working, total) = self.sessions.count().map_err(|error| status(&error))?;
         let home = &self.control.home;
         let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
@@ -42,7 +45,10 @@ impl DaemonService for DaemonApi {
         }))
     }
 
-    async fn doctor(&self, _request: Request<v1::DoctorRequest>) -> Result<Response<v1::DoctorReply>, Status> {
+    async fn doctor(
+        &self,
+        _request: Request<v1::DoctorRequest>,
+    ) -> Result<Response<v1::DoctorReply>, Status> {
         let mut checks = Vec::new();
         for backend in self.sessions.parts().sandboxes.values() {
             let scratch = self.control.home.sessions();
@@ -96,10 +102,5 @@ fn check(check: Check) -> v1::Check {
         Outcome::Warning => v1::CheckOutcome::Warning,
         Outcome::Failed => v1::CheckOutcome::Failed,
     };
-    v1::Check {
-        name: check.name,
-        outcome: outcome.into(),
-        detail: check.detail,
-        remedy: check.remedy,
-    }
+    v1::Check { name: check.name, outcome: outcome.into(), detail: check.detail, remedy: check.remedy }
 }

@@ -70,7 +70,10 @@ impl ReviewService for ReviewApi {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::ApproveReply>, Status> {
+    async fn approve(
+        &self,
+        request: Request<v1::ApproveRequest>,
+    ) -> Result<Response<v1::ApproveReply>, Status> {
         let request = request.into_inner();
         let id = self.resolve(&request.session)?;
         let paths = convert::rel_paths(request.paths)?;
@@ -81,7 +84,10 @@ impl ReviewService for ReviewApi {
             paths: paths.into_iter().map(|path| path.as_bytes().to_vec()).collect(),
             left_alone: left_alone
                 .into_iter()
-                .map(|left| v1::LeftAlone { path: left.path.as_bytes().to_vec(), reason: left.why.to_owned() })
+                .map(|left| v1::LeftAlone {
+                    path: left.path.as_bytes().to_vec(),
+                    reason: left.why.to_owned(),
+                })
                 .collect(),
             session: Some(self.wire(record)?),
         }))

@@ -9,8 +9,8 @@ use ftl_core::id::SessionId;
 use ftl_proto::v1;
 use ftl_proto::v1::session_service_server::SessionService;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;

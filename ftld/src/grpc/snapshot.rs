@@ -64,9 +64,10 @@ impl SnapshotService for SnapshotApi {
         let taken = self.blocking(move |sessions| prepare::take_by_hand(sessions.parts(), &root)).await?;
         let elapsed_us = parts.clock.monotonic_us().saturating_sub(start);
         let total = taken.exclusions.len();
-        let listed = taken.exclusions.into_iter().filter(|excluded| {
-            request.explain || !matches!(excluded.class, Class::Ignored | Class::BuiltIn)
-        });
+        let listed = taken
+            .exclusions
+            .into_iter()
+            .filter(|excluded| request.explain || !matches!(excluded.class, Class::Ignored | Class::BuiltIn));
         let excluded = listed
             .take(LISTED)
             .map(|excluded| v1::Exclusion {

@@ -27,9 +27,10 @@ const LONGEST: usize = 2000;
 /// What the client is told about an error.
 pub(super) fn status(error: &Error) -> Status {
     let (code, reason, hint) = row(error);
-    let mut causes: Vec<String> = std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-        .map(|cause| cut(&cause.to_string()))
-        .collect();
+    let mut causes: Vec<String> =
+        std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+            .map(|cause| cut(&cause.to_string()))
+            .collect();
     causes.dedup();
     let mut metadata = MetadataMap::new();
     metadata.insert(REASON, MetadataValue::from_static(reason));
@@ -63,39 +64,72 @@ fn row(error: &Error) -> (Code, &'static str, String) {
     use ftl_core::review::ApproveRefused as A;
     let hint = str::to_owned;
     match error {
-        Error::NoSuchSession { .. } => (Code::NotFound, "no-session", hint("list them with `ftlctl sessions --all`")),
-        Error::NoSessionOfProject => (Code::NotFound, "no-session", hint("start one with `ftlctl code 'TASK'`")),
-        Error::AmbiguousSession { .. } => (Code::InvalidArgument, "ambiguous-session", hint("give more characters of its id")),
+        Error::NoSuchSession { .. } => {
+            (Code::NotFound, "no-session", hint("list them with `ftlctl sessions --all`"))
+        }
+        Error::NoSessionOfProject => {
+            (Code::NotFound, "no-session", hint("start one with `ftlctl code 'TASK'`"))
+        }
+        Error::AmbiguousSession { .. } => {
+            (Code::InvalidArgument, "ambiguous-session", hint("give more characters of its id"))
+        }
         Error::Gone { .. } => (Code::Unavailable, "session-gone", String::new()),
         Error::Refused(refusal) => (Code::FailedPrecondition, "state", refusal_hint(*refusal)),
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", String::new()),
-        Error::Project(_) => (Code::InvalidArgument, "project", hint("name a project's own directory with --project")),
-        Error::ProjectReplaced => (Code::FailedPrecondition, "project-replaced", hint("put the directory back, or start a new session")),
+        Error::Project(_) => {
+            (Code::InvalidArgument, "project", hint("name a project's own directory with --project"))
+        }
+        Error::ProjectReplaced => (
+            Code::FailedPrecondition,
+            "project-replaced",
+            hint("put the directory back, or start a new session"),
+        ),
         Error::Config(_) => (Code::InvalidArgument, "config", String::new()),
         Error::Unsupported { .. } => (Code::FailedPrecondition, "unsupported", hint("remove the setting")),
         Error::AlreadyThere { .. } => (Code::AlreadyExists, "exists", hint("edit the file")),
         Error::NothingToTrust => (Code::NotFound, "no-config", hint("write one with `ftlctl init`")),
         Error::Agent(error) => agent_row(error),
-        Error::EmptyTask => (Code::InvalidArgument, "empty-task", hint("say what the agent should do: `ftlctl code 'TASK'`")),
-        Error::NoSuchSandbox { known, .. } => (Code::InvalidArgument, "no-sandbox", format!("there is: {}", known.join(", "))),
+        Error::EmptyTask => {
+            (Code::InvalidArgument, "empty-task", hint("say what the agent should do: `ftlctl code 'TASK'`"))
+        }
+        Error::NoSuchSandbox { known, .. } => {
+            (Code::InvalidArgument, "no-sandbox", format!("there is: {}", known.join(", ")))
+        }
         Error::Sandbox(error) => (
             Code::FailedPrecondition,
             "sandbox",
-            error.remedy().map_or_else(|| hint("see `ftlctl doctor`"), |remedy| format!("{remedy}; see `ftlctl doctor`")),
+            error.remedy().map_or_else(
+                || hint("see `ftlctl doctor`"),
+                |remedy| format!("{remedy}; see `ftlctl doctor`"),
+            ),
         ),
-        Error::Home { .. } | Error::Write { .. } => (Code::Internal, "write", hint("see that the disk has space")),
-        Error::Setup { .. } => (Code::FailedPrecondition, "setup", hint("see its output with `ftlctl attach`")),
+        Error::Home { .. } | Error::Write { .. } => {
+            (Code::Internal, "write", hint("see that the disk has space"))
+        }
+        Error::Setup { .. } => {
+            (Code::FailedPrecondition, "setup", hint("see its output with `ftlctl attach`"))
+        }
         Error::Stopped { .. } => (Code::FailedPrecondition, "stopped", String::new()),
-        Error::TurnFailed { .. } => (Code::FailedPrecondition, "turn-failed", hint("see `ftlctl attach` for what happened")),
+        Error::TurnFailed { .. } => {
+            (Code::FailedPrecondition, "turn-failed", hint("see `ftlctl attach` for what happened"))
+        }
         Error::Approve(A::Nothing) => (Code::FailedPrecondition, "nothing-to-approve", String::new()),
-        Error::Approve(A::Short { .. }) => (Code::InvalidArgument, "digest", hint("copy the digest from `ftlctl diff`")),
+        Error::Approve(A::Short { .. }) => {
+            (Code::InvalidArgument, "digest", hint("copy the digest from `ftlctl diff`"))
+        }
         Error::Approve(A::Digest { .. }) => (
             Code::Aborted,
             "digest-mismatch",
-            hint("the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`"),
+            hint(
+                "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`",
+            ),
         ),
-        Error::Approve(A::Unknown { .. }) => (Code::InvalidArgument, "unknown-path", hint("`ftlctl diff --stat` lists the paths")),
-        Error::Approve(A::Refused { .. }) => (Code::PermissionDenied, "refused-path", hint("the rest of the change can still be approved")),
+        Error::Approve(A::Unknown { .. }) => {
+            (Code::InvalidArgument, "unknown-path", hint("`ftlctl diff --stat` lists the paths"))
+        }
+        Error::Approve(A::Refused { .. }) => {
+            (Code::PermissionDenied, "refused-path", hint("the rest of the change can still be approved"))
+        }
         Error::Conflicts(_) => (
             Code::Aborted,
             "project-changed",
@@ -104,10 +138,18 @@ fn row(error: &Error) -> (Code, &'static str, String) {
         Error::Merge(_) => (Code::FailedPrecondition, "merge", hint("the project is as it was before")),
         Error::NothingToUndo => (Code::FailedPrecondition, "nothing-to-undo", String::new()),
         Error::Store(_) => (Code::Internal, "store", String::new()),
-        Error::NoSuchSnapshot { .. } => (Code::NotFound, "no-snapshot", hint("list them with `ftlctl snapshots --all`")),
-        Error::AmbiguousSnapshot { .. } => (Code::InvalidArgument, "ambiguous-snapshot", hint("give more characters of its id")),
+        Error::NoSuchSnapshot { .. } => {
+            (Code::NotFound, "no-snapshot", hint("list them with `ftlctl snapshots --all`"))
+        }
+        Error::AmbiguousSnapshot { .. } => {
+            (Code::InvalidArgument, "ambiguous-snapshot", hint("give more characters of its id"))
+        }
         Error::Db(_) => (Code::Internal, "db", String::new()),
-        Error::Audit(_) => (Code::Internal, "audit", hint("nothing happens without an audit record; see that the disk has space")),
+        Error::Audit(_) => (
+            Code::Internal,
+            "audit",
+            hint("nothing happens without an audit record; see that the disk has space"),
+        ),
     }
 }
 

@@ -36,7 +36,8 @@ impl Driver {
 
         let start = self.parts.clock.monotonic_us();
         let time_us = self.parts.clock.now_us();
-        let pending = Apply { id: apply.clone(), digest, time_us, steps: plan.steps().to_vec(), undone: false };
+        let pending =
+            Apply { id: apply.clone(), digest, time_us, steps: plan.steps().to_vec(), undone: false };
         self.record.pending = Some(Pending::Apply(pending.clone()));
         self.enter(Step::ApplyBegun, String::new(), vec![Kind::Approved { digest, paths: shown }]).await?;
         self.audit("apply_begun", json!({ "apply": apply, "paths": plan.steps().len() }), Sync::Disk).await?;
@@ -54,7 +55,8 @@ impl Driver {
                 self.landed(apply, applied.paths, applied.left_alone).await
             }
             Err(error) => {
-                self.audit("apply_failed", json!({ "apply": apply, "error": told(&error) }), Sync::Kernel).await?;
+                self.audit("apply_failed", json!({ "apply": apply, "error": told(&error) }), Sync::Kernel)
+                    .await?;
                 self.enter(Step::ApplyFailed, told(&error), vec![]).await?;
                 Err(error)
             }

@@ -17,7 +17,7 @@ use super::exec::ExecSpec;
 use super::publish::Teller;
 use super::record::{Record, Spec};
 use super::turn::{Done, Ended, Stage, Voice};
-use super::{Command, Error, Reply, project, prepare, trust};
+use super::{Command, Error, Reply, prepare, project, trust};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
@@ -215,7 +215,11 @@ impl Driver {
         self.capture(ended, voice.verdict.take()).await
     }
 
-    async fn begin_turn(&mut self, turn: &mut Turn, settings: &ftl_core::config::Settings) -> Result<(), Error> {
+    async fn begin_turn(
+        &mut self,
+        turn: &mut Turn,
+        settings: &ftl_core::config::Settings,
+    ) -> Result<(), Error> {
         let before = self.teller.last_seq();
         self.record.turns += 1;
         let text = match turn {
@@ -323,7 +327,12 @@ impl Driver {
     }
 
     /// Takes a step: the record moves, the step's facts are told with it, and both are durable on return.
-    pub(super) async fn enter(&mut self, step: Step, reason: String, mut kinds: Vec<Kind>) -> Result<(), Error> {
+    pub(super) async fn enter(
+        &mut self,
+        step: Step,
+        reason: String,
+        mut kinds: Vec<Kind>,
+    ) -> Result<(), Error> {
         let state = lifecycle::after(self.record.state, step)?;
         self.record.state = state;
         self.record.reason.clone_from(&reason);

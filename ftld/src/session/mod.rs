@@ -50,7 +50,12 @@ enum Command {
     /// Begin a turn with this instruction; answered with the last event's number before it.
     Say { text: String, reply: Reply<u64> },
     /// Run a command in the sandbox; answered once it runs or cannot.
-    Exec { spec: ExecSpec, input: mpsc::Receiver<ExecInput>, output: mpsc::Sender<ExecOutput>, reply: Reply<()> },
+    Exec {
+        spec: ExecSpec,
+        input: mpsc::Receiver<ExecInput>,
+        output: mpsc::Sender<ExecOutput>,
+        reply: Reply<()>,
+    },
     /// End the turn and keep the work; answered when the session is idle.
     Stop { why: &'static str, reply: Reply<Record> },
     /// What would change.
@@ -213,7 +218,12 @@ impl Sessions {
     ///
     /// # Errors
     /// When the digest is another, a path is unknown or refused, or the project has changed.
-    pub async fn approve(&self, id: &SessionId, digest: String, paths: Vec<RelPath>) -> Result<Outcome, Error> {
+    pub async fn approve(
+        &self,
+        id: &SessionId,
+        digest: String,
+        paths: Vec<RelPath>,
+    ) -> Result<Outcome, Error> {
         self.ask(id, |reply| Command::Approve { digest, paths, reply }).await
     }
 

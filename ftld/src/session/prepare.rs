@@ -123,7 +123,9 @@ pub(super) fn notices(parts: &Parts, settings: &Settings) -> Vec<String> {
         refused.map(|(name, why)| format!("{name} stays outside the sandbox: it {}", why.reason())).collect();
     if !settings.inert.is_empty() {
         let names = settings.inert.join(", ");
-        notices.push(format!(".ftlconfig is not trusted, so this is inert: {names}; `ftlctl trust` changes that"));
+        notices.push(format!(
+            ".ftlconfig is not trusted, so this is inert: {names}; `ftlctl trust` changes that"
+        ));
     }
     if !settings.idle.is_empty() {
         let names = settings.idle.join(", ");

@@ -55,8 +55,8 @@ pub enum ProjectError {
 
 /// Directories that are no project, and what they are. Beneath them there may be projects.
 const SYSTEM: [&str; 20] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root",
-    "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var",
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc",
+    "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var",
 ];
 /// Trees in which there are no projects at all.
 const NEVER_BENEATH: [&str; 7] = ["/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/bin"];
@@ -113,7 +113,15 @@ mod tests {
     fn wide_directories_are_refused_and_projects_are_not() {
         let (ftl, home) = (Path::new("/home/ada/.ftl"), Path::new("/home/ada"));
         for wide in [
-            "/", "/home", "/home/ada", "/home/ada/.ftl", "/home/ada/.ftl/store", "/etc", "/etc/apache2", "/proc/1", "/tmp",
+            "/",
+            "/home",
+            "/home/ada",
+            "/home/ada/.ftl",
+            "/home/ada/.ftl/store",
+            "/etc",
+            "/etc/apache2",
+            "/proc/1",
+            "/tmp",
         ] {
             assert!(too_wide(Path::new(wide), ftl, Some(home)).is_some(), "{wide}");
         }

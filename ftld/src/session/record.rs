@@ -3,9 +3,9 @@
 //! Owns the stored form. Must not know how it is stored or what moves a session on.
 
 use ftl_core::agent::Spent;
+use ftl_core::diff::UpperNode;
 use ftl_core::event::Bytes;
 use ftl_core::id::{ApplyId, Digest, SessionId, SnapshotId};
-use ftl_core::diff::UpperNode;
 use ftl_core::landed::Landed;
 use ftl_core::lifecycle::State;
 use ftl_core::merge::Step;

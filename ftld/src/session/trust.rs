@@ -79,7 +79,13 @@ pub fn init(parts: &Parts, root: &Path, agent: &str) -> Result<(PathBuf, String)
     Ok((path, text))
 }
 
-fn record(parts: &Parts, action: &'static str, project: Bytes, detail: serde_json::Value) -> Result<(), Error> {
-    let entry = Entry { time_us: parts.clock.now_us(), action, session: None, project: Some(project), detail };
+fn record(
+    parts: &Parts,
+    action: &'static str,
+    project: Bytes,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
+    let entry =
+        Entry { time_us: parts.clock.now_us(), action, session: None, project: Some(project), detail };
     Ok(parts.audit.append(entry, Sync::Disk)?)
 }

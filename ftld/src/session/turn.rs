@@ -109,7 +109,8 @@ impl<'a> Stage<'a> {
         stdin: Vec<u8>,
         is_agent: bool,
     ) -> Result<Running, Error> {
-        let Process { stdin: mut pipe, stdout, stderr, control, exit, .. } = self.sandbox.spawn(program).await?;
+        let Process { stdin: mut pipe, stdout, stderr, control, exit, .. } =
+            self.sandbox.spawn(program).await?;
         tokio::spawn(async move {
             // A program that does not read its input has its reasons. Its end is told by the drop: agents
             // wait for more instructions as long as their standard input is open.
@@ -157,7 +158,11 @@ impl<'a> Stage<'a> {
 
     /// Ends everything in the sandbox, hears what was still said, and gives back the exit of the human's
     /// last command, which its client has not been told yet.
-    pub(super) async fn close(mut self, driver: &mut Driver, voice: &mut Voice) -> Result<Option<Done>, Error> {
+    pub(super) async fn close(
+        mut self,
+        driver: &mut Driver,
+        voice: &mut Voice,
+    ) -> Result<Option<Done>, Error> {
         self.sandbox.kill().await;
         drop(self.ears.sender);
         while let Some(heard) = self.ears.chunks.recv().await {
@@ -317,10 +322,7 @@ struct VoiceParts<'a> {
     verdict: &'a mut Said,
 }
 
-fn voice_parts<'a>(
-    tools: &'a mut HashMap<String, u64>,
-    verdict: &'a mut Said,
-) -> VoiceParts<'a> {
+fn voice_parts<'a>(tools: &'a mut HashMap<String, u64>, verdict: &'a mut Said) -> VoiceParts<'a> {
     VoiceParts { tools, verdict }
 }
 

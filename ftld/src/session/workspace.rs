@@ -60,8 +60,12 @@ impl Driver {
         let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(start);
         let time = Kind::StageFinished { stage: StageName::Diff, elapsed_us };
         let digest = self.record.digest;
-        self.audit("captured", json!({ "digest": digest, "entries": entries, "refused": refused }), Sync::Kernel)
-            .await?;
+        self.audit(
+            "captured",
+            json!({ "digest": digest, "entries": entries, "refused": refused }),
+            Sync::Kernel,
+        )
+        .await?;
         let none = reviewed.review.changes().is_empty();
         let step = match verdict.failed {
             true if none => Step::Failed { work: Changes::None },

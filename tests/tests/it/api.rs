@@ -16,7 +16,8 @@ fn a_client_that_reconnects_asks_from_the_last_number_and_misses_nothing() {
     world.ok(["daemon", "start"]);
     block_on(async {
         let mut client = Client::connect(&world.socket()).await.unwrap();
-        let session = client.shell(&world.project(), "for i in 1 2 3 4 5; do echo $i; done; echo 2 > a").await.unwrap();
+        let session =
+            client.shell(&world.project(), "for i in 1 2 3 4 5; do echo $i; done; echo 2 > a").await.unwrap();
         let whole = client.until_idle(&session, 1).await.unwrap();
         let numbers: Vec<u64> = whole.iter().map(|event| event.seq).collect();
         assert_eq!(numbers, (1..=u64::try_from(whole.len()).unwrap()).collect::<Vec<_>>());
@@ -92,7 +93,8 @@ fn lists_come_in_pages() {
         }
         let (mut listed, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = v1::ListSessionsRequest { page_size: 2, page_token, ..v1::ListSessionsRequest::default() };
+            let request =
+                v1::ListSessionsRequest { page_size: 2, page_token, ..v1::ListSessionsRequest::default() };
             let page = client.sessions.list(request).await.unwrap().into_inner();
             assert!(page.sessions.len() <= 2);
             listed.extend(page.sessions.into_iter().map(|session| session.session));
@@ -112,7 +114,8 @@ fn bad_input_is_an_error_that_names_it() {
     world.ok(["daemon", "start"]);
     block_on(async {
         let mut client = Client::connect(&world.socket()).await.unwrap();
-        let relative = v1::StartRequest { project: b"project".to_vec(), task: "true".into(), ..Default::default() };
+        let relative =
+            v1::StartRequest { project: b"project".to_vec(), task: "true".into(), ..Default::default() };
         let status = client.sessions.start(relative).await.unwrap_err();
         assert!(status.message().contains("project"), "{status:?}");
         let session = client.shell(&world.project(), "echo 1 > f").await.unwrap();
@@ -126,7 +129,8 @@ fn bad_input_is_an_error_that_names_it() {
             let status = client.reviews.approve(request).await.unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{path}: {status:?}");
         }
-        let missing = client.sessions.get(v1::GetSessionRequest { session: "s-nothing".into(), ..Default::default() });
+        let missing =
+            client.sessions.get(v1::GetSessionRequest { session: "s-nothing".into(), ..Default::default() });
         let status = missing.await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::NotFound);
         assert_eq!(status.metadata().get("ftl-reason").unwrap(), "no-session");

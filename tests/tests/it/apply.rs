@@ -31,7 +31,8 @@ fn paths_can_be_approved_one_by_one_and_the_rest_still_waits() {
     world.files(&[("a", "1\n"), ("b", "1\n")]);
     let last = world.shell("echo 2 > a; echo 2 > b; mkdir -p d/e; echo 2 > d/e/f");
     let session = last["session"].as_str().unwrap();
-    let approved = world.json(0, ["approve", session, "--digest", digest(&last), "--path", "a", "--path", "d/e/f"]);
+    let approved =
+        world.json(0, ["approve", session, "--digest", digest(&last), "--path", "a", "--path", "d/e/f"]);
     assert_eq!(approved["state"], "awaiting_review", "{approved}");
     let seen = project::see(&world.project());
     assert_eq!(seen[b"a".as_slice()], Seen::File(0o644, b"2\n".to_vec()));
@@ -39,7 +40,11 @@ fn paths_can_be_approved_one_by_one_and_the_rest_still_waits() {
     assert_eq!(seen[b"d/e/f".as_slice()], Seen::File(0o644, b"2\n".to_vec()));
     let rest = world.json(0, ["diff", session]);
     assert_eq!(rest["entries"].as_array().unwrap().len(), 1);
-    assert_eq!(world.run(["approve", session, "--digest", digest(&last)]).code, 4, "the first digest is spent");
+    assert_eq!(
+        world.run(["approve", session, "--digest", digest(&last)]).code,
+        4,
+        "the first digest is spent"
+    );
     let merged = world.json(0, ["approve", session, "--digest", digest(&rest)]);
     assert_eq!(merged["state"], "merged");
     world.json(0, ["undo"]);

@@ -6,7 +6,9 @@ fn actions(world: &World) -> Vec<String> {
     let lines = world.ok(["--json", "logs", "--all"]);
     lines
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["action"].as_str().unwrap().to_owned())
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["action"].as_str().unwrap().to_owned()
+        })
         .collect()
 }
 
@@ -21,8 +23,20 @@ fn every_step_of_a_session_is_recorded_in_order() {
     world.ok(["reject", session, "--why", "no"]);
     world.ok(["rm", session]);
     let expected = [
-        "session_created", "turn_begun", "snapshot_begun", "sandbox_begun", "agent_started", "capture_begun",
-        "captured", "approved", "apply_begun", "applied", "undo_begun", "undone", "rejected", "session_removed",
+        "session_created",
+        "turn_begun",
+        "snapshot_begun",
+        "sandbox_begun",
+        "agent_started",
+        "capture_begun",
+        "captured",
+        "approved",
+        "apply_begun",
+        "applied",
+        "undo_begun",
+        "undone",
+        "rejected",
+        "session_removed",
     ];
     assert_eq!(actions(&world), expected);
     let verified = world.json(0, ["logs", "--verify"]);
@@ -63,7 +77,12 @@ fn without_an_audit_record_nothing_is_applied() {
     std::fs::remove_file(world.ftl_home().join("audit/head")).unwrap();
     std::fs::create_dir(world.ftl_home().join("audit/head")).unwrap();
     std::fs::write(world.ftl_home().join("audit/head/x"), "").unwrap();
-    let said = world.run(["approve", last["session"].as_str().unwrap(), "--digest", last["digest"].as_str().unwrap()]);
+    let said = world.run([
+        "approve",
+        last["session"].as_str().unwrap(),
+        "--digest",
+        last["digest"].as_str().unwrap(),
+    ]);
     assert_eq!(said.code, 1, "{said:#?}");
     assert!(said.err.contains("audit"), "{said:#?}");
     assert_eq!(std::fs::read_to_string(world.project().join("a")).unwrap(), "1\n");

@@ -67,11 +67,17 @@ async fn story(world: &World, k: u64) -> Story {
     let mut client = Client::connect(&world.socket()).await.unwrap();
     let script = "echo two >> a.txt; rm b.txt; mkdir d; echo c > d/c.txt; sleep 98765 & echo done";
     let session = client.shell(&world.project(), script).await.unwrap();
-    let request = v1::WatchRequest { session: session.clone(), from_seq: 1, follow: false, until_idle: false };
+    let request =
+        v1::WatchRequest { session: session.clone(), from_seq: 1, follow: false, until_idle: false };
     let mut seen = Story { session: session.clone(), events: Vec::new(), finished: false };
     let mut from_seq = 1;
     loop {
-        let mut watch = client.sessions.watch(v1::WatchRequest { from_seq, ..request.clone() }).await.unwrap().into_inner();
+        let mut watch = client
+            .sessions
+            .watch(v1::WatchRequest { from_seq, ..request.clone() })
+            .await
+            .unwrap()
+            .into_inner();
         let mut last = None;
         while let Some(event) = watch.message().await.unwrap() {
             from_seq = event.seq + 1;
@@ -97,7 +103,9 @@ async fn story(world: &World, k: u64) -> Story {
                 return seen;
             }
             v1::State::AwaitingReview => {
-                let diff = client.sessions.get(v1::GetSessionRequest { session: session.clone(), ..Default::default() });
+                let diff = client
+                    .sessions
+                    .get(v1::GetSessionRequest { session: session.clone(), ..Default::default() });
                 let digest = diff.await.unwrap().into_inner().digest;
                 let request = v1::ApproveRequest { session: session.clone(), digest, paths: Vec::new() };
                 decide(k, from_seq, pid, client.clone(), Decision::Approve(request)).await
@@ -165,7 +173,10 @@ fn check(world: &World, k: u64, story: &Story, old: &Tree, new: &Tree) {
         .find(|session| session["session"] == story.session.as_str())
         .unwrap_or_else(|| panic!("event {k}: the session is forgotten"));
     let state = found["state"].as_str().unwrap().to_owned();
-    assert!(["awaiting_review", "no_changes", "merged", "failed"].contains(&state.as_str()), "event {k}: {state}");
+    assert!(
+        ["awaiting_review", "no_changes", "merged", "failed"].contains(&state.as_str()),
+        "event {k}: {state}"
+    );
     let tree = project::see(&world.project());
     let expected = if state == "merged" { new } else { old };
     assert_eq!(tree, *expected, "event {k}: the project of a session that is {state}");
@@ -230,7 +241,11 @@ fn the_daemon_is_killed_after_every_event_of_a_session() {
             // The next story begins with the same project.
             if project::see(&world.project()) != old {
                 world.json(0, ["undo", &story.session]);
-                assert_eq!(project::see(&world.project()), old, "event {k}: what was applied can still be undone");
+                assert_eq!(
+                    project::see(&world.project()),
+                    old,
+                    "event {k}: what was applied can still be undone"
+                );
             }
         }
         assert!(killed >= 15, "only {killed} events: the story is not what it was");
@@ -245,7 +260,8 @@ fn the_work_of_an_agent_that_runs_when_the_daemon_dies_is_kept_for_review() {
         world.ok(["daemon", "start"]);
         let pid = world.daemon_pid();
         // Double-forked and in sessions of their own: nothing but the sandbox's end reaches them.
-        let script = "echo two >> a.txt; (setsid sh -c 'sleep 87654 & sleep 87654' &) ; echo ready; sleep 87654";
+        let script =
+            "echo two >> a.txt; (setsid sh -c 'sleep 87654 & sleep 87654' &) ; echo ready; sleep 87654";
         let mut code = world
             .ftlctl(["--no-start", "--json", "code", "--no-review", "--agent", "shell", script])
             .stdout(Stdio::piped())
@@ -275,9 +291,11 @@ fn killing_a_session_kills_every_process_in_it() {
     world.ok(["daemon", "start"]);
     block_on(async {
         let mut client = Client::connect(&world.socket()).await.unwrap();
-        let script = "(setsid sh -c 'trap \"\" TERM INT HUP; sleep 76543 & wait' &) ; echo ready; sleep 76543";
+        let script =
+            "(setsid sh -c 'trap \"\" TERM INT HUP; sleep 76543 & wait' &) ; echo ready; sleep 76543";
         let session = client.shell(&world.project(), script).await.unwrap();
-        let request = v1::WatchRequest { session: session.clone(), from_seq: 1, follow: true, until_idle: true };
+        let request =
+            v1::WatchRequest { session: session.clone(), from_seq: 1, follow: true, until_idle: true };
         let mut stream = client.sessions.watch(request).await.unwrap().into_inner();
         while let Some(event) = stream.message().await.unwrap() {
             if matches!(event.kind, Some(Kind::Output(_))) {

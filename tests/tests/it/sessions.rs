@@ -12,7 +12,9 @@ fn a_task_changes_nothing_on_the_host_until_it_is_approved() {
         let world = World::new(who);
         world.files(&[("a.txt", "one\n"), ("dir/b.txt", "two\n"), ("gone.txt", "x\n")]);
         let before = project::see(&world.project());
-        let last = world.shell("echo more >> a.txt; rm gone.txt; mkdir -p new/deep; echo c > new/deep/c.txt; chmod +x dir/b.txt");
+        let last = world.shell(
+            "echo more >> a.txt; rm gone.txt; mkdir -p new/deep; echo c > new/deep/c.txt; chmod +x dir/b.txt",
+        );
         assert_eq!(project::see(&world.project()), before, "{who:?}");
         let session = last["session"].as_str().unwrap();
         let diff = world.json(0, ["diff", session]);
@@ -49,10 +51,8 @@ fn a_follow_up_goes_on_in_the_same_workspace() {
     world.files(&[("a.txt", "one\n")]);
     let first = world.shell("echo two >> a.txt; echo note > $HOME/note");
     let session = first["session"].as_str().unwrap().to_owned();
-    let second = world.json(
-        0,
-        ["code", "--no-review", "--session", &session, "cat $HOME/note; echo three >> a.txt"],
-    );
+    let second =
+        world.json(0, ["code", "--no-review", "--session", &session, "cat $HOME/note; echo three >> a.txt"]);
     assert_eq!(second["session"], first["session"]);
     assert_ne!(second["digest"], first["digest"]);
     let stale = world.run(["approve", &session, "--digest", first["digest"].as_str().unwrap()]);
@@ -71,7 +71,14 @@ fn stopping_an_agent_keeps_its_work_for_review() {
     let world = World::new(Who::Me);
     world.files(&[("a.txt", "one\n")]);
     let mut code = world
-        .ftlctl(["--json", "code", "--no-review", "--agent", "shell", "echo begun > b.txt; echo ready; sleep 1000"])
+        .ftlctl([
+            "--json",
+            "code",
+            "--no-review",
+            "--agent",
+            "shell",
+            "echo begun > b.txt; echo ready; sleep 1000",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -157,10 +164,14 @@ fn an_agent_that_fails_is_told_with_its_status_and_its_work_is_kept() {
 #[test]
 fn the_projects_setup_runs_before_the_agent_and_its_failure_is_told() {
     let world = World::new(Who::Me);
-    world.files(&[("a.txt", "one\n"), (".ftlconfig", r#"{"agent": "shell", "setup": "echo made > setup.txt"}"#)]);
+    world.files(&[
+        ("a.txt", "one\n"),
+        (".ftlconfig", r#"{"agent": "shell", "setup": "echo made > setup.txt"}"#),
+    ]);
     let last = world.json(0, ["code", "--no-review", "cat setup.txt > copy.txt"]);
     let diff = world.json(0, ["diff", last["session"].as_str().unwrap()]);
-    let paths: Vec<&str> = diff["entries"].as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect();
+    let paths: Vec<&str> =
+        diff["entries"].as_array().unwrap().iter().map(|e| e["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["copy.txt", "setup.txt"]);
     world.files(&[(".ftlconfig", r#"{"agent": "shell", "setup": "exit 5"}"#)]);
     let failed = world.run(["code", "--no-review", "touch never"]);

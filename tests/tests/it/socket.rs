@@ -99,13 +99,16 @@ fn health_and_reflection_answer_on_the_socket() {
 
         use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
         use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-        use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_response::MessageResponse};
+        use tonic_reflection::pb::v1::{
+            ServerReflectionRequest, server_reflection_response::MessageResponse,
+        };
         let mut reflection = ServerReflectionClient::new(client.channel);
         let ask = ServerReflectionRequest {
             host: String::new(),
             message_request: Some(MessageRequest::ListServices(String::new())),
         };
-        let mut replies = reflection.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+        let mut replies =
+            reflection.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
         let reply = replies.message().await.unwrap().unwrap().message_response.unwrap();
         let MessageResponse::ListServicesResponse(list) = reply else { panic!("{reply:?}") };
         let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();

@@ -41,11 +41,14 @@ fn the_daemon_serves_on_a_passed_socket_and_notifies_when_it_does() {
 fn the_units_say_what_the_daemon_needs() {
     let read = |name: &str| std::fs::read_to_string(repo::root().join("systemd").join(name)).unwrap();
     let service = read("ftld.service");
-    for line in ["Type=notify", "Delegate=memory pids cpu", "UMask=0077", "NoNewPrivileges=yes", "ftld serve"] {
+    for line in ["Type=notify", "Delegate=memory pids cpu", "UMask=0077", "NoNewPrivileges=yes", "ftld serve"]
+    {
         assert!(service.contains(line), "{line}");
     }
     // Any of these would put the daemon into a mount or user namespace of its own.
-    for setting in ["ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateUsers", "ReadOnlyPaths", "BindPaths"] {
+    for setting in
+        ["ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateUsers", "ReadOnlyPaths", "BindPaths"]
+    {
         assert!(!service.lines().any(|line| line.starts_with(setting)), "{setting}");
     }
     let socket = read("ftld.socket");

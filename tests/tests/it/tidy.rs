@@ -23,12 +23,16 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("merge", &["merge"]),
     ("sandbox", &["sandbox"]),
     ("snapshot", &["snapshot"]),
-    ("session", &["session", "app", "agent", "audit", "clock", "config", "db", "merge", "sandbox", "snapshot"]),
+    (
+        "session",
+        &["session", "app", "agent", "audit", "clock", "config", "db", "merge", "sandbox", "snapshot"],
+    ),
     ("grpc", &["grpc", "session", "app", "agent", "audit", "clock", "db", "sandbox", "snapshot"]),
 ];
 
 fn sources(ending: &str) -> Vec<(String, String)> {
-    let named = repo::files().into_iter().filter(|path| path.extension().is_some_and(|found| found == ending));
+    let named =
+        repo::files().into_iter().filter(|path| path.extension().is_some_and(|found| found == ending));
     named
         .map(|path| {
             let text = std::fs::read_to_string(repo::root().join(&path)).expect("sources are UTF-8");
@@ -40,8 +44,18 @@ fn sources(ending: &str) -> Vec<(String, String)> {
 #[test]
 fn the_top_level_is_the_cards() {
     let allowed = [
-        "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "docs", "editor-plugins", "ftlctl",
-        "ftld", "proto", "systemd", "tests",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "docs",
+        "editor-plugins",
+        "ftlctl",
+        "ftld",
+        "proto",
+        "systemd",
+        "tests",
     ];
     let found: BTreeSet<String> = repo::files()
         .iter()
@@ -93,11 +107,21 @@ fn folders_of_the_daemon_import_only_what_they_may() {
 fn only_one_folder_knows_protobuf_and_the_core_knows_no_io() {
     let mut faults = Vec::new();
     for (path, text) in sources("rs") {
-        if path.starts_with("ftld/src/") && !path.starts_with("ftld/src/grpc/") && text.contains("ftl_proto") {
+        if path.starts_with("ftld/src/") && !path.starts_with("ftld/src/grpc/") && text.contains("ftl_proto")
+        {
             faults.push(format!("{path}: knows protobuf"));
         }
         if path.starts_with("ftld/core/") {
-            for word in ["std::fs", "TcpStream", "UdpSocket", "std::process", "std::env", "SystemTime", "Instant", "tokio"] {
+            for word in [
+                "std::fs",
+                "TcpStream",
+                "UdpSocket",
+                "std::process",
+                "std::env",
+                "SystemTime",
+                "Instant",
+                "tokio",
+            ] {
                 if text.lines().any(|line| line.contains(word) && !line.trim_start().starts_with("//")) {
                     faults.push(format!("{path}: the core uses {word}"));
                 }
@@ -161,7 +185,10 @@ fn every_field_of_the_api_is_commented() {
                 || line.starts_with("enum ")
                 || line.starts_with("oneof ");
             let continued = line.starts_with("rpc ") || !line.is_empty();
-            if declares && continued && !number.checked_sub(1).is_some_and(|above| lines[above].starts_with("//")) {
+            if declares
+                && continued
+                && !number.checked_sub(1).is_some_and(|above| lines[above].starts_with("//"))
+            {
                 faults.push(format!("{path}:{}: {line}", number + 1));
             }
         }
