@@ -13,6 +13,7 @@
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
+use crate::merge::MergeError;
 use crate::session::Error;
 
 /// Metadata key of the stable reason.
@@ -59,98 +60,114 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// The table: code, stable reason, hint.
-fn row(error: &Error) -> (Code, &'static str, String) {
-    use ftl_core::review::ApproveRefused as A;
+/// One line of the table: code, stable reason, hint.
+type Row = (Code, &'static str, String);
+
+/// The table, as far as it is about finding things and about the daemon itself.
+fn row(error: &Error) -> Row {
+    let (code, reason, hint) = match error {
+        Error::NoSuchSession { .. } => {
+            (Code::NotFound, "no-session", "list them with `ftlctl sessions --all`")
+        }
+        Error::NoSessionOfProject => (Code::NotFound, "no-session", "start one with `ftlctl code 'TASK'`"),
+        Error::AmbiguousSession { .. } => {
+            (Code::InvalidArgument, "ambiguous-session", "give more characters of its id")
+        }
+        Error::NoSuchSnapshot { .. } => {
+            (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots --all`")
+        }
+        Error::AmbiguousSnapshot { .. } => {
+            (Code::InvalidArgument, "ambiguous-snapshot", "give more characters of its id")
+        }
+        Error::Project(_) => {
+            (Code::InvalidArgument, "project", "name a project's own directory with --project")
+        }
+        Error::AlreadyThere { .. } => (Code::AlreadyExists, "exists", "edit the file"),
+        Error::NothingToTrust => (Code::NotFound, "no-config", "write one with `ftlctl init`"),
+        Error::Config(_) => (Code::InvalidArgument, "config", ""),
+        Error::Gone { .. } => (Code::Unavailable, "session-gone", ""),
+        Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
+        Error::Store(_) => (Code::Internal, "store", ""),
+        Error::Db(_) => (Code::Internal, "db", ""),
+        Error::Home { .. } | Error::Write { .. } => (Code::Internal, "write", "see that the disk has space"),
+        Error::Audit(_) => {
+            (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
+        }
+        Error::Refused(_)
+        | Error::Unsupported { .. }
+        | Error::Agent(_)
+        | Error::EmptyTask
+        | Error::NoSuchSandbox { .. }
+        | Error::Sandbox(_)
+        | Error::Setup { .. }
+        | Error::Stopped { .. }
+        | Error::TurnFailed { .. } => return turn_row(error),
+        Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::NothingToUndo => {
+            return decision_row(error);
+        }
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about starting and running a turn.
+fn turn_row(error: &Error) -> Row {
     let hint = str::to_owned;
     match error {
-        Error::NoSuchSession { .. } => {
-            (Code::NotFound, "no-session", hint("list them with `ftlctl sessions --all`"))
-        }
-        Error::NoSessionOfProject => {
-            (Code::NotFound, "no-session", hint("start one with `ftlctl code 'TASK'`"))
-        }
-        Error::AmbiguousSession { .. } => {
-            (Code::InvalidArgument, "ambiguous-session", hint("give more characters of its id"))
-        }
-        Error::Gone { .. } => (Code::Unavailable, "session-gone", String::new()),
         Error::Refused(refusal) => (Code::FailedPrecondition, "state", refusal_hint(*refusal)),
-        Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", String::new()),
-        Error::Project(_) => {
-            (Code::InvalidArgument, "project", hint("name a project's own directory with --project"))
-        }
-        Error::ProjectReplaced => (
-            Code::FailedPrecondition,
-            "project-replaced",
-            hint("put the directory back, or start a new session"),
-        ),
-        Error::Config(_) => (Code::InvalidArgument, "config", String::new()),
         Error::Unsupported { .. } => (Code::FailedPrecondition, "unsupported", hint("remove the setting")),
-        Error::AlreadyThere { .. } => (Code::AlreadyExists, "exists", hint("edit the file")),
-        Error::NothingToTrust => (Code::NotFound, "no-config", hint("write one with `ftlctl init`")),
-        Error::Agent(error) => agent_row(error),
+        Error::Agent(error) => (Code::FailedPrecondition, "agent", error.hint()),
         Error::EmptyTask => {
             (Code::InvalidArgument, "empty-task", hint("say what the agent should do: `ftlctl code 'TASK'`"))
         }
         Error::NoSuchSandbox { known, .. } => {
             (Code::InvalidArgument, "no-sandbox", format!("there is: {}", known.join(", ")))
         }
-        Error::Sandbox(error) => (
-            Code::FailedPrecondition,
-            "sandbox",
-            error.remedy().map_or_else(
-                || hint("see `ftlctl doctor`"),
-                |remedy| format!("{remedy}; see `ftlctl doctor`"),
-            ),
-        ),
-        Error::Home { .. } | Error::Write { .. } => {
-            (Code::Internal, "write", hint("see that the disk has space"))
+        Error::Sandbox(error) => {
+            let doctor = "see `ftlctl doctor`";
+            let remedy = error.remedy().map_or_else(|| hint(doctor), |remedy| format!("{remedy}; {doctor}"));
+            (Code::FailedPrecondition, "sandbox", remedy)
         }
         Error::Setup { .. } => {
             (Code::FailedPrecondition, "setup", hint("see its output with `ftlctl attach`"))
         }
-        Error::Stopped { .. } => (Code::FailedPrecondition, "stopped", String::new()),
         Error::TurnFailed { .. } => {
             (Code::FailedPrecondition, "turn-failed", hint("see `ftlctl attach` for what happened"))
         }
-        Error::Approve(A::Nothing) => (Code::FailedPrecondition, "nothing-to-approve", String::new()),
+        _ => (Code::FailedPrecondition, "stopped", String::new()),
+    }
+}
+
+/// The table, as far as it is about the human's decision.
+fn decision_row(error: &Error) -> Row {
+    use ftl_core::review::ApproveRefused as A;
+    let (code, reason, hint) = match error {
+        Error::Approve(A::Nothing) => (Code::FailedPrecondition, "nothing-to-approve", ""),
         Error::Approve(A::Short { .. }) => {
-            (Code::InvalidArgument, "digest", hint("copy the digest from `ftlctl diff`"))
+            (Code::InvalidArgument, "digest", "copy the digest from `ftlctl diff`")
         }
         Error::Approve(A::Digest { .. }) => (
             Code::Aborted,
             "digest-mismatch",
-            hint(
-                "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`",
-            ),
+            "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`",
         ),
         Error::Approve(A::Unknown { .. }) => {
-            (Code::InvalidArgument, "unknown-path", hint("`ftlctl diff --stat` lists the paths"))
+            (Code::InvalidArgument, "unknown-path", "`ftlctl diff --stat` lists the paths")
         }
         Error::Approve(A::Refused { .. }) => {
-            (Code::PermissionDenied, "refused-path", hint("the rest of the change can still be approved"))
+            (Code::PermissionDenied, "refused-path", "the rest of the change can still be approved")
         }
-        Error::Conflicts(_) => (
+        Error::Conflicts(_) | Error::Merge(MergeError::Changed(_)) => (
             Code::Aborted,
             "project-changed",
-            hint("nothing was written; put those files back, or approve other paths with --path"),
+            "nothing was written; put those files back, or approve other paths with --path",
         ),
-        Error::Merge(_) => (Code::FailedPrecondition, "merge", hint("the project is as it was before")),
-        Error::NothingToUndo => (Code::FailedPrecondition, "nothing-to-undo", String::new()),
-        Error::Store(_) => (Code::Internal, "store", String::new()),
-        Error::NoSuchSnapshot { .. } => {
-            (Code::NotFound, "no-snapshot", hint("list them with `ftlctl snapshots --all`"))
+        Error::NothingToUndo => (Code::FailedPrecondition, "nothing-to-undo", ""),
+        Error::Merge(MergeError::Partly { .. }) => {
+            (Code::Internal, "partly-applied", "the daemon tries again to put it back when it starts")
         }
-        Error::AmbiguousSnapshot { .. } => {
-            (Code::InvalidArgument, "ambiguous-snapshot", hint("give more characters of its id"))
-        }
-        Error::Db(_) => (Code::Internal, "db", String::new()),
-        Error::Audit(_) => (
-            Code::Internal,
-            "audit",
-            hint("nothing happens without an audit record; see that the disk has space"),
-        ),
-    }
+        _ => (Code::FailedPrecondition, "merge", "the project is as it was before"),
+    };
+    (code, reason, hint.to_owned())
 }
 
 fn refusal_hint(refusal: ftl_core::lifecycle::Refusal) -> String {
@@ -160,10 +177,6 @@ fn refusal_hint(refusal: ftl_core::lifecycle::Refusal) -> String {
         Refusal::WorkWaits => "decide with `ftlctl diff` and `ftlctl approve`, or add --discard".to_owned(),
         Refusal::NotWorking(_) | Refusal::NothingToReview(_) => String::new(),
     }
-}
-
-fn agent_row(error: &crate::agent::AgentError) -> (Code, &'static str, String) {
-    (Code::FailedPrecondition, "agent", error.hint())
 }
 
 #[cfg(test)]

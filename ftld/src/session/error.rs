@@ -49,9 +49,6 @@ pub enum Error {
     /// The directory cannot be a project.
     #[error(transparent)]
     Project(#[from] ProjectError),
-    /// The project is not the directory that it was.
-    #[error("the project directory was replaced since the session began")]
-    ProjectReplaced,
     /// A configuration cannot be used.
     #[error("the configuration cannot be used")]
     Config(#[from] ConfigFileError),
