@@ -95,6 +95,12 @@ pub(crate) enum Failure {
         /// Session.
         session: String,
     },
+    /// The human left while the agent is being stopped.
+    #[error("left session {session} while its agent is being stopped")]
+    Stopping {
+        /// Session.
+        session: String,
+    },
     /// The daemon's answer makes no sense.
     #[error("the daemon {what}")]
     Protocol {
@@ -159,7 +165,7 @@ impl Failure {
             Self::NeedsApproval { .. } => (Exit::NeedsApproval, "needs-approval"),
             Self::NothingToApprove { .. } => (Exit::Refused, "nothing-to-approve"),
             Self::Session { .. } => (Exit::Failed, "session-failed"),
-            Self::Detached { .. } => (Exit::Failed, "detached"),
+            Self::Detached { .. } | Self::Stopping { .. } => (Exit::Failed, "detached"),
             Self::Protocol { .. } => (Exit::Failed, "protocol"),
             Self::Demo { .. } => (Exit::Failed, "demo-failed"),
         };
@@ -191,6 +197,9 @@ impl Failure {
             }
             Self::Detached { session } => {
                 Some(format!("watch it with `ftlctl attach {session}`, end it with `ftlctl stop {session}`"))
+            }
+            Self::Stopping { session } => {
+                Some(format!("its work is kept: `ftlctl attach {session}`, then `ftlctl diff {session}`"))
             }
             _ => None,
         }

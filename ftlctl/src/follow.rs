@@ -19,7 +19,7 @@ use crate::render::{escape, json};
 /// What Ctrl-C means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnInterrupt {
-    /// Once: the agent is stopped and its work kept. Twice: leave it.
+    /// Once: the agent is stopped and its work kept. Twice: do not wait for that.
     StopThenLeave,
     /// Leave it; the session goes on.
     Leave,
@@ -208,13 +208,15 @@ impl<'a> Follower<'a> {
     fn interrupted(&mut self) -> Result<(), Failure> {
         if self.asked_to_stop || self.on_interrupt == OnInterrupt::Leave {
             self.pause()?;
-            return Err(Failure::Detached { session: self.session.clone() });
+            let session = self.session.clone();
+            let stopping = self.asked_to_stop;
+            return Err(if stopping { Failure::Stopping { session } } else { Failure::Detached { session } });
         }
         self.asked_to_stop = true;
         let request = v1::StopRequest { session: self.session.clone() };
         let mut sessions = self.client.sessions();
         self.stop.spawn(async move { sessions.stop(request).await.map(drop) });
-        self.context.output.note("stopping the agent; its work is kept (Ctrl-C again leaves it running)")
+        self.context.output.note("stopping the agent; its work is kept (Ctrl-C again does not wait for it)")
     }
 
     fn stopped(&mut self, stopped: Result<Result<(), tonic::Status>, JoinError>) -> Result<(), Failure> {

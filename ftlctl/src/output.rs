@@ -114,6 +114,11 @@ impl Output {
         self.format == Format::Human && self.terminals.stdout
     }
 
+    /// Columns of the terminal that a table for people has to fit, if standard output is one.
+    pub(crate) fn width(&self) -> Option<usize> {
+        self.can_move().then(columns)
+    }
+
     /// A JSON value on a line of its own; nothing for people.
     pub(crate) fn json(&self, value: &Value) -> Result<(), Failure> {
         match self.format {

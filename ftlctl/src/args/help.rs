@@ -4,7 +4,7 @@ pub(super) const TOP: &str = "\
 Examples:
   ftlctl demo                              the whole loop on a throw-away project
   ftlctl code 'add a --verbose flag'       let the agent work, review, apply
-  ftlctl run -- claude                     an interactive agent in a sandbox
+  ftlctl run -- bash                       any command in a sandbox, interactively
   ftlctl diff; ftlctl undo                 the newest session of this project
 
 Exit codes:
@@ -34,7 +34,7 @@ Examples:
 
 pub(super) const CODE: &str = "\
 The agent works on a copy: your project changes only when you approve. Ctrl-C
-once stops the agent and keeps its work for review, twice leaves it running.
+once stops the agent and keeps its work for review, twice does not wait for it.
 
 Examples:
   ftlctl code 'fix the failing test'

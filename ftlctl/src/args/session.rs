@@ -16,7 +16,7 @@ pub(crate) struct Code {
     /// Agent: claude-code, codex, shell or command [default: the configured one]
     #[arg(long, value_name = "AGENT", conflicts_with = "session")]
     pub(crate) agent: Option<String>,
-    /// Sandbox: native, docker or auto [default: the configured one]
+    /// Sandbox: native or auto [default: the configured one]
     #[arg(long, value_name = "SANDBOX", conflicts_with = "session")]
     pub(crate) sandbox: Option<String>,
     /// Go on in this session instead of starting one
@@ -42,7 +42,7 @@ pub(crate) struct End {
 #[derive(Debug, Args)]
 #[command(after_help = help::RUN)]
 pub(crate) struct Run {
-    /// Sandbox: native, docker or auto [default: the configured one]
+    /// Sandbox: native or auto [default: the configured one]
     #[arg(long, value_name = "SANDBOX")]
     pub(crate) sandbox: Option<String>,
     /// What to do when the work is done.

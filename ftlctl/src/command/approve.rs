@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
     let paths = paths?;
     let digest = match args.digest {
         Some(digest) => digest,
-        None => match ask(context, &client, &session).await? {
+        None => match ask(context, &client, &session, &paths).await? {
             Asked::Digest(digest) => digest,
             Asked::Ended(exit) => return Ok(Outcome::Exit(exit)),
         },
@@ -41,9 +41,14 @@ enum Asked {
     Ended(Exit),
 }
 
-async fn ask(context: &Context, client: &Client, session: &v1::Session) -> Result<Asked, Failure> {
+async fn ask(
+    context: &Context,
+    client: &Client,
+    session: &v1::Session,
+    paths: &[Vec<u8>],
+) -> Result<Asked, Failure> {
     let depth = if context.output.is_interactive() { Depth::Full } else { Depth::Stat };
-    let fetched = decide::fetch(client, &session.session, depth).await?;
+    let mut fetched = decide::fetch(client, &session.session, depth).await?;
     let id = session.session.clone();
     let digest = fetched.header.digest.clone();
     if !context.output.is_interactive() {
@@ -52,6 +57,12 @@ async fn ask(context: &Context, client: &Client, session: &v1::Session) -> Resul
         } else {
             Failure::NeedsApproval { session: id, digest }
         });
+    }
+    // The question is about what a yes applies, and about nothing else.
+    fetched.entries.retain(|entry| is_chosen(&entry.path, paths));
+    if fetched.entries.is_empty() && !digest.is_empty() {
+        // The daemon knows best what to say about paths that are not among the changes.
+        return Ok(Asked::Digest(digest));
     }
     decide::show(&context.output, &fetched, Depth::Full)?;
     if digest.is_empty() {
@@ -71,6 +82,15 @@ async fn ask(context: &Context, client: &Client, session: &v1::Session) -> Resul
     }
 }
 
+/// Whether an approval of these paths is one of this path: it is among them, beneath one, or a directory
+/// that one of them needs. No paths are all paths.
+fn is_chosen(path: &[u8], paths: &[Vec<u8>]) -> bool {
+    let beneath = |path: &[u8], top: &[u8]| {
+        path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    paths.is_empty() || paths.iter().any(|chosen| beneath(path, chosen) || beneath(chosen, path))
+}
+
 /// Something that was asked for by name and left alone is not done; nor is an approval that did nothing.
 fn exit_of(reply: &v1::ApproveReply, chosen: bool) -> Exit {
     let left = !reply.left_alone.is_empty();
@@ -80,6 +100,17 @@ fn exit_of(reply: &v1::ApproveReply, chosen: bool) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_question_is_about_the_chosen_paths() {
+        let chosen = |path: &str, paths: &[&str]| {
+            let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+            is_chosen(path.as_bytes(), &paths)
+        };
+        assert!(chosen("a", &[]) && chosen("a/b", &["a"]) && chosen("a", &["x", "a"]));
+        assert!(chosen("docs", &["docs/a.md"]) && !chosen("docs/b.md", &["docs/a.md"]));
+        assert!(!chosen("ab", &["a"]) && !chosen("a", &["ab"]));
+    }
 
     #[test]
     fn what_was_left_alone_is_not_called_done() {

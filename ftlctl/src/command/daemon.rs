@@ -7,7 +7,7 @@ use crate::args::DaemonVerb;
 use crate::connect::{self, Client, ConnectError, Start};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::render::measure::{duration, plural};
+use crate::render::measure::{count, duration};
 use crate::render::{escape, json};
 
 /// Runs the verb. These work with a daemon of any version: an old one must be possible to end.
@@ -41,13 +41,13 @@ async fn status(context: &Context, client: &Client) -> Result<(), Failure> {
 
 fn text(status: &v1::StatusReply) -> String {
     format!(
-        "ftld {} runs as process {} since {}\n  home      {}\n  socket    {}\n  sessions  {}, {} at work",
+        "ftld {} runs as process {} for {}\n  home      {}\n  socket    {}\n  sessions  {}, {} at work",
         escape::name(&status.version),
         status.pid,
         duration(status.uptime_us),
         escape::name(&status.home),
         escape::name(&status.socket),
-        plural(status.sessions_total.into(), "session", "sessions"),
+        count(status.sessions_total.into()),
         status.sessions_working,
     )
 }

@@ -20,9 +20,14 @@ pub(crate) async fn run(context: &Context, args: args::Logs) -> Result<Outcome, 
     let project = if args.all || args.session.is_some() { Vec::new() } else { context.project_bytes()? };
     let request = v1::LogRequest { project, session: args.session.unwrap_or_default(), limit: args.limit };
     let mut records = client.events().log(request).await?.into_inner();
+    let mut found = false;
     while let Some(record) = records.message().await? {
+        found = true;
         context.output.json(&json::record(&record))?;
         context.output.line(&line(&record))?;
+    }
+    if !found && !context.output.is_json() {
+        context.output.note("no records")?;
     }
     Ok(Outcome::DONE)
 }

@@ -6,9 +6,10 @@ use ftl_proto::v1;
 
 use crate::args;
 use crate::command::code::search_path;
+use crate::connect::Client;
 use crate::context::Context;
 use crate::decide::{self, Review};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::follow::{Follower, OnInterrupt};
 use crate::relay;
 
@@ -28,17 +29,40 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<Outcome, F
     };
     let id = client.sessions().start(request).await?.into_inner().session;
     let mut follower = Follower::new(context, client, id.clone(), 1, OnInterrupt::StopThenLeave)?;
-    let session = follower.until_working().await?;
+    let session = match follower.until_working().await {
+        Ok(session) => session,
+        Err(failure) => return Err(abandon(follower.client(), id, failure).await),
+    };
     if session.state() != v1::State::Working {
         return decide::conclude(context, follower.client(), session, review).await.map(Outcome::Exit);
     }
     let (client, next) = follower.into_position();
-    let status = relay::run(context, &client, &id, argv).await?;
+    let status = match relay::run(context, &client, &id, argv).await {
+        Ok(status) => status,
+        Err(failure) => return Err(abandon(&client, id, failure).await),
+    };
     // A Ctrl-C that the command was given is not one that was meant for us: this follower is a new one.
     let mut follower = Follower::new(context, client, id, next, OnInterrupt::StopThenLeave)?;
     let session = follower.until_idle().await?;
-    let exit = decide::conclude(context, follower.client(), session, review).await?;
-    Ok(if status == 0 { Outcome::Exit(exit) } else { Outcome::Command(status) })
+    outcome(status, decide::conclude(context, follower.client(), session, review).await)
+}
+
+/// Ends a session whose command did not start or cannot be heard any more: nobody else would. What the
+/// human has to know is the failure, not what came of this.
+async fn abandon(client: &Client, session: String, failure: Failure) -> Failure {
+    if !matches!(failure, Failure::Stopping { .. }) {
+        let _ = client.sessions().stop(v1::StopRequest { session }).await;
+    }
+    failure
+}
+
+/// The command's own status wins, also over a session that counts as failed because of it.
+fn outcome(status: u8, ended: Result<Exit, Failure>) -> Result<Outcome, Failure> {
+    match (status, ended) {
+        (0, ended) => ended.map(Outcome::Exit),
+        (status, Ok(_) | Err(Failure::Session { .. })) => Ok(Outcome::Command(status)),
+        (_, Err(failure)) => Err(failure),
+    }
 }
 
 /// The command as one would type it.
@@ -61,6 +85,16 @@ fn quoted(argv: &[Vec<u8>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_status_of_the_command_wins() {
+        let failed = || Err(Failure::Session { session: "s-1".into(), reason: String::new() });
+        assert_eq!(outcome(0, Ok(Exit::NeedsApproval)).unwrap(), Outcome::Exit(Exit::NeedsApproval));
+        assert_eq!(outcome(7, Ok(Exit::NeedsApproval)).unwrap(), Outcome::Command(7));
+        assert_eq!(outcome(130, failed()).unwrap(), Outcome::Command(130));
+        assert!(outcome(0, failed()).is_err());
+        assert!(outcome(7, Err(Failure::OutputClosed)).is_err());
+    }
 
     #[test]
     fn a_command_is_quoted_only_where_it_must_be() {

@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, args: args::Sessions) -> Result<Outco
         context.output.line(&format!("no sessions{all}"))?;
     } else {
         let rows: Vec<_> = sessions.iter().map(|session| row(session, context.now())).collect();
-        context.output.line(&table(&HEADINGS, &rows, context.output.style))?;
+        context.output.line(&table(&HEADINGS, &rows, context.output.style, context.output.width()))?;
     }
     Ok(Outcome::DONE)
 }

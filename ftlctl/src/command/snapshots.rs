@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 use crate::project;
 use crate::render::measure::{age, count, duration, mode, plural, size};
 use crate::render::table::table;
-use crate::render::{escape, json};
+use crate::render::{escape, event, json};
 
 const HEADINGS: [&str; 5] = ["SNAPSHOT", "AGE", "FILES", "SIZE", "PROJECT"];
 
@@ -51,7 +51,7 @@ async fn list(context: &Context, args: args::ListSnapshots) -> Result<(), Failur
         return context.output.line(&format!("no snapshots{all}"));
     }
     let rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, context.now())).collect();
-    context.output.line(&table(&HEADINGS, &rows, context.output.style))
+    context.output.line(&table(&HEADINGS, &rows, context.output.style, None))
 }
 
 fn row(snapshot: &v1::Snapshot, now: Timestamp) -> Vec<String> {
@@ -70,9 +70,11 @@ async fn create(context: &Context, args: args::CreateSnapshot) -> Result<(), Fai
     let reply = client.snapshots().create(request).await?.into_inner();
     context.output.json(&json::created_snapshot(&reply))?;
     let snapshot = reply.snapshot.unwrap_or_default();
-    for excluded in &reply.excluded {
-        let (path, rule) = (escape::name(&excluded.path), escape::name(&excluded.rule));
-        context.output.line(&format!("left out: {path} ({rule} in {})", escape::name(&excluded.source)))?;
+    let mut excluded: Vec<_> = reply.excluded.iter().collect();
+    excluded.sort_by(|one, other| one.path.cmp(&other.path));
+    for excluded in excluded {
+        let path = escape::name(&excluded.path);
+        context.output.line(&format!("left out: {path} ({})", event::rule(excluded)))?;
     }
     let untold = reply.excluded_total.saturating_sub(reply.excluded.len() as u64);
     if untold > 0 {

@@ -35,6 +35,8 @@ pub(crate) struct View {
     partial: [Vec<u8>; 2],
     /// Whether the agent has said anything in this turn.
     spoke: bool,
+    /// How the agent ended, if that was told and is a state's reason too.
+    ending: String,
     /// Whether the agent's streamed text stands in the middle of a line.
     midline: bool,
 }
@@ -54,6 +56,9 @@ const MESSAGE: usize = 2000;
 /// Characters of a tool's detail that are shown.
 const DETAIL: usize = 120;
 
+/// Secret files that are named; the rest is counted.
+const SECRETS: usize = 4;
+
 // === impl View ===
 
 impl View {
@@ -66,6 +71,7 @@ impl View {
             stage: None,
             partial: [Vec::new(), Vec::new()],
             spoke: false,
+            ending: String::new(),
             midline: false,
         }
     }
@@ -243,7 +249,8 @@ impl View {
         self.stage =
             label.map(|label| Running { id: String::new(), label: label.to_owned(), since_us: now_us });
         self.tools.clear();
-        if !change.reason.is_empty() {
+        // What was told as the agent's end is not told again as the reason of the state after it.
+        if !change.reason.is_empty() && change.reason != std::mem::take(&mut self.ending) {
             let tone = if change.state() == v1::State::Failed { Tone::Bad } else { Tone::Warning };
             let state = json::state(change.state()).replace('_', " ");
             pieces.push(self.line(tone, &format!("{state}: {}", escape::name(&change.reason))));
@@ -265,10 +272,13 @@ impl View {
             detail += &format!(" · {} ignored", count(snapshot.ignored));
         }
         self.details.insert("snapshot".to_owned(), detail);
-        for secret in &snapshot.secrets {
-            let rule = format!("{} in {}", escape::name(&secret.rule), escape::name(&secret.source));
+        for secret in snapshot.secrets.iter().take(SECRETS) {
             let path = escape::name(&secret.path);
-            pieces.push(self.line(Tone::Warning, &format!("secret left out: {path} ({rule})")));
+            pieces.push(self.line(Tone::Warning, &format!("secret left out: {path} ({})", rule(secret))));
+        }
+        if let Some(more @ 1..) = snapshot.secrets.len().checked_sub(SECRETS) {
+            let told = format!("{} more (`ftlctl snapshots create` lists them)", count(more as u64));
+            pieces.push(self.line(Tone::Warning, &format!("secret left out: {told}")));
         }
         for unreadable in &snapshot.unreadable {
             let path = escape::name(&unreadable.path);
@@ -302,6 +312,7 @@ impl View {
         }
         let separator = if message.is_empty() { "" } else { ": " };
         let status = format!("the agent ended with status {}{separator}{message}", end.exit_code);
+        self.ending.clone_from(&status);
         Some(self.line(Tone::Bad, &status))
     }
 
@@ -314,6 +325,12 @@ impl View {
         }
         self.details.insert("diff".to_owned(), detail);
     }
+}
+
+/// Which rule left a path out, and where it stands.
+pub(crate) fn rule(excluded: &v1::Exclusion) -> String {
+    let (rule, source) = (escape::name(&excluded.rule), escape::name(&excluded.source));
+    if source == "built in" { format!("{rule}, built in") } else { format!("{rule} in {source}") }
 }
 
 /// What a sandboxed program said, every line behind a bar.
@@ -361,7 +378,7 @@ mod tests {
         let done = v1::StageFinished { stage: "snapshot".into(), elapsed_us: 12_300 };
         assert_eq!(
             lines(&mut view, vec![Kind::SnapshotTaken(taken), Kind::StageFinished(done)]),
-            ["secret left out: .env (.env* in built in)", "snapshot 12 ms · 1,204 files · 3 ignored"]
+            ["secret left out: .env (.env*, built in)", "snapshot 12 ms · 1,204 files · 3 ignored"]
         );
     }
 

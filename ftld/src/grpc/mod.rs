@@ -15,6 +15,7 @@ pub mod status;
 use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ftl_proto::v1::daemon_service_server::DaemonServiceServer;
 use ftl_proto::v1::event_service_server::EventServiceServer;
@@ -53,6 +54,9 @@ pub enum ServeError {
     },
 }
 
+/// How long calls may take to end once the daemon ends.
+const DRAIN: Duration = Duration::from_secs(3);
+
 /// Serves the API until `end` and until every call has ended.
 ///
 /// # Errors
@@ -72,7 +76,13 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|source| ServeError::Reflection { source })?;
-    Server::builder()
+    let (ended, drain) = tokio::sync::oneshot::channel();
+    let end = async move {
+        end.await;
+        // Nobody waits any more when the server has failed meanwhile.
+        let _failed = ended.send(());
+    };
+    let serving = Server::builder()
         .add_service(health_service)
         .add_service(reflection)
         .add_service(DaemonServiceServer::new(daemon::DaemonApi { sessions: Arc::clone(&sessions), control }))
@@ -80,9 +90,18 @@ pub async fn serve(
         .add_service(ReviewServiceServer::new(review::ReviewApi(Arc::clone(&sessions))))
         .add_service(SnapshotServiceServer::new(snapshot::SnapshotApi(Arc::clone(&sessions))))
         .add_service(EventServiceServer::new(event::EventApi(sessions)))
-        .serve_with_incoming_shutdown(incoming, end)
-        .await
-        .map_err(|source| ServeError::Transport { source })
+        .serve_with_incoming_shutdown(incoming, end);
+    let overdue = async {
+        match drain.await {
+            Ok(()) => tokio::time::sleep(DRAIN).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = serving => served.map_err(|source| ServeError::Transport { source }),
+        // A client that keeps its call open must not keep the daemon alive.
+        () = overdue => Ok(()),
+    }
 }
 
 /// One page of a list.

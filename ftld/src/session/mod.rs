@@ -283,6 +283,7 @@ impl Sessions {
         self.lock().clear();
         self.tasks.close();
         self.tasks.wait().await;
+        self.parts.publisher.close();
     }
 
     async fn ask<T>(&self, id: &SessionId, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {

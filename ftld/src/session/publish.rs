@@ -70,6 +70,11 @@ impl Publisher {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
     }
 
+    /// Ends the watching of every session: the daemon ends.
+    pub fn close(&self) {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn head_sender(&self, session: &SessionId, last: u64) {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.entry(session.clone()).or_insert_with(|| watch::channel(last).0);

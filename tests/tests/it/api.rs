@@ -136,3 +136,21 @@ fn bad_input_is_an_error_that_names_it() {
         assert_eq!(status.metadata().get("ftl-reason").unwrap(), "no-session");
     });
 }
+
+#[test]
+fn a_watcher_of_a_session_that_waits_does_not_keep_the_daemon_alive() {
+    let world = World::new(Who::Me);
+    world.ok(["daemon", "start"]);
+    block_on(async {
+        let mut client = Client::connect(&world.socket()).await.unwrap();
+        let session = client.shell(&world.project(), "echo 1 > f").await.unwrap();
+        client.until_idle(&session, 1).await.unwrap();
+        let request = v1::WatchRequest { session, from_seq: 1, follow: true, until_idle: false };
+        let mut watch = client.sessions.watch(request).await.unwrap().into_inner();
+        assert!(watch.message().await.unwrap().is_some());
+        client.daemon.shutdown(v1::ShutdownRequest {}).await.unwrap();
+        // Every event that was stored still arrives; then the stream ends as a whole.
+        while watch.message().await.unwrap().is_some() {}
+    });
+    assert_eq!(world.run(["--no-start", "daemon", "status"]).code, 5);
+}
