@@ -205,14 +205,23 @@ pub(crate) fn tell(output: &Output, reply: &v1::ApproveReply) -> Result<(), Fail
     for path in &reply.paths {
         output.line(&format!("  {}", escape::name(path)))?;
     }
+    tell_rest(output, reply.paths.len(), reply.paths_total)?;
     for left in &reply.left_alone {
         let line = format!("  left alone: {} ({})", escape::name(&left.path), escape::name(&left.reason));
         output.line(&output.style.paint(Tone::Warning, &line))?;
     }
-    let applied = plural(reply.paths.len() as u64, "path", "paths");
+    let applied = plural(reply.paths_total, "path", "paths");
     let session = reply.session.as_ref().map_or("", |session| session.session.as_str());
     let line = format!("applied {applied}; `ftlctl undo {}` takes it back", escape::name(session));
     output.line(&output.style.paint(Tone::Good, &line))
+}
+
+/// Says how many paths the reply does not list.
+pub(crate) fn tell_rest(output: &Output, listed: usize, total: u64) -> Result<(), Failure> {
+    match total.saturating_sub(listed as u64) {
+        0 => Ok(()),
+        rest => output.line(&format!("  … and {}", plural(rest, "more path", "more paths"))),
+    }
 }
 
 /// The command that approves what has this digest. It names all of it: a prefix could fit other work too.

@@ -146,7 +146,7 @@ impl Story<'_> {
         if after == *before {
             return Err(wrong("nothing was applied"));
         }
-        let paths = plural(reply.paths.len() as u64, "path", "paths");
+        let paths = plural(reply.paths_total, "path", "paths");
         self.context.output.line(&format!("   applied {paths} in {time}; {} is now:", sample::FIXED))?;
         let fixed = after.get(sample::FIXED).ok_or_else(|| wrong("the repaired file is missing"))?;
         for line in String::from_utf8_lossy(&fixed.content).lines() {
@@ -164,7 +164,7 @@ impl Story<'_> {
         if self.read()? != *before {
             return Err(wrong("the project is not as it was before the changes were applied"));
         }
-        let paths = plural(reply.paths.len() as u64, "path", "paths");
+        let paths = plural(reply.paths_total, "path", "paths");
         let (files, style) = (before.len() as u64, self.context.output.style);
         let proof = format!("{} compared: byte for byte as in the beginning", plural(files, "path", "paths"));
         self.context.output.line(&format!("   put back {paths} in {time}"))?;

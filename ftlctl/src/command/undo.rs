@@ -4,6 +4,7 @@ use ftl_proto::v1;
 
 use crate::args;
 use crate::context::Context;
+use crate::decide;
 use crate::failure::{Failure, Outcome};
 use crate::render::measure::plural;
 use crate::render::{escape, json};
@@ -20,7 +21,8 @@ pub(crate) async fn run(context: &Context, args: args::Undo) -> Result<Outcome, 
     for path in &reply.paths {
         context.output.line(&format!("  {}", escape::name(path)))?;
     }
-    let paths = plural(reply.paths.len() as u64, "path", "paths");
+    decide::tell_rest(&context.output, reply.paths.len(), reply.paths_total)?;
+    let paths = plural(reply.paths_total, "path", "paths");
     let session = reply.session.as_ref().map_or("", |session| session.session.as_str());
     let line = format!("put back {paths}; the work is still in session {}", escape::name(session));
     context.output.line(&line)?;

@@ -216,6 +216,7 @@ pub(crate) fn approval(reply: &v1::ApproveReply) -> Value {
     let mut object = reply.session.as_ref().map_or_else(Map::new, |session| fields(outcome(session)));
     put(&mut object, "apply", reply.apply.clone());
     put_paths(&mut object, &reply.paths);
+    put(&mut object, "paths_total", reply.paths_total);
     put(&mut object, "left_alone", reply.left_alone.iter().map(left).collect::<Vec<_>>());
     Value::Object(object)
 }
@@ -225,6 +226,7 @@ pub(crate) fn undo(reply: &v1::UndoReply) -> Value {
     let mut object = reply.session.as_ref().map_or_else(Map::new, |session| fields(outcome(session)));
     put(&mut object, "apply", reply.apply.clone());
     put_paths(&mut object, &reply.paths);
+    put(&mut object, "paths_total", reply.paths_total);
     Value::Object(object)
 }
 

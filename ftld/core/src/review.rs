@@ -44,7 +44,7 @@ pub enum ApproveRefused {
         given: String,
     },
     /// The digest is that of other bytes than those that would be applied.
-    #[error("the digest {given:?} is not that of the changes, which is {current}")]
+    #[error("the digest {given:?} is not that of the changes as they are now")]
     Digest {
         /// What was given.
         given: String,

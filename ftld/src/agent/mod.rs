@@ -158,21 +158,21 @@ impl AgentError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Unknown { .. } => format!("the agents are {}", NAMES.join(", ")),
-            Self::NoCommand => "give it after `--`, or set `command` in the configuration".to_owned(),
+            Self::Unknown { .. } => {
+                let names: Vec<_> = NAMES.into_iter().filter(|name| *name != MANUAL).collect();
+                format!("the agents are {}", names.join(", "))
+            }
+            Self::NoCommand => "set `command` in the configuration, or use `ftlctl run -- CMD`".to_owned(),
             Self::NeedsNetwork { agent } => format!(
-                "set `agents.{agent}.model_base_url` in FTL_HOME/config to a server that listens on 127.0.0.1 \
-                 inside the sandbox"
+                "today `--agent shell` and `ftlctl run -- CMD` work; or set `agents.{agent}.model_base_url` in \
+                 ~/.ftl/config to a server that listens on 127.0.0.1 inside the sandbox"
             ),
             Self::NotFound { name, looked } => {
                 let shown: Vec<_> = looked.iter().map(|dir| dir.display().to_string()).collect();
-                format!(
-                    "install `{name}`, or set its path in FTL_HOME/config; looked in {}",
-                    shown.join(", ")
-                )
+                format!("install `{name}`, or set its path in ~/.ftl/config; looked in {}", shown.join(", "))
             }
             Self::Unusable { .. } => "install it in a directory of its own".to_owned(),
-            Self::ToolDir { .. } => "correct `tool_dirs` in FTL_HOME/config".to_owned(),
+            Self::ToolDir { .. } => "correct `tool_dirs` in ~/.ftl/config".to_owned(),
         }
     }
 }

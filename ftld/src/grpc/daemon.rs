@@ -12,7 +12,7 @@ use super::convert;
 use super::status::status;
 use crate::app::Control;
 use crate::sandbox::{Check, Outcome};
-use crate::session::{Error, Sessions, trust};
+use crate::session::{Error, Sessions, prepare, trust};
 
 /// Version of the API that this daemon speaks.
 const API_VERSION: u32 = 1;
@@ -49,11 +49,14 @@ impl DaemonService for DaemonApi {
         &self,
         _request: Request<v1::DoctorRequest>,
     ) -> Result<Response<v1::DoctorReply>, Status> {
+        let parts = self.sessions.parts();
+        let limits = prepare::usual_limits(parts).map_err(|error| status(&error))?;
+        let scratch = self.control.home.sessions();
         let mut checks = Vec::new();
-        for backend in self.sessions.parts().sandboxes.values() {
-            let scratch = self.control.home.sessions();
-            checks.extend(backend.doctor(&scratch).await.into_iter().map(check));
+        for backend in parts.sandboxes.values() {
+            checks.extend(backend.doctor(&scratch, limits).await.into_iter().map(check));
         }
+        checks.extend(prepare::agents(parts).map_err(|error| status(&error))?.into_iter().map(check));
         Ok(Response::new(v1::DoctorReply { checks }))
     }
 

@@ -25,6 +25,8 @@ pub(super) struct ReviewApi(pub(super) Arc<Sessions>);
 
 /// Bytes of a large file that are read to tell text from binary.
 const BEGINNING: u64 = 8 * 1024;
+/// Paths that one reply lists at most; a message has a largest size.
+const LISTED: usize = 1000;
 /// Replies that wait for a slow client at most.
 const STREAM_BUFFER: usize = 16;
 
@@ -81,9 +83,11 @@ impl ReviewService for ReviewApi {
         let Outcome { apply, paths, left_alone, record } = outcome;
         Ok(Response::new(v1::ApproveReply {
             apply: apply.to_string(),
-            paths: paths.into_iter().map(|path| path.as_bytes().to_vec()).collect(),
+            paths_total: wide(paths.len()),
+            paths: paths.into_iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect(),
             left_alone: left_alone
                 .into_iter()
+                .take(LISTED)
                 .map(|left| v1::LeftAlone {
                     path: left.path.as_bytes().to_vec(),
                     reason: left.why.to_owned(),
@@ -113,7 +117,8 @@ impl ReviewService for ReviewApi {
         let outcome = self.0.undo(&id).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::UndoReply {
             apply: outcome.apply.to_string(),
-            paths: outcome.paths.into_iter().map(|path| path.as_bytes().to_vec()).collect(),
+            paths_total: wide(outcome.paths.len()),
+            paths: outcome.paths.into_iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect(),
             session: Some(self.wire(outcome.record)?),
         }))
     }

@@ -13,8 +13,10 @@
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
+use crate::agent::AgentError;
 use crate::merge::MergeError;
 use crate::session::Error;
+use crate::snapshot::SnapshotError;
 
 /// Metadata key of the stable reason.
 const REASON: &str = "ftl-reason";
@@ -87,6 +89,9 @@ fn row(error: &Error) -> Row {
         Error::Config(_) => (Code::InvalidArgument, "config", ""),
         Error::Gone { .. } => (Code::Unavailable, "session-gone", ""),
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
+        Error::Store(SnapshotError::Occupied { .. }) => {
+            (Code::FailedPrecondition, "occupied", "name a new directory")
+        }
         Error::Store(_) => (Code::Internal, "store", ""),
         Error::Db(_) => (Code::Internal, "db", ""),
         Error::Home { .. } | Error::Write { .. } => (Code::Internal, "write", "see that the disk has space"),
@@ -99,10 +104,11 @@ fn row(error: &Error) -> Row {
         | Error::EmptyTask
         | Error::NoSuchSandbox { .. }
         | Error::Sandbox(_)
+        | Error::NoProgram { .. }
         | Error::Setup { .. }
         | Error::Stopped { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
-        Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::NothingToUndo => {
+        Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
             return decision_row(error);
         }
     };
@@ -115,7 +121,15 @@ fn turn_row(error: &Error) -> Row {
     match error {
         Error::Refused(refusal) => (Code::FailedPrecondition, "state", refusal_hint(*refusal)),
         Error::Unsupported { .. } => (Code::FailedPrecondition, "unsupported", hint("remove the setting")),
+        Error::Agent(error @ AgentError::Unknown { .. }) => (Code::InvalidArgument, "no-agent", error.hint()),
         Error::Agent(error) => (Code::FailedPrecondition, "agent", error.hint()),
+        Error::NoProgram { .. } => (
+            Code::NotFound,
+            "no-program",
+            hint(
+                "the sandbox has the system's programs and well-known tool directories of your home; `tool_dirs` in ~/.ftl/config names more",
+            ),
+        ),
         Error::EmptyTask => {
             (Code::InvalidArgument, "empty-task", hint("say what the agent should do: `ftlctl code 'TASK'`"))
         }
@@ -128,7 +142,7 @@ fn turn_row(error: &Error) -> Row {
             (Code::FailedPrecondition, "sandbox", remedy)
         }
         Error::Setup { .. } => {
-            (Code::FailedPrecondition, "setup", hint("see its output with `ftlctl attach`"))
+            (Code::FailedPrecondition, "setup", hint("`ftlctl attach` shows its output again"))
         }
         Error::TurnFailed { .. } => {
             (Code::FailedPrecondition, "turn-failed", hint("see `ftlctl attach` for what happened"))
@@ -161,6 +175,12 @@ fn decision_row(error: &Error) -> Row {
             "project-changed",
             "nothing was written; put those files back, or approve other paths with --path",
         ),
+        Error::Undo(MergeError::Changed(_)) => (
+            Code::Aborted,
+            "project-changed",
+            "nothing was touched; put those files back as they were applied, then undo",
+        ),
+        Error::Undo(_) => (Code::FailedPrecondition, "undo", "the project is as it was before"),
         Error::NothingToUndo => (Code::FailedPrecondition, "nothing-to-undo", ""),
         Error::Merge(MergeError::Partly { .. }) => {
             (Code::Internal, "partly-applied", "the daemon tries again to put it back when it starts")

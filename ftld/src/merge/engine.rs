@@ -19,6 +19,11 @@ use super::root::{Root, open_file};
 use super::step::{Done, Hand};
 use super::{Applied, Blobs, LeftAlone, Merge, MergeError, Point, Probe, io_error};
 
+/// Files from which on it is worth to flush the whole file system instead of each.
+const MANY: usize = 8;
+/// Files that are made before any of them is renamed, at most: they take disk space twice.
+const MOST: usize = 512;
+
 impl Merge {
     /// The engine whose journals are in `journals`, which is made if it is missing. Call
     /// [`Merge::recover`] before anything else.
@@ -154,7 +159,15 @@ impl Merge {
     /// Does all steps and flushes them. Says which directories were not empty.
     fn steps(&self, hand: &Hand<'_>, steps: &[Step], before: &Host) -> Result<Vec<LeftAlone>, MergeError> {
         let mut left_alone = Vec::new();
-        for (number, step) in steps.iter().enumerate() {
+        let mut number = 0;
+        while let Some(step) = steps.get(number) {
+            let files = leading_files(&steps[number..]);
+            if files >= MANY {
+                let together = &steps[number..number + files];
+                hand.perform_together(number, together, |done| self.at(Point::Stepped(done)))?;
+                number += files;
+                continue;
+            }
             if hand.perform(number, step)? == Done::NotEmpty {
                 left_alone.push(LeftAlone {
                     path: step.path.clone(),
@@ -168,6 +181,7 @@ impl Merge {
                 }
             }
             self.at(Point::Stepped(number))?;
+            number += 1;
         }
         flush(hand.root, steps)?;
         Ok(left_alone)
@@ -193,6 +207,11 @@ impl Merge {
     pub(super) fn at(&self, point: Point) -> Result<(), MergeError> {
         (self.probe)(point).map_err(|_| MergeError::Stopped)
     }
+}
+
+/// How many steps from the first on put a file in place, at most [`MOST`].
+fn leading_files(steps: &[Step]) -> usize {
+    steps.iter().take(MOST).take_while(|step| matches!(step.after, Some(Node::File { .. }))).count()
 }
 
 /// Names every path that is not as expected.

@@ -50,8 +50,9 @@ pub trait SandboxBackend: Send + Sync {
     /// When something of it cannot be ended.
     async fn sweep(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError>;
 
-    /// Says what works here, by trying it. `scratch` is an existing directory for throw-away files.
-    async fn doctor(&self, scratch: &Path) -> Vec<Check>;
+    /// Says what works here, by trying it with the limits that a session would get. `scratch` is an
+    /// existing directory for throw-away files.
+    async fn doctor(&self, scratch: &Path, limits: Limits) -> Vec<Check>;
 }
 
 /// A sandbox that takes programs. Dropping it ends every process in it.

@@ -109,7 +109,7 @@ impl Driver {
         let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), last.id.clone());
         let undone = blocking(move || {
             let root = open_root(&project)?;
-            Ok(parts.merge.undo(&id, &journal, &root, &*parts.store)?)
+            parts.merge.undo(&id, &journal, &root, &*parts.store).map_err(Error::Undo)
         })
         .await;
         self.record.pending = None;

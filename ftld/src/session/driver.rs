@@ -54,6 +54,11 @@ impl Stopping {
         self.waiters.push(reply);
     }
 
+    /// How the turn ended: stopped, when that was asked for, whatever the agent made of it.
+    pub(super) fn ended(&self, otherwise: Ended) -> Ended {
+        self.why.map_or(otherwise, Ended::Stopped)
+    }
+
     pub(super) fn why(&self) -> &'static str {
         self.why.unwrap_or("stopped")
     }
@@ -204,8 +209,11 @@ impl Driver {
                 self.agent_turn(&mut stage, &settings, text, &mut voice, (inbox, stopping)).await
             }
             Turn::Commands { first } => {
-                self.first_command(&mut stage, first.take()).await;
-                Ok(self.follow(&mut stage, None, &mut voice, inbox, stopping).await)
+                let runs = self.first_command(&mut stage, first.take()).await;
+                match runs {
+                    true => Ok(self.follow(&mut stage, None, &mut voice, inbox, stopping).await),
+                    false => Ok(Ended::Stopped("no command ran")),
+                }
             }
         };
         *last_exec = stage.close(self, &mut voice).await?;
@@ -288,9 +296,13 @@ impl Driver {
         Ok(sandbox)
     }
 
-    async fn first_command(&mut self, stage: &mut Stage<'_>, command: Option<Command>) {
-        if let Some(Command::Exec { spec, input, output, reply }) = command {
-            self.exec(stage, spec, input, output, reply).await;
+    /// Runs the command that opened the turn, when there is one. Says whether there is something to wait for.
+    async fn first_command(&mut self, stage: &mut Stage<'_>, command: Option<Command>) -> bool {
+        match command {
+            Some(Command::Exec { spec, input, output, reply }) => {
+                self.exec(stage, spec, input, output, reply).await
+            }
+            _ => true,
         }
     }
 

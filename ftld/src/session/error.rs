@@ -102,6 +102,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A program is not in the sandbox.
+    #[error("there is no program {program:?} in the sandbox that can be run")]
+    NoProgram {
+        /// Which.
+        program: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The project's setup command failed.
     #[error("the project's setup command failed with status {code}")]
     Setup {
@@ -121,7 +130,7 @@ pub enum Error {
         reason: String,
     },
     /// The digest is not the one that was shown.
-    #[error("the approval does not fit")]
+    #[error("nothing was applied")]
     Approve(#[from] ftl_core::review::ApproveRefused),
     /// The project has changed meanwhile.
     #[error("the project has changed since the snapshot")]
@@ -129,6 +138,9 @@ pub enum Error {
     /// The approved bytes cannot be written.
     #[error("the change cannot be applied")]
     Merge(#[from] MergeError),
+    /// What was applied cannot be taken back.
+    #[error("what was applied cannot be taken back")]
+    Undo(#[source] MergeError),
     /// Nothing of the session is applied.
     #[error("nothing of this session is applied to the project")]
     NothingToUndo,

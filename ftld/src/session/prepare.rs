@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ftl_core::config::{Forwarded, SandboxChoice, Settings, forwardable};
+use ftl_core::config::{Forwarded, SandboxChoice, Settings, effective, forwardable};
 use ftl_core::event::{Bytes, Excluded, Kind, LISTED};
 use ftl_core::id::SnapshotId;
 use serde_json::json;
@@ -21,7 +21,7 @@ use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, 
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
-use crate::sandbox::{Command, Limits, Sandbox, SandboxSpec, Stdio};
+use crate::sandbox::{Check, Command, Limits, Outcome, Sandbox, SandboxSpec, Stdio};
 use crate::snapshot::{Class, Exclusion};
 
 /// A snapshot as the session and the API tell of it.
@@ -264,6 +264,44 @@ fn limits(parts: &Parts, settings: &Settings) -> Limits {
         disk_bytes: limits.disk_mb.saturating_mul(MIB),
         open_files: OPEN_FILES,
     }
+}
+
+/// The limits of a session whose project asks for none of its own.
+///
+/// # Errors
+/// When the human's configuration cannot be used.
+pub fn usual_limits(parts: &Parts) -> Result<Limits, Error> {
+    let user = crate::config::user(parts.home.root())?;
+    Ok(limits(parts, &effective(&user, None)))
+}
+
+/// What can be said of each agent on this machine.
+///
+/// # Errors
+/// When the human's configuration cannot be used.
+pub fn agents(parts: &Parts) -> Result<Vec<Check>, Error> {
+    let user = crate::config::user(parts.home.root())?;
+    let settings = effective(&user, None);
+    let spec = Spec::default();
+    let places = Places::of(parts, &spec, parts.home.root());
+    let names = agent::NAMES.into_iter().filter(|name| !matches!(*name, "command" | agent::MANUAL));
+    Ok(names
+        .filter_map(|name| {
+            let adapter = agent::adapter(name, &[]).ok()?;
+            let found = find(parts, &places, &settings, &*adapter);
+            let usable = adapter.check(&settings.agent_settings(name));
+            let (outcome, detail, remedy) = match (found, usable) {
+                (Err(Error::Agent(error)), _) => (Outcome::Warning, error.to_string(), error.hint()),
+                (Err(error), _) => (Outcome::Warning, super::told(&error), String::new()),
+                (Ok(_), Err(error)) => (Outcome::Warning, error.to_string(), error.hint()),
+                (Ok(Some(found)), Ok(())) => {
+                    (Outcome::Ok, found.program.display().to_string(), String::new())
+                }
+                (Ok(None), Ok(())) => (Outcome::Ok, "needs no program of the host".to_owned(), String::new()),
+            };
+            Some(Check { name: format!("agent {name}"), outcome, detail, remedy })
+        })
+        .collect())
 }
 
 /// The project's setup command.

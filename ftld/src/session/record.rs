@@ -75,7 +75,7 @@ pub struct Project {
 }
 
 /// What was asked for when the session was started.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Spec {
     /// Agent's name.
     pub agent: String,

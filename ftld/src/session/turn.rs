@@ -4,6 +4,7 @@
 //! Must not know where the sandbox came from or what becomes of the work.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::exec::{self, ExecInput, ExecOutput, ExecSpec};
 use super::{Command, Error, Reply};
 use crate::agent::EventStream;
 use crate::sandbox::{
-    Command as Program, Ending, Exiting, Process, ProcessControl, Reader, Sandbox, Size, Stdio,
+    Command as Program, Ending, Exiting, Process, ProcessControl, Reader, Sandbox, SandboxError, Size, Stdio,
 };
 
 /// How a turn ended. Its work is captured in any case.
@@ -79,6 +80,10 @@ pub(super) struct Voice {
 
 /// How long an agent that was told to stop may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long an open sandbox waits for the human's first command.
+const LONELY: Duration = Duration::from_secs(60);
+/// Why a turn without a command ends.
+const NOTHING_RAN: &str = "no command ran";
 /// Longer than any turn.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Chunks that wait for the turn's loop; then the program waits for it.
@@ -148,7 +153,7 @@ impl<'a> Stage<'a> {
             None => Stdio::Pipes,
         };
         let program = Program { argv: spec.argv, env: Vec::new(), workdir: None, stdio };
-        let process = self.sandbox.spawn(program).await?;
+        let process = self.sandbox.spawn(program).await.map_err(not_started)?;
         self.execs.spawn(async move {
             let code = exec::pump(process, input, output.clone()).await;
             Done { code, output }
@@ -190,6 +195,7 @@ impl Driver {
         let sandbox = stage.sandbox;
         let mut died = pin!(sandbox.ended());
         let mut grace = pin!(tokio::time::sleep(FOREVER));
+        let mut lonely = pin!(tokio::time::sleep(LONELY));
         let by_commands = main.is_none();
         let (control, mut exit) = match main {
             Some(Running { control, exit }) => (Some(control), exit),
@@ -200,7 +206,7 @@ impl Driver {
                 Some(heard) = stage.ears.chunks.recv() => {
                     self.hear(&heard, voice, &mut stage.ears.kept).await;
                 }
-                status = &mut exit => return Ended::Exit(exec::code(&status)),
+                status = &mut exit => return stopping.ended(Ended::Exit(exec::code(&status))),
                 Some(command) = inbox.recv() => match command {
                     Command::Stop { why, reply } => {
                         stopping.ask(why, reply);
@@ -211,17 +217,21 @@ impl Driver {
                         grace.as_mut().reset(tokio::time::Instant::now() + GRACE);
                     }
                     Command::Exec { spec, input, output, reply } => {
-                        self.exec(stage, spec, input, output, reply).await;
+                        let started = self.exec(stage, spec, input, output, reply).await;
+                        if !started && by_commands && stage.execs.is_empty() {
+                            return Ended::Stopped(NOTHING_RAN);
+                        }
                     }
                     other => other.refuse(State::Working),
                 },
                 () = &mut grace => return Ended::Stopped(stopping.why()),
+                () = &mut lonely, if by_commands && stage.execs.is_empty() => return Ended::Stopped(NOTHING_RAN),
                 reason = &mut died => return Ended::Died(reason),
                 Some(Ok(done)) = stage.execs.join_next() => {
                     if by_commands && stage.execs.is_empty() {
                         let code = done.code;
                         stage.last_exec = Some(done);
-                        return Ended::Exit(code);
+                        return stopping.ended(Ended::Exit(code));
                     }
                     tell_exit(Some(done)).await;
                 }
@@ -236,14 +246,16 @@ impl Driver {
         input: mpsc::Receiver<ExecInput>,
         output: mpsc::Sender<ExecOutput>,
         reply: Reply<()>,
-    ) {
+    ) -> bool {
         let audited = self.audit_exec(&spec).await;
         let started = match audited {
             Ok(()) => stage.exec(spec, input, output).await,
             Err(error) => Err(error),
         };
+        let runs = started.is_ok();
         // The client may have gone; the command's end is noticed all the same.
         let _gone = reply.send(started);
+        runs
     }
 
     async fn hear(&mut self, heard: &Heard, voice: &mut Voice, kept: &mut usize) {
@@ -324,6 +336,18 @@ struct VoiceParts<'a> {
 
 fn voice_parts<'a>(tools: &'a mut HashMap<String, u64>, verdict: &'a mut Said) -> VoiceParts<'a> {
     VoiceParts { tools, verdict }
+}
+
+/// A program that is not there is the asker's concern, not the sandbox's.
+fn not_started(error: SandboxError) -> Error {
+    match error {
+        SandboxError::Spawn { program, source, .. }
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            Error::NoProgram { program: program.to_string_lossy().into_owned(), source }
+        }
+        other => other.into(),
+    }
 }
 
 /// Tells a command's client that it has ended, while the session goes on.

@@ -43,7 +43,8 @@ impl Driver {
         let start = self.parts.clock.monotonic_us();
         self.audit("capture_begun", json!({}), Sync::Kernel).await?;
         let mut facts = vec![];
-        let verdict = Verdict::of(ended, said);
+        let by_hand = self.record.spec.agent == crate::agent::MANUAL;
+        let verdict = if by_hand { Verdict::of_commands(ended) } else { Verdict::of(ended, said) };
         facts.extend(verdict.fact.clone());
         self.enter(Step::CaptureBegun, String::new(), facts).await?;
         self.capture_work().await?;
@@ -157,6 +158,19 @@ struct Verdict {
 }
 
 impl Verdict {
+    /// A human's own commands cannot fail a session: their status is the human's concern.
+    fn of_commands(ended: Result<Ended, Error>) -> Self {
+        match ended {
+            Ok(Ended::Exit(0)) => Self { failed: false, reason: String::new(), fact: None },
+            Ok(Ended::Exit(code)) => Self {
+                failed: false,
+                reason: format!("the last command ended with status {code}"),
+                fact: None,
+            },
+            other => Self::of(other, None),
+        }
+    }
+
     fn of(ended: Result<Ended, Error>, said: Said) -> Self {
         match ended {
             Ok(Ended::Exit(exit_code)) => {

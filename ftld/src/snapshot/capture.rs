@@ -190,6 +190,8 @@ impl Reading<'_> {
             let Some(feature) = name.strip_prefix(b"user.overlay.") else { continue };
             match feature {
                 b"impure" | b"origin" | b"nlink" | b"uuid" | b"protattr" => {}
+                // What the sandbox itself sets under such a name the kernel stores one level deeper.
+                deeper if deeper.starts_with(b"overlay.") => {}
                 b"opaque" => {
                     let mut value = [0; 8];
                     let length = fgetxattr(&node, "user.overlay.opaque", &mut value)

@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 use ftl_tests::project::{self, Seen};
 use ftl_tests::world::{Who, World};
@@ -264,6 +263,46 @@ fn hostile_names_and_contents_are_shown_escaped_and_arrive_byte_exact() {
     }
 }
 
+/// Tries to write the marks with which the kernel says what a layer hides, and what lies under another name.
+const OVERLAY_MARKS: &str = r#"
+/usr/bin/python3 - <<'END'
+import os
+for mark in ["opaque", "redirect", "metacopy", "whiteout", "whiteouts", "overlay.opaque"]:
+    for space in ["user.overlay.", "trusted.overlay."]:
+        for path in ["kept", "kept/file", "made", "made/file"]:
+            os.makedirs("made", exist_ok=True)
+            open("made/file", "a").close()
+            try:
+                os.setxattr(path, space + mark, b"y" if mark == "opaque" else b"/secret")
+            except OSError:
+                pass
+END
+echo changed >> kept/file
+"#;
+
+#[test]
+fn an_agent_cannot_forge_what_its_layer_says() {
+    for who in World::everybody() {
+        let world = World::new(who);
+        world.files(&[("kept/file", "old\n"), ("kept/other", "other\n"), ("secret", "secret\n")]);
+        let mut expected = project::see(&world.project());
+        let last = world.shell(OVERLAY_MARKS);
+        let diff = world.json(0, ["diff", text(&last, "session")]);
+        let changes: Vec<(&str, &str)> =
+            entries(&diff).into_iter().map(|(path, entry)| (path, text(entry, "kind"))).collect();
+        assert_eq!(
+            changes,
+            [("kept/file", "modified"), ("made", "added"), ("made/file", "added")],
+            "{who:?}"
+        );
+        world.json(0, ["approve", "--digest", text(&last, "digest")]);
+        expected.insert(b"kept/file".to_vec(), file(0o644, "old\nchanged\n"));
+        expected.insert(b"made".to_vec(), Seen::Dir(0o755));
+        expected.insert(b"made/file".to_vec(), file(0o644, ""));
+        assert_eq!(project::see(&world.project()), expected, "{who:?}");
+    }
+}
+
 #[test]
 fn one_hostile_path_can_be_approved_by_its_name() {
     let world = World::new(Who::Me);
@@ -405,69 +444,5 @@ fn a_hostile_project_on_the_host_is_read_exactly_and_what_cannot_enter_is_named(
         assert_eq!(copied, expected, "{who:?}");
         let rest = project::see_but(&root, &[&root.join("copy")]);
         assert_eq!(rest, before, "{who:?}: the project itself was touched");
-    }
-}
-
-/// Secret-bearing files of a project; the content of each is the marker and its own name.
-const SECRETS: [&str; 12] = [
-    ".env",
-    ".env.production",
-    "a/b/.env.local",
-    "a/b/.ENV",
-    "id_rsa",
-    "a/.ssh/config",
-    ".npmrc",
-    "a/.netrc",
-    "server.pem",
-    "a/private.key",
-    ".aws/credentials",
-    "infra/terraform.tfstate",
-];
-
-#[test]
-fn secret_files_never_enter_the_sandbox_however_the_project_asks_for_them() {
-    for who in World::everybody() {
-        let world = World::new(who);
-        let marker = "marker-of-a-secret-9f3c";
-        let secrets: Vec<(&str, String)> =
-            SECRETS.iter().map(|path| (*path, format!("{marker} {path}\n"))).collect();
-        let mut files: Vec<(&str, &str)> =
-            secrets.iter().map(|(path, text)| (*path, text.as_str())).collect();
-        // Neither an ignore file nor a link brings one in.
-        files.extend([
-            (".ftlignore", "!.env\n!server.pem\n!**/*.key\n"),
-            (".gitignore", "!.env\n"),
-            ("a/b/code.py", "x = 1\n"),
-        ]);
-        world.files(&files);
-        std::os::unix::fs::symlink(".env", world.project().join("innocent")).unwrap();
-        let script = format!(
-            "set -eu\nfind . -mindepth 1 -not -type d | LC_ALL=C sort > /tmp/names\n\
-             part=marker-of-a-; grep -rlas \"${{part}}secret-9f3c\" /workspace /home /tmp /var/tmp /etc /run /dev/shm \
-             /proc/self/environ /proc/1/environ > /tmp/found || true\n\
-             cat innocent > /tmp/through 2>/dev/null || true\nmv /tmp/names /tmp/found /tmp/through .\n{}",
-            "cp a/b/code.py a/b/copied.py",
-        );
-        let lines = world.json_lines(0, ["code", "--no-review", "--agent", "shell", &script]);
-        let taken = lines.iter().find(|line| line["type"] == "snapshot_taken").expect("the event");
-        let named = world.json(0, ["snapshots", "create"]);
-        let named: Vec<&str> =
-            named["excluded"].as_array().unwrap().iter().map(|one| text(one, "path")).collect();
-        for path in SECRETS {
-            let covered = |one: &&str| Path::new(path).starts_with(one);
-            assert!(named.iter().any(covered), "{who:?}: {path} is not named in {named:?}");
-        }
-        assert!(taken["secrets"].as_array().unwrap().len() >= 10, "{taken}");
-
-        world.json(0, ["approve", "--digest", text(lines.last().unwrap(), "digest")]);
-        let seen = project::see(&world.project());
-        let names = b"./.ftlignore\n./.gitignore\n./a/b/code.py\n./innocent\n";
-        assert_eq!(seen[b"names".as_slice()], file(0o644, names), "{who:?}");
-        assert_eq!(seen[b"found".as_slice()], file(0o644, ""), "{who:?}");
-        assert_eq!(seen[b"through".as_slice()], file(0o644, ""), "{who:?}");
-        assert_eq!(seen[b"a/b/copied.py".as_slice()], file(0o644, "x = 1\n"), "{who:?}");
-        for (path, content) in &secrets {
-            assert_eq!(seen[path.as_bytes()], file(0o644, content), "{who:?}");
-        }
     }
 }

@@ -14,6 +14,7 @@ mod isolation;
 mod many;
 mod promises;
 mod real_project;
+mod secrets;
 mod sessions;
 mod socket;
 mod systemd;

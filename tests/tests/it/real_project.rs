@@ -52,6 +52,9 @@ fn fetched() -> PathBuf {
     let manifest = Path::new(package["manifest_path"].as_str().expect("its manifest"));
     let copy = work.path().join("copy");
     run("cp", &[manifest.parent().expect("its directory"), &copy]);
+    // Cargo would take this repository, which the copy lies in, for the copy's workspace.
+    let text = fs::read_to_string(copy.join("Cargo.toml")).unwrap();
+    fs::write(copy.join("Cargo.toml"), format!("{text}\n[workspace]\n")).unwrap();
     let config = cargo(&copy, &["vendor", "--locked", "--quiet"]);
     project::write(&copy, &[(".cargo/config.toml", &config)]);
     fs::rename(&copy, &kept).unwrap();

@@ -179,7 +179,9 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Unset => "is not set",
+            Self::Unset => {
+                "is not set where ftld was started (`ftlctl daemon stop`, and the next command starts it anew)"
+            }
             Self::Reserved => "would change how programs in the sandbox run",
             Self::SecretName => "is the name of a secret",
             Self::SecretValue => "holds what looks like a secret",

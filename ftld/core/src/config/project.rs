@@ -114,7 +114,7 @@ pub fn digest(bytes: &[u8]) -> Hash {
 #[must_use]
 pub fn template(agent: &str) -> String {
     let agent = serde_json::Value::from(agent);
-    format!("{{\n  \"agent\": {agent},\n  \"agent_env\": []\n}}\n")
+    format!("{{\n  \"agent\": {agent}\n}}\n")
 }
 
 #[cfg(test)]

@@ -9,28 +9,23 @@ use ftl_core::id::SessionId;
 use tokio::io::AsyncReadExt;
 
 use super::super::{Check, Command, ExitStatus, Limits, Outcome, Sandbox, SandboxError, SandboxSpec, Stdio};
+use super::cgroup::Resource;
 use super::diagnosis::{Host, OLDEST_KERNEL};
 use super::{Backend, launch};
 
-/// Modest limits: the sandbox of a check runs one program for a moment.
-const LIMITS: Limits = Limits {
-    memory_bytes: 256 << 20,
-    processes: 16,
-    cpu_percent: 100,
-    file_size_bytes: 1 << 20,
-    disk_bytes: 16 << 20,
-    open_files: 64,
-};
-
 /// Examines everything that a sandbox needs.
-pub(super) async fn examine(backend: Arc<Backend>, scratch: &Path) -> Vec<Check> {
+pub(super) async fn examine(backend: Arc<Backend>, scratch: &Path, limits: Limits) -> Vec<Check> {
     let host = Host::read();
     let mut checks = vec![kernel(&host)];
-    match try_it(Arc::clone(&backend), scratch).await {
+    match try_it(Arc::clone(&backend), scratch, limits).await {
         Ok(tried) => checks.extend(tried),
         Err(error) => checks.push(refused(&error)),
     }
     for (resource, why) in backend.cgroups.missing() {
+        if *resource == Resource::Processes {
+            // A resource limit takes its place, which is told above.
+            continue;
+        }
         checks.push(Check {
             name: resource.name().to_owned(),
             outcome: Outcome::Warning,
@@ -53,7 +48,7 @@ fn kernel(host: &Host) -> Check {
 }
 
 /// Runs a program in a throw-away sandbox and says what held in it.
-async fn try_it(backend: Arc<Backend>, scratch: &Path) -> Result<Vec<Check>, SandboxError> {
+async fn try_it(backend: Arc<Backend>, scratch: &Path, limits: Limits) -> Result<Vec<Check>, SandboxError> {
     let failed = |source| SandboxError::File { act: "preparing", path: scratch.to_owned(), source };
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
@@ -65,7 +60,7 @@ async fn try_it(backend: Arc<Backend>, scratch: &Path) -> Result<Vec<Check>, San
         session,
         base,
         dir: dir.clone(),
-        limits: LIMITS,
+        limits,
         tools: Vec::new(),
         path: Vec::new(),
         env: Vec::new(),

@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
 
-use super::{Check, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
+use super::{Check, Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
 use cgroup::Cgroups;
 use image::Image;
 
@@ -91,7 +91,7 @@ impl SandboxBackend for NativeBackend {
         Ok(())
     }
 
-    async fn doctor(&self, scratch: &Path) -> Vec<Check> {
-        doctor::examine(Arc::clone(&self.0), scratch).await
+    async fn doctor(&self, scratch: &Path, limits: Limits) -> Vec<Check> {
+        doctor::examine(Arc::clone(&self.0), scratch, limits).await
     }
 }

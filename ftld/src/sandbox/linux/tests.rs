@@ -427,7 +427,7 @@ async fn the_doctor_finds_that_it_works() {
     let bench = Bench::new();
     let scratch = bench.root.path().join("scratch");
     std::fs::create_dir(&scratch).unwrap();
-    let checks = bench.backend.doctor(&scratch).await;
+    let checks = bench.backend.doctor(&scratch, LIMITS).await;
     assert!(checks.iter().all(|check| check.outcome != Outcome::Failed), "{checks:#?}");
     assert!(checks.iter().any(|check| check.name == "sandbox"));
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0);
