@@ -9,6 +9,7 @@ mod apply;
 mod audit;
 mod crash;
 mod demo;
+mod doctor;
 mod hostile;
 mod isolation;
 mod many;

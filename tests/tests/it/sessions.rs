@@ -233,3 +233,41 @@ fn a_directory_that_is_no_project_is_refused_by_name() {
         assert!(said.err.contains(dir.trim_end_matches('/')), "{dir}: {said:#?}");
     }
 }
+
+#[test]
+fn a_command_that_is_not_there_is_told_and_leaves_no_session_at_work() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let run = world.run(["run", "--", "no-such-program"]);
+    assert_ne!(run.code, 0, "{run:#?}");
+    assert!(run.err.contains("no-such-program") && !run.err.contains("doctor"), "{run:#?}");
+    let session = world.json(0, ["sessions"]);
+    assert_eq!(session["state"], "no_changes", "{session}");
+    let id = session["session"].as_str().unwrap();
+    let exec = world.run(["exec", id, "--", "no-such-program"]);
+    assert_ne!(exec.code, 0, "{exec:#?}");
+    assert_eq!(world.json(0, ["sessions"])["state"], "no_changes");
+}
+
+#[test]
+fn a_stopped_turn_is_told_as_stopped_whatever_the_agent_made_of_it() {
+    let world = World::new(Who::Me);
+    // One agent dies of the signal, the other ignores it and outlives the patience.
+    for script in ["echo ready; exec sleep 1000", "trap '' INT; echo ready; sleep 1000"] {
+        let mut code = world
+            .ftlctl(["--json", "code", "--no-review", "--agent", "shell", script])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(code.stdout.take().unwrap()).lines();
+        while !lines.next().unwrap().unwrap().contains("\"output\"") {}
+        let newest = world.ok(["--json", "sessions"]);
+        let session: serde_json::Value = serde_json::from_str(newest.lines().next().unwrap()).unwrap();
+        world.ok(["stop", session["session"].as_str().unwrap()]);
+        let last = lines.last().unwrap().unwrap();
+        let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+        assert_eq!(last["state"], "no_changes", "{last}");
+        assert!(code.wait().unwrap().success());
+    }
+}
