@@ -52,13 +52,9 @@ fn main() -> ExitCode {
     match serve(ready_fd) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut causes = error.chain();
-            if let Some(first) = causes.next() {
-                eprintln_all(&format!("error: {first}"));
-            }
-            for cause in causes {
-                eprintln_all(&format!("  caused by: {cause}"));
-            }
+            // One line: the client shows the log's last lines as the cause of a daemon that did not start.
+            let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+            eprintln_all(&chain.join(": "));
             ExitCode::FAILURE
         }
     }

@@ -268,8 +268,10 @@ pub fn said(output: Output) -> Said {
 pub fn programs() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        // One place for all runs: nothing is left behind but the newest programs.
-        let dir = PathBuf::from("/var/tmp/ftl-test-programs");
+        // One place for all runs of a build directory: nothing is left behind but the newest programs.
+        let mut hasher = std::hash::DefaultHasher::new();
+        std::hash::Hash::hash(&crate::repo::programs(), &mut hasher);
+        let dir = PathBuf::from(format!("/var/tmp/ftl-test-{:016x}", std::hash::Hasher::finish(&hasher)));
         std::fs::create_dir_all(&dir).expect("a directory");
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
         for program in ["ftld", "ftlctl"] {

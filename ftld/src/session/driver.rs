@@ -240,7 +240,8 @@ impl Driver {
             // A follow-up leaves its rest and begins in one commit: no watcher takes it for idle between.
             self.enter(Step::SandboxBegun, String::new(), begun).await?;
         } else {
-            self.keep(begun).await?;
+            self.record.updated_us = self.parts.clock.now_us();
+            self.teller.tell_with(begun, db::encode(&self.record, "session record")?);
         }
         if let Turn::Agent { begun, .. } = turn
             && let Some(reply) = begun.take()
@@ -260,7 +261,7 @@ impl Driver {
         }
         let start = self.parts.clock.monotonic_us();
         self.audit("snapshot_begun", json!({}), Sync::Kernel).await?;
-        self.enter(Step::SnapshotBegun, String::new(), vec![]).await?;
+        self.pass(Step::SnapshotBegun)?;
         let (parts, project) = (Arc::clone(&self.parts), self.record.project.clone());
         let taking = async move { prepare::take(&parts, &project).await };
         let taken = during(inbox, stopping, State::Snapshotting, taking).await?;
@@ -279,7 +280,7 @@ impl Driver {
         let start = self.parts.clock.monotonic_us();
         self.audit("sandbox_begun", json!({ "backend": self.record.spec.sandbox }), Sync::Kernel).await?;
         if self.record.state != State::Starting {
-            self.enter(Step::SandboxBegun, String::new(), vec![]).await?;
+            self.pass(Step::SandboxBegun)?;
         }
         let (parts, record, settings) = (Arc::clone(&self.parts), self.record.clone(), settings.clone());
         let launching = async move { prepare::launch(&parts, &record, &settings).await };
@@ -336,6 +337,17 @@ impl Driver {
     /// Whether the session's state allows a request.
     pub(super) fn may(&self, request: Request) -> Result<(), Error> {
         lifecycle::allows(self.record.state, request).map_err(Error::from)
+    }
+
+    /// Takes a step before there is any work that could be lost: it is told in order, and becomes durable
+    /// at the latest with the step that lets the agent begin.
+    fn pass(&mut self, step: Step) -> Result<(), Error> {
+        let state = lifecycle::after(self.record.state, step)?;
+        self.record.state = state;
+        self.record.updated_us = self.parts.clock.now_us();
+        let told = Kind::StateChanged { state, reason: String::new() };
+        self.teller.tell_with(vec![told], db::encode(&self.record, "session record")?);
+        Ok(())
     }
 
     /// Takes a step: the record moves, the step's facts are told with it, and both are durable on return.

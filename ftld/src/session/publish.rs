@@ -106,6 +106,13 @@ impl Teller {
         }
     }
 
+    /// Tells facts together with the session's record after them; nobody waits for it. Whatever is told
+    /// durably later is durable only together with it.
+    pub fn tell_with(&mut self, kinds: Vec<Kind>, record: Vec<u8>) {
+        let commit = self.commit(kinds, Some(record));
+        self.publisher.db.commit(commit);
+    }
+
     /// Tells facts together with the session's record after them; returns when they are durable.
     ///
     /// # Errors

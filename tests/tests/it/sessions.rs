@@ -246,6 +246,8 @@ fn a_command_that_is_not_there_is_told_and_leaves_no_session_at_work() {
     let id = session["session"].as_str().unwrap();
     let exec = world.run(["exec", id, "--", "no-such-program"]);
     assert_ne!(exec.code, 0, "{exec:#?}");
+    // Watches until the session is idle: it does not hang there.
+    world.ok(["attach", id]);
     assert_eq!(world.json(0, ["sessions"])["state"], "no_changes");
 }
 
