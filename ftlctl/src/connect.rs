@@ -4,7 +4,9 @@
 //! Must not know any request. A connection that broke stays broken: whoever can go on connects anew.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -237,7 +239,9 @@ async fn dial(places: &Places) -> Result<UnixStream, ConnectError> {
     if !runtime_dir::check(places.runtime_dir(), ours)? {
         return Err(ConnectError::NotRunning { socket: socket() });
     }
-    let stream = UnixStream::connect(&places.socket).await.map_err(|source| match source.kind() {
+    let (short, _dir) = short(&places.socket)
+        .map_err(|source| ConnectError::Io { act: format!("open the directory of {}", socket()), source })?;
+    let stream = UnixStream::connect(short).await.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             ConnectError::NotRunning { socket: socket() }
         }
@@ -251,6 +255,16 @@ async fn dial(places: &Places) -> Result<UnixStream, ConnectError> {
     } else {
         Err(ConnectError::ForeignDaemon { socket: socket(), theirs: peer.uid(), ours })
     }
+}
+
+/// A short name for a socket, valid while the directory beside it is open: a socket's address holds 107
+/// bytes, and a home directory may lie deeper.
+fn short(socket: &Path) -> io::Result<(PathBuf, File)> {
+    let none = || io::Error::from(io::ErrorKind::InvalidInput);
+    let (dir, name) = (socket.parent().ok_or_else(none)?, socket.file_name().ok_or_else(none)?);
+    let dir = File::open(dir)?;
+    let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    Ok((path, dir))
 }
 
 impl Client {

@@ -14,7 +14,9 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -167,7 +169,8 @@ impl Home {
 
     /// Whether somebody listens on the socket.
     fn is_served(&self) -> bool {
-        std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
+        let connected = short(&self.socket()).map(|(path, _dir)| UnixStream::connect(path));
+        matches!(connected, Ok(Ok(_)))
     }
 
     /// Takes the lock. A daemon that is ending is waited for.
@@ -198,6 +201,19 @@ impl Home {
         });
         Ok(Lock { _files: files.collect::<Result<_, _>>()? })
     }
+}
+
+/// A short name for a socket, valid while the directory beside it is open: a socket's address holds 107
+/// bytes, and a state directory may lie deeper.
+///
+/// # Errors
+/// When its directory cannot be opened.
+pub fn short(socket: &Path) -> std::io::Result<(PathBuf, File)> {
+    let none = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let (dir, name) = (socket.parent().ok_or_else(none)?, socket.file_name().ok_or_else(none)?);
+    let dir = File::open(dir)?;
+    let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    Ok((path, dir))
 }
 
 /// Waits for a lock whose holder ends; nothing when it does not in time.

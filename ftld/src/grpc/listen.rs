@@ -17,6 +17,8 @@ use rustix::fs::Mode;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::Stream;
 
+use crate::home;
+
 /// Why there is no socket to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -87,9 +89,11 @@ pub fn bind(path: &Path) -> Result<StdListener, ListenError> {
         }
         Err(_absent) => {}
     }
+    let (short, _dir) =
+        home::short(path).map_err(|source| ListenError::Bind { path: path.to_owned(), source })?;
     // The mode must be right from the socket's first moment; the mask is the only way to say so.
     let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = StdListener::bind(path);
+    let bound = StdListener::bind(short);
     rustix::process::umask(mask);
     bound.map_err(|source| ListenError::Bind { path: path.to_owned(), source })
 }

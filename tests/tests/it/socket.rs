@@ -117,3 +117,18 @@ fn health_and_reflection_answer_on_the_socket() {
         }
     });
 }
+
+#[test]
+fn a_state_directory_may_lie_deeper_than_a_sockets_address_reaches() {
+    let world = World::new(Who::Me);
+    let deep = world.root().join("a-directory-with-a-rather-long-name".repeat(5));
+    std::fs::create_dir(&deep).unwrap();
+    let ctl = |args: &[&str]| {
+        let mut command = world.ftlctl(args);
+        ftl_tests::world::said(command.env("FTL_HOME", deep.join("ftl")).output().unwrap())
+    };
+    let status = ctl(&["--json", "daemon", "start"]);
+    assert_eq!(status.code, 0, "{status:#?}");
+    assert_eq!(ctl(&["--no-start", "daemon", "status"]).code, 0);
+    assert_eq!(ctl(&["daemon", "stop"]).code, 0);
+}

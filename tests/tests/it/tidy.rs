@@ -27,7 +27,10 @@ const LAYERS: [(&str, &[&str]); 11] = [
         "session",
         &["session", "app", "agent", "audit", "clock", "config", "db", "merge", "sandbox", "snapshot"],
     ),
-    ("grpc", &["grpc", "session", "agent", "app", "audit", "clock", "db", "merge", "sandbox", "snapshot"]),
+    (
+        "grpc",
+        &["grpc", "session", "agent", "app", "audit", "clock", "db", "home", "merge", "sandbox", "snapshot"],
+    ),
 ];
 
 fn sources(ending: &str) -> Vec<(String, String)> {
