@@ -162,7 +162,9 @@ async fn watch(
     loop {
         let reached = *head.borrow_and_update();
         while next <= reached {
-            for event in sessions.parts().db.events(id, next, READ_AHEAD)? {
+            let stored = sessions.parts().db.events(id, next, READ_AHEAD)?;
+            // What lies beyond is written but not yet durable: shown now, a crash could take it back.
+            for event in stored.into_iter().take_while(|event| event.seq <= reached) {
                 next = event.seq + 1;
                 if let Kind::StateChanged { state, .. } = &event.kind {
                     at_rest = if request.until_idle { state.is_idle() } else { state.has_ended() };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Stage as StageName};
 use ftl_core::id::ApplyId;
-use ftl_core::lifecycle::{Changes, Request, Step};
+use ftl_core::lifecycle::{Changes, Refusal, Request, State, Step};
 use ftl_core::merge;
 use ftl_core::review::Approval;
 use ftl_core::tree::RelPath;
@@ -162,9 +162,19 @@ impl Driver {
         }
     }
 
+    /// Whether the workspace holds anything that the session wrote.
+    fn left_something(&self) -> bool {
+        let upper = self.parts.home.sessions().join(self.record.id.as_str()).join("upper");
+        std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Forgets the session.
     pub(super) async fn remove(&mut self, discard: bool) -> Result<(), Error> {
         self.may(Request::Remove { discard })?;
+        if !discard && self.record.state == State::Failed && self.left_something() {
+            // The turn failed before its work could be read; what it wrote may be all there is of it.
+            return Err(Refusal::WorkWaits.into());
+        }
         self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;
         let (parts, id) = (Arc::clone(&self.parts), self.record.id.clone());
         blocking(move || {

@@ -180,9 +180,7 @@ impl Driver {
             turn.fail(reason);
         }
         if let Some(Done { code, output }) = last_exec {
-            let record = Some(Box::new(self.record.clone()));
-            // The client may have gone.
-            let _gone = output.send(super::ExecOutput::Exit { code, record }).await;
+            super::exec::tell_exit(output, code, Some(Box::new(self.record.clone())));
         }
         for waiter in stopping.waiters {
             answer(waiter, Ok(self.record.clone()));

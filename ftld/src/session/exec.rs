@@ -4,9 +4,11 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
 use crate::sandbox::{ExitStatus, Process, ProcessControl, Reader, SandboxError, Size, Writer};
@@ -56,6 +58,8 @@ pub enum ExecOutput {
     },
 }
 
+/// How long a command's end waits for a client that does not read.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes read at once.
 const CHUNK: usize = 32 * 1024;
 /// Signal for a command whose client has gone.
@@ -72,6 +76,7 @@ pub(super) async fn pump(
     process: Process,
     input: mpsc::Receiver<ExecInput>,
     output: mpsc::Sender<ExecOutput>,
+    over: CancellationToken,
 ) -> i32 {
     let Process { stdin, stdout, stderr, control, mut exit, .. } = process;
     let feeding = tokio::spawn(feed(stdin, control, input));
@@ -80,15 +85,24 @@ pub(super) async fn pump(
     let status = loop {
         tokio::select! {
             biased;
-            count = out.read() => out.carry(count, &output).await,
-            count = err.read() => err.carry(count, &output).await,
+            count = out.read() => out.carry(count, &output, &over).await,
+            count = err.read() => err.carry(count, &output, &over).await,
             status = &mut exit => break status,
         }
     };
     feeding.abort();
-    out.rest(&output).await;
-    err.rest(&output).await;
+    out.rest(&output, &over).await;
+    err.rest(&output, &over).await;
     code(&status)
+}
+
+/// Tells a client how its command ended. The client may not read for a long time: nobody waits for it.
+pub(super) fn tell_exit(output: mpsc::Sender<ExecOutput>, code: i32, record: Option<Box<Record>>) {
+    tokio::spawn(async move {
+        let exit = ExecOutput::Exit { code, record };
+        // A client that has gone, or takes none of it in time, is not told.
+        let _untold = tokio::time::timeout(PATIENCE, output.send(exit)).await;
+    });
 }
 
 /// A shell's number for an exit status; a sandbox that ended under the program counts as a kill.
@@ -146,17 +160,22 @@ impl Carrier {
         }
     }
 
-    async fn carry(&mut self, count: usize, to: &mpsc::Sender<ExecOutput>) {
+    /// Hands bytes on. A client that does not read makes the command wait, but never the turn's end.
+    async fn carry(&mut self, count: usize, to: &mpsc::Sender<ExecOutput>, over: &CancellationToken) {
         if count == 0 {
             self.from = None;
             return;
         }
-        // Nobody may listen any more; the command may go on all the same.
-        let _gone = to.send((self.wrap)(self.chunk[..count].to_vec())).await;
+        tokio::select! {
+            biased;
+            // Nobody may listen any more; the command may go on all the same.
+            _gone = to.send((self.wrap)(self.chunk[..count].to_vec())) => {}
+            () = over.cancelled() => self.from = None,
+        }
     }
 
     /// Carries what is there already. The kernel made it readable before it told of the exit.
-    async fn rest(&mut self, to: &mpsc::Sender<ExecOutput>) {
+    async fn rest(&mut self, to: &mpsc::Sender<ExecOutput>, over: &CancellationToken) {
         loop {
             let count = tokio::task::unconstrained(async {
                 tokio::select! {
@@ -169,7 +188,7 @@ impl Carrier {
             if count == 0 {
                 return;
             }
-            self.carry(count, to).await;
+            self.carry(count, to, over).await;
         }
     }
 }

@@ -41,8 +41,16 @@ use crate::merge::LeftAlone;
 /// All sessions.
 pub struct Sessions {
     parts: Arc<Parts>,
-    inboxes: Mutex<HashMap<SessionId, mpsc::Sender<Command>>>,
+    desk: Mutex<Desk>,
     tasks: TaskTracker,
+}
+
+/// Where each session's task takes its commands.
+#[derive(Default)]
+struct Desk {
+    inboxes: HashMap<SessionId, mpsc::Sender<Command>>,
+    /// Set once the daemon ends: no task is begun any more.
+    closed: bool,
 }
 
 /// What a session's task is asked to do. Every command is answered.
@@ -92,7 +100,7 @@ impl Sessions {
     /// The registry; the sessions that an earlier daemon left are picked up by [`Self::recover`].
     #[must_use]
     pub fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, inboxes: Mutex::default(), tasks: TaskTracker::new() }
+        Self { parts, desk: Mutex::default(), tasks: TaskTracker::new() }
     }
 
     /// Brings every session of an earlier daemon to rest: ends what is left of it, captures its work,
@@ -112,7 +120,11 @@ impl Sessions {
         let driver = driver::Driver::create(Arc::clone(&self.parts), project, spec).await?;
         let id = driver.id().clone();
         let (sender, inbox) = mpsc::channel(INBOX);
-        self.lock().insert(id.clone(), sender);
+        let mut desk = self.lock();
+        if desk.closed {
+            return Err(Error::Gone { session: id });
+        }
+        desk.inboxes.insert(id.clone(), sender);
         self.tasks.spawn(driver.run_new(inbox));
         Ok(id)
     }
@@ -249,7 +261,7 @@ impl Sessions {
     /// When work waits and `discard` does not say that it may go.
     pub async fn remove(&self, id: &SessionId, discard: bool) -> Result<(), Error> {
         self.ask(id, |reply| Command::Remove { discard, reply }).await?;
-        self.lock().remove(id);
+        self.lock().inboxes.remove(id);
         Ok(())
     }
 
@@ -280,7 +292,12 @@ impl Sessions {
             }
         }
         // Without inboxes the tasks end after the command at hand.
-        self.lock().clear();
+        let inboxes = {
+            let mut desk = self.lock();
+            desk.closed = true;
+            std::mem::take(&mut desk.inboxes)
+        };
+        drop(inboxes);
         self.tasks.close();
         self.tasks.wait().await;
         self.parts.publisher.close();
@@ -295,18 +312,21 @@ impl Sessions {
 
     /// The inbox of a session's task; a session that has none since the daemon's start gets one now.
     fn inbox(&self, id: &SessionId) -> Result<mpsc::Sender<Command>, Error> {
-        let mut inboxes = self.lock();
-        if let Some(inbox) = inboxes.get(id).filter(|inbox| !inbox.is_closed()) {
+        let mut desk = self.lock();
+        if desk.closed {
+            return Err(Error::Gone { session: id.clone() });
+        }
+        if let Some(inbox) = desk.inboxes.get(id).filter(|inbox| !inbox.is_closed()) {
             return Ok(inbox.clone());
         }
         let driver = driver::Driver::resume(Arc::clone(&self.parts), self.get(id)?)?;
         let (sender, inbox) = mpsc::channel(INBOX);
-        inboxes.insert(id.clone(), sender.clone());
+        desk.inboxes.insert(id.clone(), sender.clone());
         self.tasks.spawn(driver.run(inbox));
         Ok(sender)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Command>>> {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,6 +15,7 @@ use ftl_core::lifecycle::State;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Inbox, Stopping};
 use super::exec::{self, ExecInput, ExecOutput, ExecSpec};
@@ -39,6 +40,8 @@ pub(super) enum Ended {
 pub(super) struct Stage<'a> {
     pub(super) sandbox: &'a dyn Sandbox,
     ears: Ears,
+    /// Cancelled when the sandbox has ended: no client is waited for any more.
+    over: CancellationToken,
     execs: JoinSet<Done>,
     /// The exit of the newest command that the human ran, not yet told to its client.
     last_exec: Option<Done>,
@@ -90,8 +93,12 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 const HEARD: usize = 32;
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
-/// Raw output that is kept of one turn, bytes.
+/// What is kept of what the programs of one turn say, bytes.
 const KEPT: usize = 16 * 1024 * 1024;
+/// What an event costs beside its words, bytes.
+const EVENT: usize = 200;
+/// Calls of tools at once whose time is measured.
+const TOOLS: usize = 1000;
 /// The polite signal.
 const INTERRUPT: i32 = 2;
 
@@ -104,7 +111,13 @@ impl Voice {
 impl<'a> Stage<'a> {
     pub(super) fn new(sandbox: &'a dyn Sandbox) -> Self {
         let (sender, chunks) = mpsc::channel(HEARD);
-        Self { sandbox, ears: Ears { sender, chunks, kept: 0 }, execs: JoinSet::new(), last_exec: None }
+        Self {
+            sandbox,
+            ears: Ears { sender, chunks, kept: 0 },
+            over: CancellationToken::new(),
+            execs: JoinSet::new(),
+            last_exec: None,
+        }
     }
 
     /// Starts a program whose output the turn hears.
@@ -154,8 +167,9 @@ impl<'a> Stage<'a> {
         };
         let program = Program { argv: spec.argv, env: Vec::new(), workdir: None, stdio };
         let process = self.sandbox.spawn(program).await.map_err(not_started)?;
+        let over = self.over.clone();
         self.execs.spawn(async move {
-            let code = exec::pump(process, input, output.clone()).await;
+            let code = exec::pump(process, input, output.clone(), over).await;
             Done { code, output }
         });
         Ok(())
@@ -169,13 +183,14 @@ impl<'a> Stage<'a> {
         voice: &mut Voice,
     ) -> Result<Option<Done>, Error> {
         self.sandbox.kill().await;
+        self.over.cancel();
         drop(self.ears.sender);
         while let Some(heard) = self.ears.chunks.recv().await {
             driver.hear(&heard, voice, &mut self.ears.kept).await;
         }
         while let Some(done) = self.execs.join_next().await {
             let done = done.map_err(|_| Error::Interrupted)?;
-            tell_exit(self.last_exec.replace(done)).await;
+            tell_exit(self.last_exec.replace(done));
         }
         Ok(self.last_exec.take())
     }
@@ -206,7 +221,14 @@ impl Driver {
                 Some(heard) = stage.ears.chunks.recv() => {
                     self.hear(&heard, voice, &mut stage.ears.kept).await;
                 }
-                status = &mut exit => return stopping.ended(Ended::Exit(exec::code(&status))),
+                status = &mut exit => {
+                    // The sandbox that ended under the program knows why better than its exit status.
+                    let ended = match &status {
+                        Ok(_) => Ended::Exit(exec::code(&status)),
+                        Err(_) => Ended::Died(sandbox.ended().await),
+                    };
+                    return stopping.ended(ended);
+                }
                 Some(command) = inbox.recv() => match command {
                     Command::Stop { why, reply } => {
                         stopping.ask(why, reply);
@@ -233,7 +255,7 @@ impl Driver {
                         stage.last_exec = Some(done);
                         return stopping.ended(Ended::Exit(code));
                     }
-                    tell_exit(Some(done)).await;
+                    tell_exit(Some(done));
                 }
             }
         }
@@ -262,7 +284,7 @@ impl Driver {
         match (heard.from, &mut voice.stream) {
             (Source::Agent, Some(stream)) => {
                 for event in stream.feed(&heard.data) {
-                    self.agent_event(event, voice_parts(&mut voice.tools, &mut voice.verdict)).await;
+                    self.agent_event(event, &mut voice.tools, &mut voice.verdict, kept).await;
                 }
             }
             (Source::Agent, None) => self.raw(&heard.data, false, kept).await,
@@ -271,13 +293,19 @@ impl Driver {
     }
 
     async fn raw(&mut self, data: &[u8], stderr: bool, kept: &mut usize) {
+        self.tell_of_many(Kind::Output { data: Bytes::from(data), stderr }, data.len(), kept).await;
+    }
+
+    /// Tells something that a program can say without end, as long as there is room for it in this turn.
+    async fn tell_of_many(&mut self, kind: Kind, length: usize, kept: &mut usize) {
         if *kept >= KEPT {
             return;
         }
-        *kept += data.len();
-        self.teller.tell(Kind::Output { data: Bytes::from(data), stderr }).await;
+        *kept += EVENT + length;
+        self.teller.tell(kind).await;
         if *kept >= KEPT {
-            let text = format!("output beyond {} MiB is not kept", KEPT / 1024 / 1024);
+            let text =
+                format!("what the programs say beyond {} MiB in a turn is not kept", KEPT / 1024 / 1024);
             self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
         }
     }
@@ -285,21 +313,35 @@ impl Driver {
     /// What remains of a line without an end, when the agent has gone.
     pub(super) async fn hear_end(&mut self, voice: &mut Voice) {
         let Some(stream) = &mut voice.stream else { return };
+        let mut kept = 0;
         for event in stream.end() {
-            self.agent_event(event, voice_parts(&mut voice.tools, &mut voice.verdict)).await;
+            self.agent_event(event, &mut voice.tools, &mut voice.verdict, &mut kept).await;
         }
     }
 
-    async fn agent_event(&mut self, event: AgentEvent, voice: VoiceParts<'_>) {
+    async fn agent_event(
+        &mut self,
+        event: AgentEvent,
+        tools: &mut HashMap<String, u64>,
+        verdict: &mut Said,
+        kept: &mut usize,
+    ) {
+        let mut length = 0;
         let kind = match event {
-            AgentEvent::Text { text, fragment } => Kind::AgentText { text, fragment },
+            AgentEvent::Text { text, fragment } => {
+                length = text.len();
+                Kind::AgentText { text, fragment }
+            }
             AgentEvent::ToolStarted { id, name, detail } => {
-                voice.tools.insert(id.clone(), self.parts.clock.monotonic_us());
+                length = id.len() + name.len() + detail.len();
+                if tools.len() < TOOLS {
+                    tools.insert(id.clone(), self.parts.clock.monotonic_us());
+                }
                 Kind::ToolStarted { id, name, detail }
             }
             AgentEvent::ToolFinished { id, ok } => {
                 let now = self.parts.clock.monotonic_us();
-                let elapsed_us = voice.tools.remove(&id).map_or(0, |start| now.saturating_sub(start));
+                let elapsed_us = tools.remove(&id).map_or(0, |start| now.saturating_sub(start));
                 Kind::ToolFinished { id, ok, elapsed_us }
             }
             AgentEvent::Usage { input_tokens, output_tokens, cost_micro_usd } => {
@@ -307,19 +349,23 @@ impl Driver {
                 spent.input_tokens = spent.input_tokens.saturating_add(input_tokens);
                 spent.output_tokens = spent.output_tokens.saturating_add(output_tokens);
                 spent.cost_micro_usd = spent.cost_micro_usd.saturating_add(cost_micro_usd);
-                Kind::Usage { input_tokens, output_tokens, cost_micro_usd }
+                self.teller.tell(Kind::Usage { input_tokens, output_tokens, cost_micro_usd }).await;
+                return;
             }
             AgentEvent::Conversation { id } => {
                 self.record.conversation = Some(id);
                 return;
             }
             AgentEvent::Finished { ok, message } => {
-                *voice.verdict = Some((ok, message));
+                *verdict = Some((ok, message));
                 return;
             }
-            AgentEvent::Note { text } => Kind::Notice { level: Level::Info, text },
+            AgentEvent::Note { text } => {
+                length = text.len();
+                Kind::Notice { level: Level::Info, text }
+            }
         };
-        self.teller.tell(kind).await;
+        self.tell_of_many(kind, length, kept).await;
     }
 }
 
@@ -327,15 +373,6 @@ impl Driver {
 pub(super) struct Running {
     control: Arc<dyn ProcessControl>,
     exit: Exiting,
-}
-
-struct VoiceParts<'a> {
-    tools: &'a mut HashMap<String, u64>,
-    verdict: &'a mut Said,
-}
-
-fn voice_parts<'a>(tools: &'a mut HashMap<String, u64>, verdict: &'a mut Said) -> VoiceParts<'a> {
-    VoiceParts { tools, verdict }
 }
 
 /// A program that is not there is the asker's concern, not the sandbox's.
@@ -351,9 +388,8 @@ fn not_started(error: SandboxError) -> Error {
 }
 
 /// Tells a command's client that it has ended, while the session goes on.
-async fn tell_exit(done: Option<Done>) {
+fn tell_exit(done: Option<Done>) {
     if let Some(Done { code, output }) = done {
-        // The client may have gone.
-        let _gone = output.send(ExecOutput::Exit { code, record: None }).await;
+        exec::tell_exit(output, code, None);
     }
 }

@@ -273,3 +273,49 @@ fn a_stopped_turn_is_told_as_stopped_whatever_the_agent_made_of_it() {
         assert!(code.wait().unwrap().success());
     }
 }
+
+#[test]
+fn a_client_that_does_not_read_holds_up_neither_the_session_nor_the_daemon() {
+    use std::io::Read as _;
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let last = world.shell("echo two > b.txt");
+    let session = last["session"].as_str().unwrap();
+    let mut exec = world
+        .ftlctl(["exec", session, "--", "sh", "-c", "yes | head -c 200000000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It runs, and from now on nobody reads what it says.
+    exec.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+    world.ok(["stop", session]);
+    assert_eq!(world.json(0, ["diff", session])["entries"][0]["path"], "b.txt");
+    world.ok(["daemon", "stop"]);
+    exec.kill().unwrap();
+    exec.wait().unwrap();
+}
+
+#[test]
+fn the_daemon_ends_though_clients_go_on_asking() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let last = world.shell("echo two > b.txt");
+    let session = last["session"].as_str().unwrap();
+    // A turn that takes a moment to stop, so that requests arrive while the daemon ends.
+    let mut busy = world
+        .ftlctl(["--json", "code", "--no-review", "--agent", "shell", "trap '' INT; echo ready; sleep 1000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(busy.stdout.take().unwrap()).lines();
+    while !lines.next().unwrap().unwrap().contains("\"output\"") {}
+    let mut stop = world.ftlctl(["daemon", "stop"]).stdout(Stdio::null()).spawn().unwrap();
+    while stop.try_wait().unwrap().is_none() {
+        // Whatever it answers: asking must not keep it alive.
+        let _answer = world.ftlctl(["--no-start", "diff", session, "--stat"]).output().unwrap();
+    }
+    assert!(stop.wait().unwrap().success());
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+}
