@@ -157,6 +157,9 @@ impl Page {
             summary += &format!("; {ignored} also changed and will not be applied");
         }
         self.paint(Tone::Heading, &summary);
+        for unread in &header.unread {
+            self.paint(Tone::Warning, &format!("not read: {}", name(unread)));
+        }
         if self.cut > 0 {
             let lines = plural(self.cut, "line was", "lines were");
             self.paint(

@@ -128,6 +128,7 @@ pub(crate) fn diff(header: &v1::DiffHeader, entries: &[v1::DiffEntry]) -> Value 
         "base": header.base,
         "digest": header.digest,
         "ignored": header.ignored,
+        "unread": header.unread,
         "entries": entries.iter().map(entry).collect::<Vec<_>>(),
     })
 }

@@ -131,6 +131,7 @@ fn header(reviewed: &Reviewed) -> v1::DiffHeader {
         digest: reviewed.review.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         entries: wide(reviewed.review.changes().len()),
         ignored: reviewed.ignored,
+        unread: reviewed.unread.clone(),
     }
 }
 

@@ -111,6 +111,9 @@ pub struct Work {
     pub upper: Vec<(RelPath, UpperNode)>,
     /// Changed paths that the ignore rules leave out.
     pub ignored: u64,
+    /// What could not be read and is not part of the diff, one sentence each.
+    #[serde(default)]
+    pub unread: Vec<String>,
 }
 
 impl Record {

@@ -25,6 +25,7 @@ use super::turn::{Ended, Said};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::db;
+use crate::snapshot::Unread;
 
 /// What a human is shown.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Reviewed {
     pub review: Review,
     /// Changed paths that the ignore rules leave out.
     pub ignored: u64,
+    /// What could not be read and is not part of the diff, one sentence each.
+    pub unread: Vec<String>,
     /// New paths that a host which folds names would take for another one.
     pub collisions: BTreeSet<RelPath>,
 }
@@ -82,12 +85,9 @@ impl Driver {
             let base = record.base.ok_or(Error::Interrupted)?;
             let upper_dir = parts.home.sessions().join(record.id.as_str()).join("upper");
             let captured = parts.store.capture(&upper_dir, base)?;
-            let work = Work { upper: captured.upper.into_iter().collect(), ignored: captured.ignored };
-            let unread = captured.unread.into_iter().map(|unread| {
-                let dir = unread.dir.map_or_else(|| "the workspace".to_owned(), |dir| dir.to_string());
-                format!("something in {dir} is not part of the diff: {}", unread.why)
-            });
-            let unread: Vec<String> = unread.take(LISTED).collect();
+            let unread: Vec<String> = captured.unread.into_iter().take(LISTED).map(sentence).collect();
+            let upper = captured.upper.into_iter().collect();
+            let work = Work { upper, ignored: captured.ignored, unread: unread.clone() };
             Ok((parts.store.put_captured(&db::encode(&work, "captured work")?)?, unread))
         })
         .await?;
@@ -140,7 +140,7 @@ fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
     };
     let collisions = refuse::collisions(&base, &changes);
     let review = Review::new(record.id.clone(), &record.project.root.0, base_id, changes);
-    Ok(Reviewed { review, ignored: work.ignored, collisions })
+    Ok(Reviewed { review, ignored: work.ignored, unread: work.unread, collisions })
 }
 
 fn read(parts: &Parts, hash: Hash) -> Result<Vec<u8>, Error> {
@@ -190,6 +190,20 @@ impl Verdict {
             Err(error) => Self { failed: true, reason: told(&error), fact: None },
         }
     }
+}
+
+/// What could not be read, for people. A path that is too deep to be told is cut in its middle.
+fn sentence(unread: Unread) -> String {
+    let dir = unread.dir.map_or_else(|| "the workspace".to_owned(), |dir| dir.to_string());
+    let letters: Vec<char> = dir.chars().collect();
+    let shown = match letters.as_slice() {
+        [start @ .., _, _, _] if start.len() > 200 => {
+            let (head, tail) = (&letters[..100], &letters[letters.len() - 60..]);
+            format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
+        }
+        _ => dir,
+    };
+    format!("something in {shown} is not part of the diff: {}", unread.why)
 }
 
 fn count(number: usize) -> u64 {

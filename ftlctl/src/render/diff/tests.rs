@@ -140,7 +140,7 @@ fn carriage_returns_and_trailing_space_are_seen() {
 #[test]
 fn the_summary_counts_what_is_left_out() {
     let entries = [entry(b"a", v1::EntryKind::Added), entry(b"b", v1::EntryKind::Refused)];
-    let header = v1::DiffHeader { ignored: 1, ..header("") };
+    let header = v1::DiffHeader { ignored: 1, unread: Vec::new(), ..header("") };
     let text = diff(&header, &entries, Depth::Stat, Style::Plain);
     assert!(
         text.contains("1 change, 1 refused; 1 ignored path also changed and will not be applied\n"),

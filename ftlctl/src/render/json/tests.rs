@@ -14,6 +14,7 @@ fn a_diff_has_the_documented_shape() {
         digest: "d".into(),
         entries: 2,
         ignored: 3,
+        unread: Vec::new(),
     };
     let line = |tag: &str, text: &[u8]| v1::Line { tag: tag.into(), text: text.to_vec() };
     let hunk = v1::Hunk {
@@ -50,7 +51,7 @@ fn a_diff_has_the_documented_shape() {
         },
     ];
     let expected = json!({
-        "session": "s-1", "base": "b", "digest": "d", "ignored": 3,
+        "session": "s-1", "base": "b", "digest": "d", "ignored": 3, "unread": [],
         "entries": [
             {
                 "path": "a\u{fffd}", "path_bytes": "Yf8=", "kind": "modified", "change": "modified",
