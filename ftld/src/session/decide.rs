@@ -39,8 +39,14 @@ impl Driver {
         let pending =
             Apply { id: apply.clone(), digest, time_us, steps: plan.steps().to_vec(), undone: false };
         self.record.pending = Some(Pending::Apply(pending.clone()));
-        self.enter(Step::ApplyBegun, String::new(), vec![Kind::Approved { digest, paths: shown }]).await?;
-        self.audit("apply_begun", json!({ "apply": apply, "paths": plan.steps().len() }), Sync::Disk).await?;
+        if let Err(error) =
+            self.begin_apply(&apply, plan.steps().len(), Kind::Approved { digest, paths: shown }).await
+        {
+            // Nothing was written; the session waits as before.
+            self.record.pending = None;
+            self.record.state = State::AwaitingReview;
+            return Err(error);
+        }
         let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), apply.clone());
         let applied = blocking(move || {
             let root = open_root(&project)?;
@@ -52,7 +58,14 @@ impl Driver {
             Ok(applied) => {
                 self.record.applies.push(pending);
                 self.told_time(StageName::Apply, start).await;
-                self.landed(apply, applied.paths, applied.left_alone).await
+                let landed = self.landed(apply, applied.paths, applied.left_alone).await;
+                if let Err(error) = &landed
+                    && self.record.state == State::Applying
+                {
+                    // It is written and can be undone; what is left is shown when it can be read again.
+                    self.enter(Step::Applied { left: Changes::Some }, told(error), vec![]).await?;
+                }
+                landed
             }
             Err(error) => {
                 self.audit("apply_failed", json!({ "apply": apply, "error": told(&error) }), Sync::Kernel)
@@ -61,6 +74,12 @@ impl Driver {
                 Err(error)
             }
         }
+    }
+
+    /// Announces an application; when this returns, a crash is told from its journal.
+    async fn begin_apply(&mut self, apply: &ApplyId, paths: usize, approved: Kind) -> Result<(), Error> {
+        self.audit("apply_begun", json!({ "apply": apply, "paths": paths }), Sync::Disk).await?;
+        self.enter(Step::ApplyBegun, String::new(), vec![approved]).await
     }
 
     /// Records an application that took place.
