@@ -167,10 +167,11 @@ impl AgentError {
                 "today `--agent shell` and `ftlctl run -- CMD` work; or set `agents.{agent}.model_base_url` in \
                  ~/.ftl/config to a server that listens on 127.0.0.1 inside the sandbox"
             ),
-            Self::NotFound { name, looked } => {
-                let shown: Vec<_> = looked.iter().map(|dir| dir.display().to_string()).collect();
-                format!("install `{name}`, or set its path in ~/.ftl/config; looked in {}", shown.join(", "))
-            }
+            Self::NotFound { name, looked } => format!(
+                "install `{name}`, or set its path in ~/.ftl/config; your PATH and the usual places of npm, \
+                 pipx and the like were looked through, {} directories",
+                looked.len()
+            ),
             Self::Unusable { .. } => "install it in a directory of its own".to_owned(),
             Self::ToolDir { .. } => "correct `tool_dirs` in ~/.ftl/config".to_owned(),
         }
