@@ -9,6 +9,7 @@ mod bare;
 mod name;
 mod pattern;
 mod risk;
+mod secret;
 mod symlink;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,8 @@ use crate::tree::{Node, RelPath, Tree};
 
 pub use name::{fold, protected};
 pub(crate) use risk::hides_characters;
-pub use risk::{Content, Risk, collisions, risks, secret_at_end};
+pub use risk::{Content, Risk, collisions, risks};
+pub use secret::{KEY_WINDOW, holds_private_key, secret_at_end};
 
 /// Why a change is never applied.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +47,8 @@ pub enum Refusal {
     SymlinkLeaves,
     /// A symbolic link that leads round in circles, or through too many others.
     SymlinkLoops,
+    /// A symbolic link that leads to a protected name, or to one that secrets are kept under.
+    SymlinkForbidden,
     /// The directory it would stand in is not there when the refused changes are left out.
     NoParent,
     /// It removes a directory that still holds something, because that thing's change is refused.
@@ -176,6 +180,7 @@ impl Refusal {
             Self::SpecialBits { .. } => "special-bits",
             Self::SymlinkLeaves => "symlink-leaves",
             Self::SymlinkLoops => "symlink-loops",
+            Self::SymlinkForbidden => "symlink-forbidden",
             Self::NoParent => "no-parent",
             Self::StillHolds => "still-holds",
         }
@@ -197,6 +202,7 @@ impl fmt::Display for Refusal {
             }
             Self::SymlinkLeaves => f.write_str("the symbolic link leads out of the project"),
             Self::SymlinkLoops => f.write_str("the symbolic link leads round in circles"),
+            Self::SymlinkForbidden => f.write_str("the symbolic link leads to what no session may touch"),
             Self::NoParent => {
                 f.write_str("the directory it would stand in is not part of what can be applied")
             }

@@ -4,12 +4,13 @@
 //! holds an approval holds exactly the changes that were approved. Must not know who the human is or how
 //! the changes are shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diff::Change;
 use crate::id::{Digest, SessionId, SnapshotId};
-use crate::refuse::Refusal;
-use crate::tree::{Node, RelPath};
+use crate::refuse::{self, Refusal};
+use crate::tree::{Node, RelPath, Tree};
 
 /// Characters of a digest that name it.
 const SHORTEST: usize = 12;
@@ -19,6 +20,7 @@ const SHORTEST: usize = 12;
 pub struct Review {
     session: SessionId,
     base: SnapshotId,
+    tree: Arc<Tree>,
     digest: Option<Digest>,
     changes: Vec<Change>,
 }
@@ -57,7 +59,7 @@ pub enum ApproveRefused {
         /// Which.
         path: RelPath,
     },
-    /// A path that can never be applied.
+    /// A path that can never be applied, or not without the changes that were left out.
     #[error("{path} is refused: {refusal}")]
     Refused {
         /// Which.
@@ -95,11 +97,18 @@ pub fn digest(session: &SessionId, root: &[u8], base: SnapshotId, changes: &[Cha
 // === impl Review ===
 
 impl Review {
-    /// The review of a session's changes to the project at `root`.
+    /// The review of a session's changes to the project at `root`. `tree` is what they were judged over:
+    /// the base, with what was applied since.
     #[must_use]
-    pub fn new(session: SessionId, root: &[u8], base: SnapshotId, changes: Vec<Change>) -> Self {
+    pub fn new(
+        session: SessionId,
+        root: &[u8],
+        base: SnapshotId,
+        tree: Arc<Tree>,
+        changes: Vec<Change>,
+    ) -> Self {
         let digest = digest(&session, root, base, &changes);
-        Self { session, base, digest, changes }
+        Self { session, base, tree, digest, changes }
     }
 
     /// Whose changes.
@@ -130,7 +139,8 @@ impl Review {
     /// new directories that they stand in. Refused changes are never among them.
     ///
     /// # Errors
-    /// When the digest is not this review's, or a path names nothing that can be applied.
+    /// When the digest is not this review's, a path names nothing that can be applied, or something chosen
+    /// could not be applied without what was left out.
     pub fn approve(&self, digest: &str, paths: &[RelPath]) -> Result<Approval, ApproveRefused> {
         let current = self.digest.ok_or(ApproveRefused::Nothing)?;
         if digest.len() < SHORTEST {
@@ -143,6 +153,13 @@ impl Review {
         for path in paths {
             self.check_selects(path)?;
         }
+        let changes = self.chosen(paths);
+        self.check_alone(&changes)?;
+        Ok(Approval { session: self.session.clone(), digest: current, changes })
+    }
+
+    /// The changes that `paths` select, with the new directories that they stand in.
+    fn chosen(&self, paths: &[RelPath]) -> Vec<Change> {
         let selected = |change: &&Change| {
             let at_or_beneath = |path: &RelPath| change.path == *path || change.path.is_beneath(path);
             change.refused.is_none() && (paths.is_empty() || paths.iter().any(at_or_beneath))
@@ -160,8 +177,22 @@ impl Review {
         };
         let parents = self.changes.iter().filter(|change| needed.contains(&change.path)).filter(is_new_dir);
         chosen.extend(parents.map(|change| &change.path));
-        let changes = self.changes.iter().filter(|change| chosen.contains(&change.path)).cloned().collect();
-        Ok(Approval { session: self.session.clone(), digest: current, changes })
+        self.changes.iter().filter(|change| chosen.contains(&change.path)).cloned().collect()
+    }
+
+    /// Judges a choice again: a symbolic link that stays inside together with everything else may lead out
+    /// when another one keeps its old way.
+    fn check_alone(&self, chosen: &[Change]) -> Result<(), ApproveRefused> {
+        let all = self.changes.iter().filter(|change| change.refused.is_none()).count();
+        if chosen.len() == all {
+            return Ok(());
+        }
+        let mut judged: BTreeMap<_, _> = chosen.iter().map(|c| (c.path.clone(), c.clone())).collect();
+        refuse::judge(&self.tree, &mut judged);
+        match judged.into_values().find_map(|change| Some((change.path, change.refused?))) {
+            Some((path, refusal)) => Err(ApproveRefused::Refused { path, refusal }),
+            None => Ok(()),
+        }
     }
 
     /// Whether a path selects something that can be applied.
@@ -213,7 +244,7 @@ mod tests {
     use super::*;
     use crate::diff::{After, SpecialKind, UpperNode, UpperTree, between};
     use crate::id::Hash;
-    use crate::tree::{Entry, Tree};
+    use crate::tree::Entry;
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text).unwrap()
@@ -225,9 +256,12 @@ mod tests {
 
     const DIR: UpperNode = UpperNode::Dir { mode: 0o755, opaque: true };
 
-    fn changes() -> Vec<Change> {
+    fn base() -> Tree {
         let node = Node::File { mode: 0o644, size: 3, hash: Hash::of(b"old") };
-        let base: Tree = [(path("f"), Entry { node, mtime_ns: 0 })].into();
+        [(path("f"), Entry { node, mtime_ns: 0 })].into()
+    }
+
+    fn changes() -> Vec<Change> {
         let upper: UpperTree = [
             ("a", DIR),
             ("a-b", file(b"1")),
@@ -242,12 +276,12 @@ mod tests {
         ]
         .map(|(at, node)| (path(at), node))
         .into();
-        between(&base, &upper, &|_, _| false).changes
+        between(&base(), &upper, &|_, _| false).changes
     }
 
     fn review() -> Review {
         let session = SessionId::from_random([7; 10]);
-        Review::new(session, b"/project", SnapshotId(Hash::of(b"base")), changes())
+        Review::new(session, b"/project", SnapshotId(Hash::of(b"base")), Arc::new(base()), changes())
     }
 
     fn approved(paths: &[&str]) -> Result<Vec<String>, ApproveRefused> {
@@ -272,6 +306,39 @@ mod tests {
         let refusal = Refusal::SpecialFile { kind: SpecialKind::Fifo };
         assert_eq!(approved(&["a", "pipe"]), Err(ApproveRefused::Refused { path: path("pipe"), refusal }));
         assert_eq!(approved(&["r"]).unwrap(), ["r"]);
+    }
+
+    #[test]
+    fn what_is_safe_only_with_the_rest_is_not_approved_alone() {
+        let link = |target: &str| UpperNode::Symlink { target: target.into() };
+        let entry = |node| Entry { node, mtime_ns: 0 };
+        let base: Tree = [
+            (path("s"), entry(Node::Symlink { target: b".".into() })),
+            (path("t"), entry(Node::Dir { mode: 0o755 })),
+        ]
+        .into();
+        let upper: UpperTree =
+            [("s", DIR), ("s/t", DIR), ("x", file(b"1")), ("y", link("s/t/../../outside.txt"))]
+                .map(|(at, node)| (path(at), node))
+                .into();
+        let changes = between(&base, &upper, &|_, _| false).changes;
+        let (session, id) = (SessionId::from_random([7; 10]), SnapshotId(Hash::of(b"")));
+        let review = Review::new(session, b"/project", id, Arc::new(base), changes);
+        let digest = review.digest().unwrap().to_string();
+        let leaves = Err(ApproveRefused::Refused { path: path("y"), refusal: Refusal::SymlinkLeaves });
+        for (chosen, expected) in [
+            (&[][..], Ok(4)),
+            (&["s", "y"], Ok(3)),
+            (&["s/t", "y"], Ok(3)),
+            (&["x"], Ok(1)),
+            (&["s"], Ok(2)),
+            (&["y"], leaves.clone()),
+            (&["x", "y"], leaves),
+        ] {
+            let paths: Vec<_> = chosen.iter().map(|text| path(text)).collect();
+            let approval = review.approve(&digest, &paths);
+            assert_eq!(approval.map(|approval| approval.changes().len()), expected, "{chosen:?}");
+        }
     }
 
     #[test]
@@ -324,7 +391,13 @@ mod tests {
         };
         assert_eq!(of(&changes()), of(&standing));
         assert_eq!(of(&refused), None);
-        let review = Review::new(SessionId::from_random([1; 10]), b"/p", SnapshotId(Hash::of(b"")), refused);
+        let review = Review::new(
+            SessionId::from_random([1; 10]),
+            b"/p",
+            SnapshotId(Hash::of(b"")),
+            Arc::default(),
+            refused,
+        );
         assert_eq!(review.approve("000000000000", &[]), Err(ApproveRefused::Nothing));
     }
 }

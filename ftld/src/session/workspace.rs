@@ -139,7 +139,7 @@ fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
         (Arc::new(now), changes)
     };
     let collisions = refuse::collisions(&base, &changes);
-    let review = Review::new(record.id.clone(), &record.project.root.0, base_id, changes);
+    let review = Review::new(record.id.clone(), &record.project.root.0, base_id, base, changes);
     Ok(Reviewed { review, ignored: work.ignored, unread: work.unread, collisions })
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::Stat;
 
 use super::dir::{ctime_ns, mtime_ns};
 
-const MAGIC: &[u8] = b"ftl-index-1\n";
+const MAGIC: &[u8] = b"ftl-index-2\n";
 /// A file changed this shortly before the walk began may have been changed again within the same tick of the
 /// file system's clock.
 const RACY_NS: i64 = 10_000_000;

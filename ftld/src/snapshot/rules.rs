@@ -1,9 +1,9 @@
 //! What stays outside a snapshot, and why.
 //!
-//! Owns the order of rules: names that secrets are kept under, which nothing overrides; Git's and FTL's own
-//! directories; then `.ftlignore` files, `.gitignore` files and `.git/info/exclude`, the deepest file first
-//! among those of one kind. The rules of a session are those of the host when the snapshot was taken; what
-//! the agent writes into such a file changes nothing. Must not know what becomes of a path.
+//! Owns the order of rules: names that secrets are kept under, which nothing overrides; the directories of
+//! version control and of FTL; then `.ftlignore` files, `.gitignore` files and `.git/info/exclude`, the
+//! deepest file first among those of one kind. The rules of a session are those of the host when the snapshot
+//! was taken; what the agent writes into such a file changes nothing. Must not know what becomes of a path.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -35,9 +35,9 @@ pub struct Exclusion {
 /// Why a path stays outside.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
-    /// Its name is one that secrets are kept under.
+    /// Its name is one that secrets are kept under, or it holds one.
     Secret,
-    /// It belongs to Git or FTL.
+    /// It belongs to version control or to FTL.
     BuiltIn,
     /// An ignore file names it.
     Ignored,
@@ -146,10 +146,12 @@ impl Chain<'_> {
                 class,
             })
         };
-        if let Some(name @ (".git" | ".ftl")) = protected(path.name()) {
-            return built_in(name, Class::BuiltIn);
+        // FTL's files of rules are read by agents, only never written.
+        match protected(path.name()) {
+            None | Some(".ftlconfig" | ".ftlignore") => {}
+            Some(name) => return built_in(name, Class::BuiltIn),
         }
-        if let Some(pattern) = secret_at_end(path) {
+        if let Some(pattern) = secret_at_end(path, is_dir) {
             return built_in(pattern, Class::Secret);
         }
         let (rule, source) = self.ignored(path, is_dir)?;
@@ -251,7 +253,16 @@ mod tests {
             ("sub/.GIT", Some("BuiltIn built in .git")),
             (".gitignore", None),
             (".ftlconfig", None),
+            (".ftlignore", None),
             (".ftl/", Some("BuiltIn built in .ftl")),
+            ("sub/.hg/", Some("BuiltIn built in .hg")),
+            (".svn/", Some("BuiltIn built in .svn")),
+            (".JJ/", Some("BuiltIn built in .jj")),
+            (".bzr/", Some("BuiltIn built in .bzr")),
+            (".hgignore", None),
+            ("src/credentials/", None),
+            ("src/credentials", Some("Secret built in credentials")),
+            ("a/.server.key.swp", Some("Secret built in *.key")),
             ("a/.Env.local", Some("Secret built in .env*")),
             ("a/.ssh/", Some("Secret built in .ssh/")),
         ] {

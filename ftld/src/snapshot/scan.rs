@@ -1,15 +1,19 @@
 //! Reading a project.
 //!
 //! Owns the walk: which paths a snapshot has, which stay outside and why, and which files must be read
-//! because the index cannot vouch for them. Follows no link, crosses no mount, changes nothing. Must not
-//! know where contents are kept beyond handing them over.
+//! because the index cannot vouch for them. A file that has a secret's content stays outside whatever its
+//! name: another hard link of one, or a private key. Follows no link, crosses no mount, changes nothing. Must
+//! not know where contents are kept beyond handing them over.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftl_core::id::Hash;
+use ftl_core::refuse::{KEY_WINDOW, holds_private_key};
 use ftl_core::tree::{Entry, Node, RelPath, Tree};
 use rustix::fs::{FileType, Stat, fstat, readlinkat};
 use rustix::io::Errno;
@@ -40,14 +44,24 @@ struct Walk<'a> {
     now_ns: i64,
     entries: Vec<(RelPath, Entry)>,
     unread: Vec<RelPath>,
+    /// Files with several names. What they are is known when every name has been seen.
+    linked: Vec<(RelPath, Stat)>,
+    /// Device and inode of such files one of whose names is a secret's.
+    secrets: BTreeSet<(u64, u64)>,
     todo: Vec<(Option<RelPath>, Option<Stat>)>,
     found: Scan,
 }
 
 /// What became of a file that had to be read.
 enum Reading {
-    Read { mode: u32, stamp: Stamp, hash: Hash },
+    Read {
+        mode: u32,
+        stamp: Stamp,
+        hash: Hash,
+    },
     Vanished,
+    /// It holds a private key.
+    Secret,
     Failed(String),
 }
 
@@ -73,12 +87,15 @@ pub(super) fn scan(root: &OwnedFd, known: &Index, blobs: &Blobs, now_ns: i64) ->
         now_ns,
         entries: Vec::new(),
         unread: Vec::new(),
+        linked: Vec::new(),
+        secrets: BTreeSet::new(),
         todo: vec![(None, None)],
         found,
     };
     while let Some((at, stat)) = walk.todo.pop() {
         walk.enter(at.as_ref(), stat.as_ref())?;
     }
+    walk.take_linked();
     walk.read_files(blobs)?;
     let Walk { mut entries, found, .. } = walk;
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -125,7 +142,12 @@ impl Walk<'_> {
                 continue;
             };
             match chain.verdict(&path, dir::kind(&item.stat) == FileType::Directory) {
-                Some(exclusion) => self.found.exclusions.push(exclusion),
+                Some(exclusion) => {
+                    if exclusion.class == Class::Secret && is_linked(&item.stat) {
+                        self.secrets.insert((item.stat.st_dev, item.stat.st_ino));
+                    }
+                    self.found.exclusions.push(exclusion);
+                }
                 None => self.take(&dir, path, &item),
             }
         }
@@ -139,11 +161,8 @@ impl Walk<'_> {
         let mtime_ns = dir::mtime_ns(&item.stat);
         match dir::kind(&item.stat) {
             FileType::Directory => self.todo.push((Some(path), Some(item.stat))),
-            FileType::RegularFile => {
-                let stamp = Stamp::of(&item.stat);
-                let Some(hash) = self.known.get(&path, stamp) else { return self.unread.push(path) };
-                self.add_file(path, item.stat.st_mode, stamp, hash);
-            }
+            FileType::RegularFile if is_linked(&item.stat) => self.linked.push((path, item.stat)),
+            FileType::RegularFile => self.take_file(path, &item.stat),
             FileType::Symlink => match readlinkat(dir, &item.name, Vec::new()) {
                 Ok(target) => {
                     let node = Node::Symlink { target: target.into_bytes() };
@@ -156,6 +175,25 @@ impl Walk<'_> {
             FileType::Socket => self.exclude(&path, Class::Special, "a socket"),
             FileType::Fifo => self.exclude(&path, Class::Special, "a FIFO"),
             _ => self.exclude(&path, Class::Special, "a device"),
+        }
+    }
+
+    /// Takes in the files with several names, none of which is a secret's.
+    fn take_linked(&mut self) {
+        for (path, stat) in std::mem::take(&mut self.linked) {
+            match self.secrets.contains(&(stat.st_dev, stat.st_ino)) {
+                true => self.exclude(&path, Class::Secret, "another name of a file that is kept outside"),
+                false => self.take_file(path, &stat),
+            }
+        }
+    }
+
+    /// Takes in a file, or notes that it must be read.
+    fn take_file(&mut self, path: RelPath, stat: &Stat) {
+        let stamp = Stamp::of(stat);
+        match self.known.get(&path, stamp) {
+            Some(hash) => self.add_file(path, stat.st_mode, stamp, hash),
+            None => self.unread.push(path),
         }
     }
 
@@ -193,11 +231,30 @@ impl Walk<'_> {
             match reading? {
                 Reading::Read { mode, stamp, hash } => self.add_file(path.clone(), mode, stamp, hash),
                 Reading::Vanished => {}
+                Reading::Secret => self.exclude(path, Class::Secret, "holds a private key"),
                 Reading::Failed(why) => self.exclude(path, Class::Unreadable, &why),
             }
         }
         Ok(())
     }
+}
+
+/// Whether a regular file has other names.
+fn is_linked(stat: &Stat) -> bool {
+    dir::kind(stat) == FileType::RegularFile && stat.st_nlink > 1
+}
+
+/// Whether a private key stands in a file's beginning. One that cannot be read fails when it is stored.
+fn begins_with_key(file: &File) -> bool {
+    let mut start = [0; KEY_WINDOW];
+    let mut length = 0;
+    while length < start.len() {
+        match file.read_at(&mut start[length..], length as u64) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => length += read,
+        }
+    }
+    holds_private_key(&start[..length])
 }
 
 /// Reads a file in one pass that both stores and hashes it, until it does not change meanwhile. An error is
@@ -214,6 +271,10 @@ fn read(root: BorrowedFd<'_>, path: &RelPath, blobs: &Blobs) -> Result<Reading, 
             return Ok(Reading::Vanished);
         }
         let stamp = Stamp::of(&stat);
+        // A file that stays outside is not in the index either, so that this is asked again each time.
+        if begins_with_key(&file) {
+            return Ok(Reading::Secret);
+        }
         let look = Look { mode: stat.st_mode & 0o777, mtime_ns: stamp.mtime_ns };
         let moved = blobs.put_file(&file, look)?;
         if moved.size == stamp.size && fstat(&file).is_ok_and(|after| Stamp::of(&after) == stamp) {

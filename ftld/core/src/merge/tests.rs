@@ -1,5 +1,7 @@
 //! Plans by tables and by properties.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -26,13 +28,19 @@ fn nodes(list: &[(&str, Node)]) -> Nodes {
     list.iter().map(|(at, node)| (path(at), node.clone())).collect()
 }
 
+fn tree(nodes: &Nodes) -> Arc<Tree> {
+    let entry = |node: &Node| Entry { node: node.clone(), mtime_ns: 0 };
+    Arc::new(nodes.iter().map(|(at, node)| (at.clone(), entry(node))).collect())
+}
+
 /// The approval of everything that turns `base` into `work`.
 fn approval(base: &Nodes, work: &Nodes) -> Option<Approval> {
     let paths: BTreeSet<_> = base.keys().chain(work.keys()).collect();
     let changed = paths.into_iter().filter(|at| base.get(*at) != work.get(*at));
     let after = |at| work.get(at).map_or(After::Absent, |node| After::Node(node.clone()));
     let changes = changed.map(|at| Change::new(at, base.get(at), after(at))).collect();
-    let review = Review::new(SessionId::from_random([3; 10]), b"/p", SnapshotId(Hash::of(b"")), changes);
+    let review =
+        Review::new(SessionId::from_random([3; 10]), b"/p", SnapshotId(Hash::of(b"")), tree(base), changes);
     let digest = review.digest()?.to_string();
     Some(review.approve(&digest, &[]).unwrap())
 }
@@ -143,7 +151,8 @@ fn a_plan_is_of_its_own_approval_only() {
     let paths: BTreeSet<_> = base.keys().collect();
     let changed = paths.into_iter().filter(|at| base.get(*at) != work.get(*at));
     let changes = changed.map(|at| Change::new(at, base.get(at), After::Node(work[at].clone()))).collect();
-    let review = Review::new(SessionId::from_random([3; 10]), b"/p", SnapshotId(Hash::of(b"")), changes);
+    let review =
+        Review::new(SessionId::from_random([3; 10]), b"/p", SnapshotId(Hash::of(b"")), tree(&base), changes);
     let digest = review.digest().unwrap().to_string();
     let (all, one) = (review.approve(&digest, &[]).unwrap(), review.approve(&digest, &[path("b")]).unwrap());
     let plan_of = |approval: &Approval| plan(approval, &look(&base, &to_observe(approval))).unwrap();

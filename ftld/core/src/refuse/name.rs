@@ -8,8 +8,9 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Names that are refused at every depth.
-const PROTECTED: [&str; 4] = [".git", ".ftl", ".ftlconfig", ".ftlignore"];
+/// Names that are refused at every depth: FTL's own, and those of version control whose content makes tools
+/// on the host run commands.
+const PROTECTED: [&str; 8] = [".git", ".hg", ".svn", ".jj", ".bzr", ".ftl", ".ftlconfig", ".ftlignore"];
 
 /// The protected name that a component is, or is taken for by some file system.
 #[must_use]
@@ -52,6 +53,15 @@ pub(super) fn stem(folded: &str) -> &str {
         _ => folded,
     };
     name.trim_end_matches(['.', ' '])
+}
+
+/// A component as it is compared with lists of names.
+#[must_use]
+pub(super) fn folded_stem(component: &[u8]) -> Cow<'_, str> {
+    match fold(component) {
+        Cow::Borrowed(text) => Cow::Borrowed(stem(text)),
+        Cow::Owned(text) => Cow::Owned(stem(&text).to_owned()),
+    }
 }
 
 /// Whether a character is drawn as nothing, or turns the direction of what follows.
@@ -100,6 +110,11 @@ mod tests {
             b"ftl~1",
             b"a\\.git\\config",
             b".git\\hooks",
+            b".hg",
+            b".HG.",
+            b"svn~1",
+            b".jj",
+            b"x\\.bzr\\plugins",
             ".g\u{200c}it".as_bytes(),
             "\u{feff}.git".as_bytes(),
             ".g\u{131}t".as_bytes(),
@@ -117,6 +132,10 @@ mod tests {
             b".gitignore",
             b".github",
             b".gitattributes",
+            b".hgignore",
+            b".hgtags",
+            b".svnignore",
+            b"bzr",
             b"git",
             b"x.git",
             b".ftl2",

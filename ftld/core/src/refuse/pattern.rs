@@ -3,7 +3,7 @@
 //! A pattern is one or more components joined by `/`, matched at any depth against folded names; `*` stands
 //! for any run of characters within one component. With a `/` at the end it means the named thing and all
 //! beneath it, without one the pattern ends where the path ends. A list has one pattern per line, `#`
-//! starts a comment, and `[name]` starts a class.
+//! starts a comment, and `[name]` starts a class. `!` before a name's glob excepts names that it fits.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,6 +15,8 @@ pub(super) struct Patterns {
     exact: HashMap<&'static str, Vec<usize>>,
     /// The others.
     wild: Vec<usize>,
+    /// Globs of names that the list is not about.
+    except: Vec<&'static str>,
 }
 
 /// One line of a list.
@@ -23,18 +25,24 @@ pub(super) struct Pattern {
     pub(super) text: &'static str,
     /// The class it stands under, empty before the first.
     pub(super) class: &'static str,
+    /// Whether it means all beneath, too.
+    pub(super) tree: bool,
     components: Vec<&'static str>,
-    tree: bool,
 }
 
 impl Patterns {
     /// Reads a list.
     pub(super) fn parse(list: &'static str) -> Self {
-        let mut this = Self { patterns: Vec::new(), exact: HashMap::new(), wild: Vec::new() };
+        let mut this =
+            Self { patterns: Vec::new(), exact: HashMap::new(), wild: Vec::new(), except: Vec::new() };
         let mut class = "";
         for line in list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 class = name;
+                continue;
+            }
+            if let Some(glob) = line.strip_prefix('!') {
+                this.except.push(glob);
                 continue;
             }
             let components: Vec<_> = line.trim_end_matches('/').split('/').collect();
@@ -50,32 +58,37 @@ impl Patterns {
 
     /// The first pattern that names a path, given as its folded components.
     pub(super) fn matching(&self, path: &[Cow<'_, str>]) -> Option<&Pattern> {
-        (1..=path.len())
-            .find_map(|length| self.ending(&path[..length], |pattern| pattern.tree || length == path.len()))
+        (1..=path.len()).find_map(|length| {
+            let (last, above) = path[..length].split_last()?;
+            self.ending(above, last, |pattern| pattern.tree || length == path.len())
+        })
     }
 
-    /// The first pattern that names the path's end, when no directory above it was named.
-    pub(super) fn at_end(&self, path: &[Cow<'_, str>]) -> Option<&Pattern> {
-        self.ending(path, |_| true)
-    }
-
-    fn ending(&self, path: &[Cow<'_, str>], accept: impl Fn(&Pattern) -> bool) -> Option<&Pattern> {
-        let last = path.last().map_or("", |last| last.as_ref());
+    /// The first accepted pattern that names what is called `last` and stands beneath `above`.
+    pub(super) fn ending(
+        &self,
+        above: &[Cow<'_, str>],
+        last: &str,
+        accept: impl Fn(&Pattern) -> bool,
+    ) -> Option<&Pattern> {
         let exact = self.exact.get(last).into_iter().flatten();
         let mut candidates = exact.chain(&self.wild).map(|index| &self.patterns[*index]);
-        candidates.find(|pattern| accept(pattern) && pattern.ends(path))
+        candidates.find(|pattern| accept(pattern) && pattern.ends(above, last))
+    }
+
+    /// Whether the list is not about things of this name.
+    pub(super) fn excepts(&self, name: &str) -> bool {
+        self.except.iter().any(|glob| fits(name.as_bytes(), glob.as_bytes()))
     }
 }
 
 impl Pattern {
-    fn ends(&self, path: &[Cow<'_, str>]) -> bool {
-        let Some(start) = path.len().checked_sub(self.components.len()) else { return false };
+    fn ends(&self, above: &[Cow<'_, str>], last: &str) -> bool {
+        let Some((glob, globs)) = self.components.split_last() else { return false };
+        let Some(start) = above.len().checked_sub(globs.len()) else { return false };
         // The last component decides most often.
-        path[start..]
-            .iter()
-            .zip(&self.components)
-            .rev()
-            .all(|(name, glob)| fits(name.as_bytes(), glob.as_bytes()))
+        fits(last.as_bytes(), glob.as_bytes())
+            && above[start..].iter().zip(globs).all(|(name, glob)| fits(name.as_bytes(), glob.as_bytes()))
     }
 }
 
@@ -146,11 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn classes_and_comments() {
-        let patterns = Patterns::parse("# one\n[a]\nx\n\n[b]\n*.y\n");
-        let class = |name: &'static str| patterns.at_end(&[Cow::Borrowed(name)]).map(|p| (p.class, p.text));
+    fn classes_comments_and_exceptions() {
+        let patterns = Patterns::parse("# one\n[a]\nx\n\n[b]\n*.y\n!a*.y\n");
+        let class = |name: &'static str| patterns.matching(&[Cow::Borrowed(name)]).map(|p| (p.class, p.text));
         assert_eq!(class("x"), Some(("a", "x")));
         assert_eq!(class("q.y"), Some(("b", "*.y")));
         assert_eq!(class("# one"), None);
+        assert!(patterns.excepts("ab.y") && !patterns.excepts("b.y") && !patterns.excepts("x"));
     }
 }

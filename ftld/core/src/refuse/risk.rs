@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::name::{fold, is_invisible, stem};
+use super::name::{fold, folded_stem, is_invisible};
 use super::pattern::Patterns;
+use super::secret::keeps_secrets;
 use crate::diff::{After, Change};
 use crate::tree::{Node, RelPath, Tree, names_in};
 
 static HOST_EXECUTION: LazyLock<Patterns> = LazyLock::new(|| Patterns::parse(include_str!("host_exec.txt")));
-static SECRET: LazyLock<Patterns> = LazyLock::new(|| Patterns::parse(include_str!("secret.txt")));
 
 /// Removed lines from which on a change counts as a large deletion.
 const MANY_LINES: u64 = 200;
@@ -75,7 +75,7 @@ pub fn risks(change: &Change, content: Content, collides: bool) -> Vec<Risk> {
         matches!(result, Some(Node::Symlink { .. })).then_some(Risk::Symlink),
         content.binary.then_some(Risk::Binary),
         host,
-        SECRET.matching(&folded).map(|_| Risk::SecretFile),
+        keeps_secrets(&change.path, result.is_some_and(Node::is_dir)).then_some(Risk::SecretFile),
         collides.then_some(Risk::CaseCollision),
     ];
     found.into_iter().flatten().collect()
@@ -105,23 +105,6 @@ pub fn collisions(base: &Tree, changes: &[Change]) -> BTreeSet<RelPath> {
         colliding.extend(twins.into_values().filter(|paths| paths.len() > 1).flatten());
     }
     added.iter().map(|change| &change.path).filter(|path| colliding.contains(*path)).cloned().collect()
-}
-
-/// The pattern by which the last component of a path names a place for secrets. For walks: what stands
-/// beneath a named directory is not asked about.
-#[must_use]
-pub fn secret_at_end(path: &RelPath) -> Option<&'static str> {
-    // No pattern has more than three components.
-    let mut folded: Vec<_> = path.components().rev().take(3).map(folded_stem).collect();
-    folded.reverse();
-    SECRET.at_end(&folded).map(|pattern| pattern.text)
-}
-
-fn folded_stem(component: &[u8]) -> Cow<'_, str> {
-    match fold(component) {
-        Cow::Borrowed(text) => Cow::Borrowed(stem(text)),
-        Cow::Owned(text) => Cow::Owned(stem(&text).to_owned()),
-    }
 }
 
 fn hidden_in_name(path: &RelPath) -> bool {

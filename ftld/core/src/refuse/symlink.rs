@@ -1,11 +1,13 @@
 //! Where symbolic links lead in the tree that a change would leave.
 //!
 //! Owns the resolution, component by component, through every other link of that tree. A link that leads
-//! out only together with others is as bad as one that says so openly.
+//! out only together with others is as bad as one that says so openly. So is one that leads to a name that
+//! is never written or kept from every session: who writes or reads the link would touch what stands there.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Outcome, Refusal};
+use super::secret::keeps_secrets;
+use super::{Outcome, Refusal, protected};
 use crate::diff::Change;
 use crate::tree::{Node, RelPath};
 
@@ -14,8 +16,8 @@ const MOST_LINKS: usize = 40;
 /// Components that may be walked on one way.
 const MOST_STEPS: usize = 1024;
 
-/// The standing changes of links that must go: those that lead out or nowhere, and those through which an
-/// unchanged link of the base does.
+/// The standing changes of links that must go: those that lead out, nowhere or where they may not, and
+/// those through which an unchanged link of the base does.
 pub(super) fn leaving(outcome: &Outcome<'_>) -> BTreeMap<RelPath, Refusal> {
     let changed = all(outcome);
     let mut found = BTreeMap::new();
@@ -56,10 +58,11 @@ fn resolve(
     let mut links = 1;
     follow(target, &mut todo)?;
     for _ in 0..MOST_STEPS {
-        let Some(name) = todo.pop_front() else { return Ok(()) };
+        let Some(name) = todo.pop_front() else { return may_end(outcome, at.as_ref()) };
         match name.as_slice() {
             b"" | b"." => {}
             b".." => at = at.ok_or(Refusal::SymlinkLeaves)?.parent(),
+            name if protected(name).is_some() => return Err(Refusal::SymlinkForbidden),
             name => {
                 // A name no file system holds leads nowhere.
                 let Ok(path) = RelPath::under(at.as_ref(), name) else { return Err(Refusal::SymlinkLoops) };
@@ -77,6 +80,15 @@ fn resolve(
         }
     }
     Err(Refusal::SymlinkLoops)
+}
+
+/// Whether a link may lead to a path.
+fn may_end(outcome: &Outcome<'_>, at: Option<&RelPath>) -> Result<(), Refusal> {
+    let is_dir = |path| outcome.get(path).is_some_and(Node::is_dir);
+    match at {
+        Some(path) if keeps_secrets(path, is_dir(path)) => Err(Refusal::SymlinkForbidden),
+        _ => Ok(()),
+    }
 }
 
 /// Puts a target's components before those that are left.

@@ -1,5 +1,6 @@
 //! Snapshots of projects and the trees made from them.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
@@ -130,6 +131,41 @@ fn every_path_that_stays_outside_is_named_with_its_rule() {
     ];
     assert_eq!(seen, expected);
     assert!(!blob(&place, b"secret").exists());
+}
+
+#[test]
+fn another_hard_link_of_a_secret_stays_outside() {
+    let place = Place::new();
+    let project = place.project();
+    write(&project, "z/server.key", "secret");
+    write(&project, "plain", "open");
+    // One name is met before the secret's, one after.
+    for name in ["a", "z/z"] {
+        fs::hard_link(project.join("z/server.key"), project.join(name)).unwrap();
+    }
+    fs::hard_link(project.join("plain"), project.join("twin")).unwrap();
+    let taken = place.take();
+    assert_eq!(paths(&taken.tree), ["plain", "twin", "z"]);
+    let seen: BTreeSet<_> = taken.exclusions.iter().map(|out| (out.path.to_string(), out.class)).collect();
+    let expected = ["a", "z/server.key", "z/z"].map(|at| (at.to_owned(), Class::Secret));
+    assert_eq!(seen, expected.into());
+    assert!(!blob(&place, b"secret").exists());
+}
+
+#[test]
+fn a_file_that_holds_a_private_key_stays_outside_at_every_snapshot() {
+    let place = Place::new();
+    let begin = format!("-----BEGIN {}-----", "RSA PRIVATE KEY");
+    let key = format!("{begin}\nMIIEpAIBAAKCAQEA\n");
+    write(&place.project(), "deploy.txt", &key);
+    write(&place.project(), "reader.rs", format!("starts_with(\"{begin}\")"));
+    for _ in 0..2 {
+        let taken = place.take();
+        assert_eq!(paths(&taken.tree), ["reader.rs"]);
+        let out = &taken.exclusions[0];
+        assert_eq!((out.class, out.rule.as_str()), (Class::Secret, "holds a private key"));
+        assert!(!blob(&place, key.as_bytes()).exists());
+    }
 }
 
 #[test]
