@@ -182,7 +182,10 @@ fn decision_row(error: &Error) -> Row {
         ),
         Error::Undo(_) => (Code::FailedPrecondition, "undo", "the project is as it was before"),
         Error::NothingToUndo => (Code::FailedPrecondition, "nothing-to-undo", ""),
-        Error::Merge(MergeError::Partly { .. }) => {
+        Error::Merge(MergeError::LinkLeaves { .. }) => {
+            (Code::PermissionDenied, "link-leaves", "approve the rest with --path")
+        }
+        Error::Merge(MergeError::Partly { .. } | MergeError::Unfinished { .. }) => {
             (Code::Internal, "partly-applied", "the daemon tries again to put it back when it starts")
         }
         _ => (Code::FailedPrecondition, "merge", "the project is as it was before"),

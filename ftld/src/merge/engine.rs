@@ -10,11 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use ftl_core::id::ApplyId;
 use ftl_core::merge::{Conflict, Conflicts, Host, Plan, Step, reverse, start};
 use ftl_core::review::Approval;
-use ftl_core::tree::Node;
+use ftl_core::tree::{Node, RelPath};
 use rustix::fs::{OFlags, fsync};
 use rustix::io::Errno;
 
 use super::journal::{self, Record, Stage};
+use super::links::Watch;
 use super::root::{Root, open_file};
 use super::step::{Done, Hand};
 use super::{Applied, Blobs, LeftAlone, Merge, MergeError, Point, Probe, io_error};
@@ -43,10 +44,13 @@ impl Merge {
         Ok(Self { journals: journals.to_owned(), probe, turn: Mutex::new(()) })
     }
 
-    /// Applies a plan to the project. Afterwards all of it stands, or nothing does.
+    /// Applies a plan to the project. Afterwards all of it stands, or nothing does. None of `links` leads
+    /// out of the project afterwards that did not before, nor does any link of the plan's.
     ///
     /// # Errors
-    /// When the plan is not of this approval, the host is not as planned, or something cannot be written.
+    /// When the plan is not of this approval, the host is not as planned, something cannot be written, or a
+    /// link would lead out.
+    #[expect(clippy::too_many_arguments, reason = "each is another owner's, and there is one caller")]
     pub fn apply(
         &self,
         id: &ApplyId,
@@ -54,11 +58,12 @@ impl Merge {
         plan: &Plan,
         approval: &Approval,
         store: &dyn Blobs,
+        links: &[RelPath],
     ) -> Result<Applied, MergeError> {
         if !plan.is_of(approval) {
             return Err(MergeError::NotApproved);
         }
-        self.run(self.record(id, root, plan, approval), root, store)
+        self.run(self.record(id, root, plan, approval), root, store, Some(links))
     }
 
     /// Takes an application back. Afterwards every path it touched is as it was before, or nothing changed.
@@ -94,7 +99,7 @@ impl Merge {
             undoes: Some(undone.clone()),
             ..record
         };
-        let applied = self.run(record, root, store)?;
+        let applied = self.run(record, root, store, None)?;
         journal::mark_undone(&self.journals, undone).map_err(io_error("close the journal of", undone))?;
         Ok(applied)
     }
@@ -123,23 +128,36 @@ impl Merge {
         }
     }
 
-    /// Runs a record's steps from the journal's writing to its closing.
-    fn run(&self, mut record: Record, root: &Root, store: &dyn Blobs) -> Result<Applied, MergeError> {
+    /// Runs a record's steps from the journal's writing to its closing. Without `links`, none is looked at:
+    /// what was there before may come back.
+    fn run(
+        &self,
+        mut record: Record,
+        root: &Root,
+        store: &dyn Blobs,
+        links: Option<&[RelPath]>,
+    ) -> Result<Applied, MergeError> {
         // A panic while another held it left a journal, not a broken value.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let _locked = root.lock()?;
         root.check_place()?;
+        self.settle(root, store)?;
         let before = start(&record.steps);
         compare(&before, &root.observe(before.keys())?)?;
         check_replaced(root, &record.steps)?;
         keep_preimages(root, &before, store)?;
+        let watch = links.map(|links| Watch::begin(root, links, &record.steps)).transpose()?;
         self.at(Point::Kept)?;
 
         let hand = Hand { root, store, id: &record.id, probe: &self.probe };
         journal::write(&self.journals, &record, Stage::Open)
             .map_err(io_error("write the journal of", &record.id))?;
         self.at(Point::Recorded)?;
-        let left_alone = match self.steps(&hand, &record.steps, &before) {
+        let done = self.steps(&hand, &record.steps, &before).and_then(|left_alone| {
+            watch.map_or(Ok(()), |watch| watch.end(root))?;
+            Ok(left_alone)
+        });
+        let left_alone = match done {
             Ok(left_alone) => left_alone,
             Err(MergeError::Stopped) => return Err(MergeError::Stopped),
             Err(error) => return Err(self.take_back(&hand, &record, error)),

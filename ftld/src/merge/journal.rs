@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::root::Identity;
 
+/// The suffix of a journal that is being written.
+const DRAFT: &str = "new";
+
 /// Everything that is needed to take an application back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -56,7 +59,7 @@ pub(super) fn path(dir: &Path, id: &ApplyId, stage: Stage) -> PathBuf {
 /// Writes a journal as a whole and for good.
 pub(super) fn write(dir: &Path, record: &Record, stage: Stage) -> io::Result<()> {
     let target = path(dir, &record.id, stage);
-    let fresh = target.with_extension("new");
+    let fresh = target.with_extension(DRAFT);
     let mut file = File::create(&fresh)?;
     serde_json::to_writer(&mut file, record)?;
     file.flush()?;
@@ -92,11 +95,22 @@ pub(super) fn mark_undone(dir: &Path, id: &ApplyId) -> io::Result<()> {
 
 /// The applications in a stage, sorted.
 pub(super) fn list(dir: &Path, stage: Stage) -> io::Result<Vec<ApplyId>> {
+    with_suffix(dir, stage.suffix())
+}
+
+/// Removes drafts that a crash left. Nothing was done for any of them.
+pub(super) fn sweep(dir: &Path) -> io::Result<()> {
+    for id in with_suffix(dir, DRAFT)? {
+        fs::remove_file(dir.join(format!("{id}.{DRAFT}")))?;
+    }
+    Ok(())
+}
+
+fn with_suffix(dir: &Path, suffix: &str) -> io::Result<Vec<ApplyId>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let id =
-            name.to_str().and_then(|name| name.strip_suffix(stage.suffix())?.strip_suffix('.')?.parse().ok());
+        let id = name.to_str().and_then(|name| name.strip_suffix(suffix)?.strip_suffix('.')?.parse().ok());
         ids.extend(id);
     }
     ids.sort();

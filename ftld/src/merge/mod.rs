@@ -13,6 +13,7 @@
 
 mod engine;
 mod journal;
+mod links;
 mod recover;
 mod root;
 mod step;
@@ -63,6 +64,10 @@ pub enum Point {
     Recorded,
     /// A step's new content stands beside the old.
     Prepared(usize),
+    /// What stands at the step's path is as expected; it was not touched yet.
+    Checked(usize),
+    /// What stood at the step's path lies under a temporary name.
+    Displaced(usize),
     /// A step is done.
     Stepped(usize),
     /// All steps are done and flushed.
@@ -172,6 +177,21 @@ pub enum MergeError {
         /// Why it failed.
         #[source]
         source: Box<MergeError>,
+    },
+    /// An earlier application to the project was not put back, and still cannot be.
+    #[error("the earlier application {id} failed halfway and cannot be put back")]
+    Unfinished {
+        /// Which.
+        id: ApplyId,
+        /// Why it cannot.
+        #[source]
+        source: Box<MergeError>,
+    },
+    /// With the change in place, a link would lead to somewhere else on the host. Everything was put back.
+    #[error("the symbolic link {path} would lead out of the project")]
+    LinkLeaves {
+        /// The link.
+        path: RelPath,
     },
     /// The probe stopped it.
     #[error("stopped")]

@@ -21,6 +21,9 @@ use super::root::Root;
 use super::step::{Done, Hand, temporary_prefix};
 use super::{Blobs, Merge, MergeError, Recovered, io_error};
 
+/// The paths that were put back, and those that someone else has written since.
+type Outcome = (Vec<RelPath>, Vec<RelPath>);
+
 impl Merge {
     /// Rolls back every application that a crash cut short. One that cannot be finished is reported and
     /// tried again next time.
@@ -34,6 +37,7 @@ impl Merge {
         for id in listed(Stage::Done)? {
             self.finish_done(&id).map_err(io_error("close the journal of", &id))?;
         }
+        journal::sweep(&self.journals).map_err(io_error("tidy", self.journals.display()))?;
         let mut recovered = Vec::new();
         for id in listed(Stage::Open)? {
             let read = journal::read(&self.journals, &id, Stage::Open);
@@ -54,13 +58,10 @@ impl Merge {
     }
 
     fn recover_one(&self, record: &Record, store: &dyn Blobs) -> Recovered {
-        let finish = || -> Result<_, MergeError> {
+        let finish = || {
             let root = Root::open_as(Path::new(OsStr::from_bytes(&record.root.0)), record.identity)?;
             let _locked = root.lock()?;
-            let hand = Hand { root: &root, store, id: &record.id, probe: &|_| Ok(()) };
-            let outcome = self.roll_back(&hand, &record.steps)?;
-            self.close(record)?;
-            Ok(outcome)
+            self.put_back(record, &root, store)
         };
         let (outcome, failed) = match finish() {
             Ok(outcome) => (outcome, None),
@@ -70,13 +71,38 @@ impl Merge {
         Recovered { id: record.id.clone(), session: record.session.clone(), restored, foreign, failed }
     }
 
+    /// Brings every journal of a project to rest that an earlier failure left open, so that nothing new is
+    /// built on half of something old. The caller holds the turn and the project's lock.
+    pub(super) fn settle(&self, root: &Root, store: &dyn Blobs) -> Result<(), MergeError> {
+        let listed = journal::list(&self.journals, Stage::Open);
+        for id in listed.map_err(io_error("list", self.journals.display()))? {
+            let read = |stage| {
+                journal::read(&self.journals, &id, stage).map_err(io_error("read the journal of", &id))
+            };
+            let Some(record) = read(Stage::Open)?.filter(|record| record.identity == root.identity()) else {
+                continue;
+            };
+            let settled = match read(Stage::Done)? {
+                Some(_) => self.finish_done(&id).map_err(io_error("close the journal of", &id)),
+                None => self.put_back(&record, root, store).map(drop),
+            };
+            settled.map_err(|source| MergeError::Unfinished { id, source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+
+    /// Rolls an application back and closes its journal.
+    fn put_back(&self, record: &Record, root: &Root, store: &dyn Blobs) -> Result<Outcome, MergeError> {
+        let hand = Hand { root, store, id: &record.id, probe: &|_| Ok(()) };
+        let outcome = self.roll_back(&hand, &record.steps)?;
+        self.close(record)?;
+        Ok(outcome)
+    }
+
     /// Puts back every path that is between the first and the last state of its steps. Says which were put
     /// back, and which are in no state of theirs.
-    pub(super) fn roll_back(
-        &self,
-        hand: &Hand<'_>,
-        steps: &[Step],
-    ) -> Result<(Vec<RelPath>, Vec<RelPath>), MergeError> {
+    pub(super) fn roll_back(&self, hand: &Hand<'_>, steps: &[Step]) -> Result<Outcome, MergeError> {
+        rescue(hand, steps)?;
         sweep(hand, steps)?;
         let first = start(steps);
         let back = rollback(steps, &hand.root.observe(first.keys())?);
@@ -92,6 +118,20 @@ impl Merge {
         let restored = restored.into_iter().filter(|path| !foreign.contains(path)).collect();
         Ok((restored, foreign))
     }
+}
+
+/// Gives back what someone wrote while a step took its place, when the step could not do that itself.
+fn rescue(hand: &Hand<'_>, steps: &[Step]) -> Result<(), MergeError> {
+    for (number, step) in steps.iter().enumerate() {
+        match hand.root.parent(&step.path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
+            Err(error) => return Err(io_error("enter the directory of", &step.path)(error)),
+            Ok(parent) => {
+                hand.rescue(number, step, &parent).map_err(io_error("put back", &step.path))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes what the application left under temporary names.

@@ -106,7 +106,15 @@ impl Root {
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
             | ResolveFlags::NO_XDEV;
-        let path = path.map_or(&b"."[..], RelPath::as_bytes);
+        self.resolve(path.map_or(&b"."[..], RelPath::as_bytes), flags, resolve)
+    }
+
+    /// Follows a path through links, but not out of the root: that is `EXDEV`.
+    pub(super) fn follow(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
+        self.resolve(path.as_bytes(), OFlags::PATH, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    fn resolve(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         // The kernel gives up with EAGAIN when something is renamed meanwhile; a few times is chance.
         for _ in 0..16 {
             match openat2(&self.dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {

@@ -1,10 +1,12 @@
 //! Carrying out one step.
 //!
 //! Owns how a path goes from one state to the next so that a crash leaves it in one of the two: whatever is
-//! new is made complete under a temporary name in the same directory, flushed, and renamed. The state before
-//! is compared on the open directory right before that.
+//! new is made complete under a temporary name in the same directory, flushed, and exchanged with the old. The
+//! state before is compared on the open directory right before that, and the old file is looked at once more
+//! when it has lost its name: what someone wrote between is found there, and is put back.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ftl_core::id::ApplyId;
@@ -37,6 +39,20 @@ enum Flush {
     Later,
 }
 
+/// What tells that nobody wrote to a node between two looks. A rename changes none of it, unlike `ctime`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    mode: u32,
+    size: i64,
+    mtime: (i64, i64),
+}
+
+/// How much older than its last renaming a node's `mtime` must be to be trusted, in seconds: clocks of file
+/// systems tick slowly, and two writes within a tick have one `mtime`.
+const TICK: i64 = 2;
+
 /// Carries out steps of one application.
 pub(super) struct Hand<'a> {
     pub(super) root: &'a Root,
@@ -58,7 +74,7 @@ impl Hand<'_> {
         let parent =
             self.root.parent(path, OFlags::PATH).map_err(io_error("enter the directory of", path))?;
         match (&step.before, &step.after) {
-            (_, None) => self.remove(step, &parent),
+            (_, None) => self.remove(number, step, &parent),
             (Some(Node::Dir { .. }), Some(Node::Dir { mode })) => {
                 self.check(step, &parent)?;
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -71,8 +87,8 @@ impl Hand<'_> {
             (_, Some(after)) => {
                 let temporary = self.temporary(number);
                 self.prepare(step, after, &parent, &temporary, Flush::Now)?;
-                (self.probe)(Point::Prepared(number)).map_err(|_| MergeError::Stopped)?;
-                self.put(step, &parent, &temporary).map(|()| Done::Yes)
+                self.at(Point::Prepared(number))?;
+                self.put(number, step, &parent).map(|()| Done::Yes)
             }
         }
     }
@@ -92,11 +108,11 @@ impl Hand<'_> {
         for (number, step) in (first..).zip(steps) {
             let Some(after) = &step.after else { continue };
             self.prepare(step, after, &enter(step)?, &self.temporary(number), Flush::Later)?;
-            (self.probe)(Point::Prepared(number)).map_err(|_| MergeError::Stopped)?;
+            self.at(Point::Prepared(number))?;
         }
         self.root.flush()?;
         for (number, step) in (first..).zip(steps) {
-            self.put(step, &enter(step)?, &self.temporary(number))?;
+            self.put(number, step, &enter(step)?)?;
             done(number)?;
         }
         Ok(())
@@ -107,16 +123,34 @@ impl Hand<'_> {
         format!("{}{number}.tmp", temporary_prefix(self.id))
     }
 
-    fn remove(&self, step: &Step, parent: &OwnedFd) -> Result<Done, MergeError> {
-        self.check(step, parent)?;
-        let flags = match step.before {
-            Some(Node::Dir { .. }) => AtFlags::REMOVEDIR,
-            _ => AtFlags::empty(),
-        };
-        match unlinkat(parent, step.path.name(), flags) {
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Done::NotEmpty),
-            other => other.map(|()| Done::Yes).map_err(io_error("remove", &step.path)),
+    fn remove(&self, number: usize, step: &Step, parent: &OwnedFd) -> Result<Done, MergeError> {
+        let stamp = self.check(step, parent)?;
+        self.at(Point::Checked(number))?;
+        if let Some(Node::Dir { .. }) = step.before {
+            return match unlinkat(parent, step.path.name(), AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(Done::NotEmpty),
+                other => other.map(|()| Done::Yes).map_err(io_error("remove", &step.path)),
+            };
         }
+        let temporary = self.temporary(number);
+        let (from, to) = (step.path.name(), temporary.as_bytes());
+        match renameat_with(parent, from, parent, to, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                self.check_stamp(step, parent, stamp)?;
+                unlinkat(parent, from, AtFlags::empty()).map_err(io_error("remove", &step.path))?;
+                return Ok(Done::Yes);
+            }
+            Err(Errno::NOENT) => return Err(self.conflict(step, parent)),
+            Err(error) => return Err(io_error("remove", &step.path)(error)),
+        }
+        self.at(Point::Displaced(number))?;
+        if !is_untouched(parent, to, stamp, step.before.as_ref()) {
+            give_back(step, parent, &temporary).map_err(io_error("put back", &step.path))?;
+            return Err(self.conflict(step, parent));
+        }
+        unlinkat(parent, to, AtFlags::empty()).map_err(io_error("remove", &step.path))?;
+        Ok(Done::Yes)
     }
 
     /// Makes what is new under a temporary name.
@@ -155,34 +189,123 @@ impl Hand<'_> {
         Ok(())
     }
 
-    /// Renames what was made, if what stands there still is what the step expects.
-    fn put(&self, step: &Step, parent: &OwnedFd, temporary: &str) -> Result<(), MergeError> {
+    /// Puts what was made in place, if what stands there still is what the step expects.
+    fn put(&self, number: usize, step: &Step, parent: &OwnedFd) -> Result<(), MergeError> {
         let path = &step.path;
-        self.check(step, parent)?;
-        let renamed = match step.before {
-            Some(_) => renameat(parent, temporary, parent, path.name()),
-            None => match renameat_with(parent, temporary, parent, path.name(), RenameFlags::NOREPLACE) {
-                // A file system without it; what was there was looked at just now.
-                Err(Errno::INVAL | Errno::NOSYS) => renameat(parent, temporary, parent, path.name()),
-                other => other,
-            },
-        };
-        match renamed {
-            Err(Errno::EXIST) => Err(self.conflict(step, parent)),
-            other => other.map_err(io_error("rename", path)),
+        let temporary = self.temporary(number);
+        let stamp = self.check(step, parent)?;
+        self.at(Point::Checked(number))?;
+        let flags = if step.before.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        match renameat_with(parent, &temporary, parent, path.name(), flags) {
+            Ok(()) if step.before.is_some() => self.displaced(number, step, parent, stamp),
+            Ok(()) => Ok(()),
+            // A file system without it: all that is left is to look again, as late as possible.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                self.check_stamp(step, parent, stamp)?;
+                renameat(parent, &temporary, parent, path.name()).map_err(io_error("rename", path))
+            }
+            Err(Errno::EXIST | Errno::NOENT) => Err(self.conflict(step, parent)),
+            Err(error) => Err(io_error("rename", path)(error)),
         }
     }
 
-    /// Compares what stands there with what the step expects.
-    fn check(&self, step: &Step, parent: &OwnedFd) -> Result<(), MergeError> {
+    /// Removes what a step took the place of, or gives it its place back when someone wrote to it meanwhile.
+    fn displaced(
+        &self,
+        number: usize,
+        step: &Step,
+        parent: &OwnedFd,
+        stamp: Option<Stamp>,
+    ) -> Result<(), MergeError> {
+        self.at(Point::Displaced(number))?;
+        let temporary = self.temporary(number);
+        if is_untouched(parent, temporary.as_bytes(), stamp, step.before.as_ref()) {
+            let flags = match step.before {
+                Some(Node::Dir { .. }) => AtFlags::REMOVEDIR,
+                _ => AtFlags::empty(),
+            };
+            return unlinkat(parent, &temporary, flags).map_err(io_error("remove the old", &step.path));
+        }
+        give_back(step, parent, &temporary).map_err(io_error("put back", &step.path))?;
+        Err(self.conflict(step, parent))
+    }
+
+    /// Gives a node its place back that a stop, or a failure, caught under a step's temporary name although
+    /// it is not what the step expected there: someone wrote to it.
+    pub(super) fn rescue(&self, number: usize, step: &Step, parent: &OwnedFd) -> io::Result<()> {
+        let temporary = self.temporary(number);
+        let displaced = look_in(parent, temporary.as_bytes())?;
+        let is_someones = displaced.is_some() && displaced != step.before && displaced != step.after;
+        // Where the path is not as it should become, what lies there is a new state that was not finished.
+        if step.before.is_some() && is_someones { give_back(step, parent, &temporary) } else { Ok(()) }
+    }
+
+    fn at(&self, point: Point) -> Result<(), MergeError> {
+        (self.probe)(point).map_err(|_| MergeError::Stopped)
+    }
+
+    /// Compares what stands there with what the step expects. The stamp is from before the comparison, so
+    /// that a write during it is seen too.
+    fn check(&self, step: &Step, parent: &OwnedFd) -> Result<Option<Stamp>, MergeError> {
+        let stamp = stamp(parent, step.path.name()).map_err(io_error("read", &step.path))?;
         let found = look_in(parent, step.path.name()).map_err(io_error("read", &step.path))?;
-        if found == step.before { Ok(()) } else { Err(self.conflict(step, parent)) }
+        if found == step.before { Ok(stamp) } else { Err(self.conflict(step, parent)) }
+    }
+
+    fn check_stamp(&self, step: &Step, parent: &OwnedFd, old: Option<Stamp>) -> Result<(), MergeError> {
+        let now = stamp(parent, step.path.name()).map_err(io_error("read", &step.path))?;
+        if now == old { Ok(()) } else { Err(self.conflict(step, parent)) }
     }
 
     fn conflict(&self, step: &Step, parent: &OwnedFd) -> MergeError {
         let found = look_in(parent, step.path.name()).unwrap_or(None);
         let conflict = Conflict { path: step.path.clone(), expected: step.before.clone(), found };
         MergeError::Changed(Conflicts(vec![conflict]))
+    }
+}
+
+fn stamp(parent: &OwnedFd, name: &[u8]) -> Result<Option<Stamp>, Errno> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stamp::of(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            size: stat.st_size,
+            mtime: (stat.st_mtime, stat.st_mtime_nsec as i64),
+        }
+    }
+}
+
+/// Whether what was renamed away is what was looked at before. What cannot be told counts as touched.
+fn is_untouched(parent: &OwnedFd, name: &[u8], old: Option<Stamp>, before: Option<&Node>) -> bool {
+    let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    if old != Some(Stamp::of(&stat)) {
+        return false;
+    }
+    // The renaming set its `ctime` just now: what was written about then is read again.
+    let is_fresh = stat.st_ctime.saturating_sub(stat.st_mtime) < TICK;
+    !is_fresh || look_in(parent, name).is_ok_and(|found| found.as_ref() == before)
+}
+
+/// Gives what lies under a step's temporary name its own name back. What took its place is ours, and lies
+/// under the temporary name then. Something newer than both stays where it is.
+fn give_back(step: &Step, parent: &OwnedFd, temporary: &str) -> io::Result<()> {
+    let name = step.path.name();
+    if look_in(parent, name)? != step.after {
+        return Ok(());
+    }
+    let flags = if step.after.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    match renameat_with(parent, temporary, parent, name, flags) {
+        Err(Errno::EXIST) => Ok(()),
+        other => Ok(other?),
     }
 }
 

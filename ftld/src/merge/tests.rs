@@ -2,6 +2,8 @@
 
 mod crash;
 mod hostile;
+mod links;
+mod meanwhile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -10,12 +12,13 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ftl_core::diff::{After, Change};
 use ftl_core::id::{SessionId, SnapshotId};
 use ftl_core::merge::{Plan, plan, to_observe};
 use ftl_core::review::{Approval, Review};
-use ftl_core::tree::Node;
+use ftl_core::tree::{Entry, Node};
 use tempfile::TempDir;
 
 use super::*;
@@ -121,8 +124,10 @@ impl Place {
                 work.get(path).map_or(After::Absent, |node| After::Node(node.clone())),
             )
         });
-        let session = SessionId::from_random([1; 10]);
-        let review = Review::new(session, b"/project", SnapshotId(Hash::of(b"")), changes.collect());
+        let entry = |node: &Node| Entry { node: node.clone(), mtime_ns: 0 };
+        let tree = base.iter().map(|(path, node)| (path.clone(), entry(node))).collect();
+        let (session, id) = (SessionId::from_random([1; 10]), SnapshotId(Hash::of(b"")));
+        let review = Review::new(session, b"/project", id, Arc::new(tree), changes.collect());
         review.approve(&review.digest().unwrap().to_string(), only).unwrap()
     }
 
@@ -133,7 +138,7 @@ impl Place {
     fn apply_all(&self) -> Result<Applied, MergeError> {
         let approval = self.approve(&[]);
         let plan = self.plan(&approval);
-        self.merge().apply(&id(1), &self.root(), &plan, &approval, &self.store)
+        self.merge().apply(&id(1), &self.root(), &plan, &approval, &self.store, &[])
     }
 
     /// Nothing but the project changed.
@@ -209,7 +214,7 @@ fn only_what_was_chosen_is_written() {
     let place = Place::new();
     let approval = place.approve(&[path("new"), path("edited")]);
     let plan = place.plan(&approval);
-    let applied = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store).unwrap();
+    let applied = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]).unwrap();
     assert_eq!(applied.paths.len(), 4);
     assert_eq!(fs::read(place.project().join("edited")).unwrap(), b"new");
     assert_eq!(fs::read_link(place.project().join("link")).unwrap(), Path::new("same"));
@@ -220,7 +225,7 @@ fn a_plan_for_more_than_was_approved_is_refused() {
     let place = Place::new();
     let (all, one) = (place.approve(&[]), place.approve(&[path("edited")]));
     let base = place.nodes("project");
-    let refused = place.merge().apply(&id(1), &place.root(), &place.plan(&all), &one, &place.store);
+    let refused = place.merge().apply(&id(1), &place.root(), &place.plan(&all), &one, &place.store, &[]);
     assert!(matches!(refused, Err(MergeError::NotApproved)));
     assert_eq!(place.nodes("project"), base);
 }
@@ -231,7 +236,7 @@ fn a_directory_with_files_of_the_user_stays_and_says_so() {
     let approval = place.approve(&[]);
     let plan = place.plan(&approval);
     write(&place.project(), "old/x/.env", "the user's");
-    let applied = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store).unwrap();
+    let applied = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]).unwrap();
     let left: Vec<_> = applied.left_alone.iter().map(|left| left.path.clone()).collect();
     assert_eq!(left, [path("old/x"), path("old")]);
     assert!(!applied.paths.contains(&path("old")) && applied.paths.contains(&path("old/x/y")));
@@ -247,7 +252,7 @@ fn a_directory_with_files_of_the_user_is_not_replaced() {
     let plan = place.plan(&approval);
     write(&place.project(), "to-file/.env", "the user's");
     let base = place.nodes("project");
-    let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store);
+    let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
     assert!(matches!(refused, Err(MergeError::Holds { holds, .. }) if holds == path("to-file/.env")));
     assert_eq!(place.nodes("project"), base);
 }
@@ -259,7 +264,7 @@ fn what_the_user_wrote_since_is_a_conflict_and_nothing_is_touched() {
     let plan = place.plan(&approval);
     write(&place.project(), "edited", "OLD");
     let base = place.nodes("project");
-    let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store);
+    let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
     let Err(MergeError::Changed(Conflicts(conflicts))) = refused else { panic!("{refused:?}") };
     assert_eq!(conflicts.len(), 1);
     assert_eq!((&conflicts[0].path, place.nodes("project")), (&path("edited"), base));
@@ -299,7 +304,7 @@ fn a_store_that_fails_or_lies_leaves_the_project_as_it_was() {
         let base = place.nodes("project");
         // New in `to-dir/f`, and the pre-image of `to-file/f`: the way back needs it too.
         let store = Liar { store: &place.store, hash: Hash::of(b"in a directory"), lie };
-        let failed = place.merge().apply(&id(1), &place.root(), &plan, &approval, &store);
+        let failed = place.merge().apply(&id(1), &place.root(), &plan, &approval, &store, &[]);
         assert!(matches!(
             failed,
             Err(MergeError::Io { .. } | MergeError::Damaged { .. } | MergeError::Partly { .. })

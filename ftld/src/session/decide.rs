@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Stage as StageName};
-use ftl_core::id::ApplyId;
+use ftl_core::id::{ApplyId, SnapshotId};
 use ftl_core::lifecycle::{Changes, Refusal, Request, State, Step};
 use ftl_core::merge;
 use ftl_core::review::Approval;
-use ftl_core::tree::RelPath;
+use ftl_core::tree::{Node, RelPath};
 use serde_json::json;
 
 use super::driver::{Driver, told};
@@ -48,9 +48,11 @@ impl Driver {
             return Err(error);
         }
         let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), apply.clone());
+        let base = self.record.base;
         let applied = blocking(move || {
             let root = open_root(&project)?;
-            Ok(parts.merge.apply(&id, &root, &plan, &approval, &*parts.store)?)
+            let links = links(&parts, base.ok_or(Error::Interrupted)?, &approval)?;
+            Ok(parts.merge.apply(&id, &root, &plan, &approval, &*parts.store, &links)?)
         })
         .await;
         self.record.pending = None;
@@ -217,6 +219,15 @@ pub(super) async fn blocking<T: Send + 'static>(
 fn open_root(project: &Project) -> Result<Root, Error> {
     let identity = Identity { device: project.dev, inode: project.ino };
     Ok(Root::open_as(&super::driver::root(&project.root), identity)?)
+}
+
+/// The links that must not lead out of the project when the approval is applied.
+fn links(parts: &Parts, base: SnapshotId, approval: &Approval) -> Result<Vec<RelPath>, Error> {
+    let is_link = |node: Option<&Node>| matches!(node, Some(Node::Symlink { .. }));
+    let base = parts.store.tree(base)?;
+    let old = base.iter().filter(|(_, entry)| is_link(Some(&entry.node))).map(|(path, _)| path);
+    let new = approval.changes().iter().filter(|change| is_link(change.result())).map(|change| &change.path);
+    Ok(old.chain(new).cloned().collect())
 }
 
 fn new_apply_id() -> Result<ApplyId, Error> {

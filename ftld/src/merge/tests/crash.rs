@@ -49,7 +49,7 @@ fn a_crash_while_applying_leaves_the_old_or_the_new() {
     at_every_point(Place::new, |place, merge| {
         let approval = place.approve(&[]);
         let plan = place.plan(&approval);
-        merge.apply(&id(1), &place.root(), &plan, &approval, &place.store)
+        merge.apply(&id(1), &place.root(), &plan, &approval, &place.store, &[])
     });
 }
 
@@ -86,7 +86,7 @@ fn a_crash_while_recovering_is_recovered_from() {
         _ => Ok(()),
     });
     let merge = Merge::with_probe(&place.path("journals"), Box::new(probe)).unwrap();
-    merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store).unwrap_err();
+    merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store, &[]).unwrap_err();
     // A store that has lost one content stops the way back in the middle.
     let gone = Liar { store: &place.store, hash: Hash::of(b"deep"), lie: None };
     let first = place.merge().recover(&gone).unwrap();
@@ -105,7 +105,7 @@ fn what_someone_wrote_after_the_crash_is_left_and_named() {
         _ => Ok(()),
     });
     let merge = Merge::with_probe(&place.path("journals"), Box::new(probe)).unwrap();
-    merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store).unwrap_err();
+    merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store, &[]).unwrap_err();
     write(&place.project(), "edited", "by the user");
     let recovered = place.merge().recover(&place.store).unwrap();
     assert_eq!(recovered[0].foreign, [path("edited")]);
@@ -122,7 +122,7 @@ fn a_project_that_moved_away_keeps_its_journal() {
         _ => Ok(()),
     });
     let merge = Merge::with_probe(&place.path("journals"), Box::new(probe)).unwrap();
-    merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store).unwrap_err();
+    merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store, &[]).unwrap_err();
     fs::rename(place.project(), place.path("away")).unwrap();
     fs::create_dir(place.project()).unwrap();
     let recovered = place.merge().recover(&place.store).unwrap();

@@ -20,7 +20,7 @@ fn a_directory_that_became_a_link_after_planning_is_not_followed() {
         let approval = place.approve(&[]);
         let plan = place.plan(&approval);
         swap(&place, at);
-        let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store);
+        let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
         assert!(matches!(refused, Err(MergeError::Changed(_))), "{at}: {refused:?}");
         place.assert_outside_untouched();
         // Planning sees it too.
@@ -49,7 +49,7 @@ fn a_directory_that_becomes_a_link_between_check_and_write_is_not_followed() {
             Ok(())
         };
         let merge = Merge::with_probe(&place.path("journals"), Box::new(probe)).unwrap();
-        let _ = merge.apply(&id(1), &place.root(), &plan, &approval, &place.store);
+        let _ = merge.apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
         place.assert_outside_untouched();
         let _ = place.merge().recover(&place.store).unwrap();
         place.assert_outside_untouched();
@@ -73,7 +73,7 @@ fn a_race_of_directory_and_link_touches_nothing_outside() {
             let (merge, root) = (place.merge(), place.root());
             let Ok(host) = root.observe(&to_observe(&approval)) else { continue };
             let Ok(plan) = plan(&approval, &host) else { continue };
-            if merge.apply(&id(round), &root, &plan, &approval, &place.store).is_ok() {
+            if merge.apply(&id(round), &root, &plan, &approval, &place.store, &[]).is_ok() {
                 let _ = merge.undo(&id(round), &id(round + 100), &root, &place.store);
             }
             let _ = merge.recover(&place.store);
@@ -90,7 +90,7 @@ fn a_project_that_was_replaced_is_not_written_to() {
     let (plan, root) = (place.plan(&approval), place.root());
     fs::rename(place.project(), place.path("elsewhere")).unwrap();
     fs::create_dir(place.project()).unwrap();
-    let refused = place.merge().apply(&id(1), &root, &plan, &approval, &place.store);
+    let refused = place.merge().apply(&id(1), &root, &plan, &approval, &place.store, &[]);
     assert!(matches!(refused, Err(MergeError::Replaced { .. })));
     assert!(matches!(Root::open_as(&place.project(), root.identity()), Err(MergeError::Replaced { .. })));
     assert!(walk(&place.project()).is_empty());
@@ -104,7 +104,7 @@ fn a_fifo_where_a_file_was_is_a_conflict_and_blocks_nothing() {
     let plan = place.plan(&approval);
     fs::remove_file(place.project().join("edited")).unwrap();
     mknodat(CWD, place.project().join("edited"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
-    let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store);
+    let refused = place.merge().apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
     assert!(matches!(refused, Err(MergeError::Changed(_))), "{refused:?}");
 }
 
@@ -124,7 +124,7 @@ fn a_file_that_appears_between_check_and_write_is_not_overwritten() {
         Ok(())
     };
     let merge = Merge::with_probe(&place.path("journals"), Box::new(probe)).unwrap();
-    let refused = merge.apply(&id(1), &place.root(), &plan, &approval, &place.store);
+    let refused = merge.apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
     assert!(matches!(refused, Err(MergeError::Partly { .. })), "{refused:?}");
     let theirs = place.project().join("new/x").join(OsStr::from_bytes(b"\xff\n -y"));
     assert_eq!(fs::read(theirs).unwrap(), b"the user's");
@@ -147,7 +147,7 @@ fn what_the_user_writes_while_it_runs_is_never_lost() {
             Ok(())
         };
         let merge = Merge::with_probe(&place.path("journals"), Box::new(probe)).unwrap();
-        let refused = merge.apply(&id(1), &place.root(), &plan, &approval, &place.store);
+        let refused = merge.apply(&id(1), &place.root(), &plan, &approval, &place.store, &[]);
         let Err(MergeError::Partly { foreign, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(foreign, [path(at)]);
         assert_eq!(fs::read(place.project().join(at)).unwrap(), b"by the user");
