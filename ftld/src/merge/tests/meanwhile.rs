@@ -5,16 +5,24 @@ use std::sync::Arc;
 use super::*;
 
 /// Applies with an edit of `at` when `point` is reached for the first time, and says what came of it.
-fn edited_at(place: &Arc<Place>, at: &'static str, point: Point) -> Result<Applied, MergeError> {
+fn edited_at(
+    place: &Arc<Place>,
+    at: &'static str,
+    point: Point,
+    same_time: bool,
+) -> Result<Applied, MergeError> {
     let approval = place.approve(&[]);
     let (plan, theirs) = (place.plan(&approval), Arc::clone(place));
     let seen = Mutex::new(false);
     let probe = move |reached| {
         if reached == point && !std::mem::replace(&mut *seen.lock().unwrap(), true) {
-            // As long as the old content, and within the same tick of the clock.
+            // As long as the old content, and with its time: two writes may fall in one tick of the clock.
             let file = theirs.project().join(at);
-            let old = fs::read(&file).unwrap();
+            let (old, time) = (fs::read(&file).unwrap(), file.metadata().unwrap().modified().unwrap());
             fs::write(&file, vec![b'U'; old.len()]).unwrap();
+            if same_time {
+                File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+            }
         }
         Ok(())
     };
@@ -43,7 +51,20 @@ fn an_edit_after_the_check_is_kept() {
     for at in ["edited", "mode", "d/gone"] {
         let place = Arc::new(Place::new());
         let base = place.nodes("project");
-        let outcome = edited_at(&place, at, Point::Checked(step_of(&place, at)));
+        let outcome = edited_at(&place, at, Point::Checked(step_of(&place, at)), false);
+        assert_kept(&place, at, base, outcome);
+    }
+}
+
+#[test]
+fn an_edit_within_a_tick_of_the_clock_is_kept() {
+    for at in ["edited", "d/gone"] {
+        let place = Arc::new(Place::new());
+        // A time to come is as fresh as one can be, however slow the test is.
+        let file = File::options().write(true).open(place.project().join(at)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1 << 32)).unwrap();
+        let base = place.nodes("project");
+        let outcome = edited_at(&place, at, Point::Checked(step_of(&place, at)), true);
         assert_kept(&place, at, base, outcome);
     }
 }
@@ -57,7 +78,7 @@ fn an_edit_after_the_check_is_kept_when_many_files_are_put_in_place_together() {
     }
     let (place, at) = (Arc::new(place), "many/13");
     let base = place.nodes("project");
-    let outcome = edited_at(&place, at, Point::Checked(step_of(&place, at)));
+    let outcome = edited_at(&place, at, Point::Checked(step_of(&place, at)), false);
     assert_kept(&place, at, base, outcome);
 }
 
