@@ -180,14 +180,21 @@ fn decision_row(error: &Error) -> Row {
             "project-changed",
             "nothing was touched; put those files back as they were applied, then undo",
         ),
+        Error::Undo(MergeError::Partly { .. } | MergeError::Unfinished { .. }) => (
+            Code::Internal,
+            "partly-applied",
+            "the daemon tries again at the next application, and when it starts",
+        ),
         Error::Undo(_) => (Code::FailedPrecondition, "undo", "the project is as it was before"),
         Error::NothingToUndo => (Code::FailedPrecondition, "nothing-to-undo", ""),
         Error::Merge(MergeError::LinkLeaves { .. }) => {
             (Code::PermissionDenied, "link-leaves", "approve the rest with --path")
         }
-        Error::Merge(MergeError::Partly { .. } | MergeError::Unfinished { .. }) => {
-            (Code::Internal, "partly-applied", "the daemon tries again to put it back when it starts")
-        }
+        Error::Merge(MergeError::Partly { .. } | MergeError::Unfinished { .. }) => (
+            Code::Internal,
+            "partly-applied",
+            "the daemon tries again at the next application, and when it starts",
+        ),
         _ => (Code::FailedPrecondition, "merge", "the project is as it was before"),
     };
     (code, reason, hint.to_owned())

@@ -71,6 +71,17 @@ impl Merge {
         Recovered { id: record.id.clone(), session: record.session.clone(), restored, foreign, failed }
     }
 
+    /// Brings a project to rest before it is looked at for a plan: a plan made from half of an earlier
+    /// application would find conflicts that are none.
+    ///
+    /// # Errors
+    /// When an earlier application of it can neither be finished nor taken back.
+    pub fn bring_to_rest(&self, root: &Root, store: &dyn Blobs) -> Result<(), MergeError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _locked = root.lock()?;
+        self.settle(root, store)
+    }
+
     /// Brings every journal of a project to rest that an earlier failure left open, so that nothing new is
     /// built on half of something old. The caller holds the turn and the project's lock.
     pub(super) fn settle(&self, root: &Root, store: &dyn Blobs) -> Result<(), MergeError> {

@@ -102,9 +102,11 @@ impl Driver {
     }
 
     async fn plan(&self, approval: &Approval) -> Result<merge::Plan, Error> {
-        let (project, approval) = (self.record.project.clone(), approval.clone());
+        let (parts, project, approval) =
+            (Arc::clone(&self.parts), self.record.project.clone(), approval.clone());
         blocking(move || {
             let root = open_root(&project)?;
+            parts.merge.bring_to_rest(&root, &*parts.store)?;
             let host = root.observe(&merge::to_observe(&approval))?;
             Ok(merge::plan(&approval, &host)?)
         })

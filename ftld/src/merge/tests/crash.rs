@@ -54,6 +54,24 @@ fn a_crash_while_applying_leaves_the_old_or_the_new() {
 }
 
 #[test]
+fn a_project_is_brought_to_rest_before_it_is_looked_at_again() {
+    for stop in [8, 14, 20] {
+        let place = Place::new();
+        let old = place.nodes("project");
+        let (merge, _) = stopping(&place, stop);
+        let approval = place.approve(&[]);
+        let stopped =
+            merge.apply(&id(1), &place.root(), &place.plan(&approval), &approval, &place.store, &[]);
+        assert!(matches!(stopped, Err(MergeError::Stopped)), "{stopped:?}");
+        place.merge().bring_to_rest(&place.root(), &place.store).unwrap();
+        assert_eq!(place.nodes("project"), old, "stopped at point {stop}");
+        // The same approval can be planned and applied now.
+        let plan = place.plan(&approval);
+        place.merge().apply(&id(2), &place.root(), &plan, &approval, &place.store, &[]).unwrap();
+    }
+}
+
+#[test]
 fn a_crash_while_undoing_leaves_the_old_or_the_new() {
     let applied = || {
         let place = Place::new();
