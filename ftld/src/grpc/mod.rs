@@ -17,6 +17,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ftl_core::id::SessionId;
+use ftl_proto::v1;
 use ftl_proto::v1::daemon_service_server::DaemonServiceServer;
 use ftl_proto::v1::event_service_server::EventServiceServer;
 use ftl_proto::v1::review_service_server::ReviewServiceServer;
@@ -27,6 +29,7 @@ use tonic::transport::Server;
 
 use crate::app::Control;
 use crate::session::Sessions;
+use crate::session::record::Record;
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,20 @@ pub async fn serve(
         // A client that keeps its call open must not keep the daemon alive.
         () = overdue => Ok(()),
     }
+}
+
+/// A session as the wire shows it.
+fn wire(sessions: &Sessions, record: Record) -> Result<v1::Session, Status> {
+    let last = sessions.parts().db.last_seq(&record.id).map_err(|error| status::status(&error.into()))?;
+    Ok(convert::session(record, last))
+}
+
+/// The session that a request names.
+fn resolve(sessions: &Sessions, text: &str) -> Result<SessionId, Status> {
+    if text.is_empty() {
+        return Err(Status::invalid_argument("`session` is empty"));
+    }
+    sessions.resolve(text, b"").map_err(|error| status::status(&error))
 }
 
 /// One page of a list.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
-use ftl_core::id::SessionId;
 use ftl_core::refuse::{self, Content};
 use ftl_core::tree::Node;
 use ftl_proto::v1;
@@ -16,7 +15,6 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, wide};
 use super::status::status;
-use crate::session::record::Record;
 use crate::session::{Error, Outcome, Reviewed, Sessions};
 use crate::snapshot::LocalStore;
 
@@ -30,20 +28,6 @@ const LISTED: usize = 1000;
 /// Replies that wait for a slow client at most.
 const STREAM_BUFFER: usize = 16;
 
-impl ReviewApi {
-    fn wire(&self, record: Record) -> Result<v1::Session, Status> {
-        let last = self.0.parts().db.last_seq(&record.id).map_err(|error| status(&error.into()))?;
-        Ok(convert::session(record, last))
-    }
-
-    fn resolve(&self, text: &str) -> Result<SessionId, Status> {
-        if text.is_empty() {
-            return Err(Status::invalid_argument("`session` is empty"));
-        }
-        self.0.resolve(text, b"").map_err(|error| status(&error))
-    }
-}
-
 #[tonic::async_trait]
 impl ReviewService for ReviewApi {
     type GetDiffStream = ReceiverStream<Result<v1::DiffItem, Status>>;
@@ -53,7 +37,7 @@ impl ReviewService for ReviewApi {
         request: Request<v1::GetDiffRequest>,
     ) -> Result<Response<Self::GetDiffStream>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.session)?;
+        let id = super::resolve(&self.0, &request.session)?;
         let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
         let store = Arc::clone(&self.0.parts().store);
         let (items, stream) = mpsc::channel(STREAM_BUFFER);
@@ -77,7 +61,7 @@ impl ReviewService for ReviewApi {
         request: Request<v1::ApproveRequest>,
     ) -> Result<Response<v1::ApproveReply>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.session)?;
+        let id = super::resolve(&self.0, &request.session)?;
         let paths = convert::rel_paths(request.paths)?;
         let outcome = self.0.approve(&id, request.digest, paths).await.map_err(|error| status(&error))?;
         let Outcome { apply, paths, left_alone, record } = outcome;
@@ -93,15 +77,15 @@ impl ReviewService for ReviewApi {
                     reason: left.why.to_owned(),
                 })
                 .collect(),
-            session: Some(self.wire(record)?),
+            session: Some(super::wire(&self.0, record)?),
         }))
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::RejectReply>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.session)?;
+        let id = super::resolve(&self.0, &request.session)?;
         let record = self.0.reject(&id, request.why).await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::RejectReply { session: Some(self.wire(record)?) }))
+        Ok(Response::new(v1::RejectReply { session: Some(super::wire(&self.0, record)?) }))
     }
 
     async fn undo(&self, request: Request<v1::UndoRequest>) -> Result<Response<v1::UndoReply>, Status> {
@@ -112,14 +96,14 @@ impl ReviewService for ReviewApi {
                 let project = std::os::unix::ffi::OsStrExt::as_bytes(project.as_os_str());
                 self.0.last_applied(project).map_err(|error| status(&error))?
             }
-            text => self.resolve(text)?,
+            text => super::resolve(&self.0, text)?,
         };
         let outcome = self.0.undo(&id).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::UndoReply {
             apply: outcome.apply.to_string(),
             paths_total: wide(outcome.paths.len()),
             paths: outcome.paths.into_iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect(),
-            session: Some(self.wire(outcome.record)?),
+            session: Some(super::wire(&self.0, outcome.record)?),
         }))
     }
 }

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;
 use super::status::status;
-use crate::session::record::{Record, Spec};
+use crate::session::record::Spec;
 use crate::session::{Error, ExecInput, ExecOutput, ExecSpec, Sessions};
 
 /// The service over the registry of sessions.
@@ -25,20 +25,6 @@ pub(super) struct SessionApi(pub(super) Arc<Sessions>);
 const READ_AHEAD: usize = 256;
 /// Replies that wait for a slow client at most; then the writer waits for it.
 const STREAM_BUFFER: usize = 64;
-
-impl SessionApi {
-    fn wire(&self, record: Record) -> Result<v1::Session, Status> {
-        let last = self.0.parts().db.last_seq(&record.id).map_err(|error| status(&error.into()))?;
-        Ok(convert::session(record, last))
-    }
-
-    fn resolve(&self, text: &str) -> Result<SessionId, Status> {
-        if text.is_empty() {
-            return Err(Status::invalid_argument("`session` is empty"));
-        }
-        self.0.resolve(text, b"").map_err(|error| status(&error))
-    }
-}
 
 #[tonic::async_trait]
 impl SessionService for SessionApi {
@@ -61,7 +47,7 @@ impl SessionService for SessionApi {
         let project = convert::optional_project(request.project)?;
         let id = self.0.resolve(&request.session, &project).map_err(|error| status(&error))?;
         let record = self.0.get(&id).map_err(|error| status(&error))?;
-        self.wire(record).map(Response::new)
+        super::wire(&self.0, record).map(Response::new)
     }
 
     async fn list(
@@ -72,7 +58,8 @@ impl SessionService for SessionApi {
         let project = convert::optional_project(request.project)?;
         let records = self.0.list(&project).map_err(|error| status(&error))?;
         let page = super::page(records, request.page_size, &request.page_token)?;
-        let sessions = page.items.into_iter().map(|record| self.wire(record)).collect::<Result<_, _>>()?;
+        let sessions =
+            page.items.into_iter().map(|record| super::wire(&self.0, record)).collect::<Result<_, _>>()?;
         Ok(Response::new(v1::ListSessionsReply { sessions, next_page_token: page.next }))
     }
 
@@ -80,7 +67,7 @@ impl SessionService for SessionApi {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.session)?;
+        let id = super::resolve(&self.0, &request.session)?;
         let (events, stream) = mpsc::channel(STREAM_BUFFER);
         let sessions = Arc::clone(&self.0);
         tokio::spawn(async move {
@@ -94,20 +81,20 @@ impl SessionService for SessionApi {
 
     async fn say(&self, request: Request<v1::SayRequest>) -> Result<Response<v1::SayReply>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.session)?;
+        let id = super::resolve(&self.0, &request.session)?;
         let seq = self.0.say(&id, request.text).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::SayReply { seq }))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
-        let id = self.resolve(&request.into_inner().session)?;
+        let id = super::resolve(&self.0, &request.into_inner().session)?;
         let record = self.0.stop(&id, "stopped by the human").await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::StopReply { session: Some(self.wire(record)?) }))
+        Ok(Response::new(v1::StopReply { session: Some(super::wire(&self.0, record)?) }))
     }
 
     async fn remove(&self, request: Request<v1::RemoveRequest>) -> Result<Response<v1::RemoveReply>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.session)?;
+        let id = super::resolve(&self.0, &request.session)?;
         self.0.remove(&id, request.discard).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::RemoveReply {}))
     }
@@ -123,7 +110,7 @@ impl SessionService for SessionApi {
         let Some(v1::exec_input::Input::Start(start)) = first else {
             return Err(Status::invalid_argument("the first message is not `start`"));
         };
-        let id = self.resolve(&start.session)?;
+        let id = super::resolve(&self.0, &start.session)?;
         let (input, from_client) = mpsc::channel(STREAM_BUFFER);
         let (output, mut from_command) = mpsc::channel(STREAM_BUFFER);
         let (replies, stream) = mpsc::channel(STREAM_BUFFER);
