@@ -214,10 +214,4 @@ impl Control {
     pub fn end(&self) {
         self.end.send_replace(true);
     }
-
-    /// Whether the daemon is ending; long streams end with it.
-    #[must_use]
-    pub fn ending(&self) -> watch::Receiver<bool> {
-        self.end.subscribe()
-    }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::exec::ExecSpec;
 use super::publish::Teller;
 use super::record::{Record, Spec};
-use super::turn::{Done, Ended, Stage, Voice};
+use super::turn::{Done, Ended, NOTHING_RAN, Stage, Voice};
 use super::{Command, Error, Reply, prepare, project, trust};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
@@ -210,7 +210,7 @@ impl Driver {
                 let runs = self.first_command(&mut stage, first.take()).await;
                 match runs {
                     true => Ok(self.follow(&mut stage, None, &mut voice, inbox, stopping).await),
-                    false => Ok(Ended::Stopped("no command ran")),
+                    false => Ok(Ended::Stopped(NOTHING_RAN)),
                 }
             }
         };

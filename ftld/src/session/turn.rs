@@ -86,7 +86,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long an open sandbox waits for the human's first command.
 const LONELY: Duration = Duration::from_secs(60);
 /// Why a turn without a command ends.
-const NOTHING_RAN: &str = "no command ran";
+pub(super) const NOTHING_RAN: &str = "no command ran";
 /// Longer than any turn.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Chunks that wait for the turn's loop; then the program waits for it.
