@@ -145,6 +145,7 @@ impl<'a> Follower<'a> {
             from_seq: self.next,
             follow: true,
             until_idle: true,
+            answers_egress: false,
         };
         let mut events = match self.client.sessions().watch(request).await {
             Ok(events) => events.into_inner(),

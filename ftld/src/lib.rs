@@ -10,9 +10,12 @@ pub mod session;
 pub mod agent;
 pub mod audit;
 pub mod config;
+pub mod egress;
 pub mod merge;
+pub mod pipe;
 pub mod sandbox;
 pub mod snapshot;
+pub mod vault;
 
 pub mod clock;
 pub mod db;

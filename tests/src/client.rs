@@ -75,7 +75,13 @@ impl Client {
         session: &str,
         from_seq: u64,
     ) -> Result<Vec<v1::Event>, tonic::Status> {
-        let request = v1::WatchRequest { session: session.into(), from_seq, follow: true, until_idle: true };
+        let request = v1::WatchRequest {
+            session: session.into(),
+            from_seq,
+            follow: true,
+            until_idle: true,
+            ..Default::default()
+        };
         let mut stream = self.sessions.watch(request).await?.into_inner();
         let mut events = Vec::new();
         while let Some(event) = stream.message().await? {

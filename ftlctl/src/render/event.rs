@@ -130,7 +130,12 @@ impl View {
             | Kind::Approved(_)
             | Kind::Applied(_)
             | Kind::Undone(_)
-            | Kind::Rejected(_) => pieces.push(self.fact(&event.session, kind)),
+            | Kind::Rejected(_)
+            | Kind::EgressAsked(_)
+            | Kind::EgressAnswered(_)
+            | Kind::EgressRefused(_)
+            | Kind::CredentialUsed(_)
+            | Kind::EgressTotals(_) => pieces.push(self.fact(&event.session, kind)),
         }
         pieces
     }

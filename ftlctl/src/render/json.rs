@@ -117,6 +117,23 @@ fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
         Kind::Applied(e) => ("applied", json!({"apply": e.apply, "paths": e.paths})),
         Kind::Undone(e) => ("undone", json!({"apply": e.apply, "paths": e.paths})),
         Kind::Rejected(e) => ("rejected", json!({"why": e.why})),
+        Kind::EgressAsked(e) => (
+            "egress_asked",
+            json!({"ask": e.ask, "method": e.method, "authority": e.authority, "path": e.path,
+                   "rule": e.rule, "patience_ms": e.patience_ms}),
+        ),
+        Kind::EgressAnswered(e) => ("egress_answered", json!({"ask": e.ask, "answer": e.answer})),
+        Kind::EgressRefused(e) => (
+            "egress_refused",
+            json!({"method": e.method, "authority": e.authority, "path": e.path, "reason": e.reason,
+                   "rule": e.rule, "hint": e.hint, "count": e.count}),
+        ),
+        Kind::CredentialUsed(e) => ("credential_used", json!({"name": e.name, "authority": e.authority})),
+        Kind::EgressTotals(e) => (
+            "egress_totals",
+            json!({"requests": e.requests, "refused": e.refused, "bytes_up": e.bytes_up,
+                   "bytes_down": e.bytes_down, "authorities": e.authorities, "credentials": e.credentials}),
+        ),
     };
     (name, fields(said))
 }

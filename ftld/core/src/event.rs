@@ -176,6 +176,67 @@ pub enum Kind {
         /// Why; empty when not said.
         why: String,
     },
+    /// A request that no rule allows waits for the human.
+    EgressAsked {
+        /// Number of the question in its session.
+        ask: u64,
+        /// Method; empty for a name that was asked for.
+        method: String,
+        /// Host and port.
+        authority: String,
+        /// Path without query.
+        path: String,
+        /// The rule that would allow it, as it is written.
+        rule: String,
+        /// How long it waits, milliseconds.
+        patience_ms: u64,
+    },
+    /// A question is answered.
+    EgressAnswered {
+        /// Its number.
+        ask: u64,
+        /// `once`, `session`, `always`, `no` or `nobody`.
+        answer: String,
+    },
+    /// A request was refused; no byte of it left.
+    EgressRefused {
+        /// Method; empty for a name that was asked for.
+        method: String,
+        /// Host and port, or what stood in their place.
+        authority: String,
+        /// Path without query.
+        path: String,
+        /// A code.
+        reason: String,
+        /// The rule that decided; empty when none fitted.
+        rule: String,
+        /// How the human can allow it; empty when that cannot be.
+        hint: String,
+        /// Refusals of this kind since the last such event.
+        count: u64,
+    },
+    /// A credential travelled to a host for the first time in this turn.
+    CredentialUsed {
+        /// Its name.
+        name: String,
+        /// Host and port.
+        authority: String,
+    },
+    /// What left the sandbox in this turn.
+    EgressTotals {
+        /// Requests that were forwarded.
+        requests: u64,
+        /// Requests and names that were refused.
+        refused: u64,
+        /// Bytes of the requests' bodies.
+        bytes_up: u64,
+        /// Bytes of the responses' bodies.
+        bytes_down: u64,
+        /// Hosts that were reached; at most [`LISTED`].
+        authorities: Vec<String>,
+        /// Names of the credentials that travelled.
+        credentials: Vec<String>,
+    },
 }
 
 /// A stage of a turn whose time is told.

@@ -6,12 +6,15 @@
 //!
 //! Reading order: [`id`] and [`tree`] are the vocabulary; [`event`] and [`lifecycle`] say how a session
 //! goes; [`diff`], [`refuse`] and [`review`] turn an agent's work into something a human can approve;
-//! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text.
+//! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
+//! [`credential`] decide what may leave a sandbox, and with which credential.
 
 pub mod agent;
 pub mod chain;
 pub mod config;
+pub mod credential;
 pub mod diff;
+pub mod egress;
 pub mod event;
 pub mod hunk;
 pub mod id;

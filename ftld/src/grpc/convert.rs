@@ -173,5 +173,23 @@ fn kind(kind: Kind) -> v1::event::Kind {
         Kind::Applied { apply, paths } => W::Applied(v1::Applied { apply: apply.to_string(), paths }),
         Kind::Undone { apply, paths } => W::Undone(v1::Undone { apply: apply.to_string(), paths }),
         Kind::Rejected { why } => W::Rejected(v1::Rejected { why }),
+        Kind::EgressAsked { ask, method, authority, path, rule, patience_ms } => {
+            W::EgressAsked(v1::EgressAsked { ask, method, authority, path, rule, patience_ms })
+        }
+        Kind::EgressAnswered { ask, answer } => W::EgressAnswered(v1::EgressAnswered { ask, answer }),
+        Kind::EgressRefused { method, authority, path, reason, rule, hint, count } => {
+            W::EgressRefused(v1::EgressRefused { method, authority, path, reason, rule, hint, count })
+        }
+        Kind::CredentialUsed { name, authority } => W::CredentialUsed(v1::CredentialUsed { name, authority }),
+        Kind::EgressTotals { requests, refused, bytes_up, bytes_down, authorities, credentials } => {
+            W::EgressTotals(v1::EgressTotals {
+                requests,
+                refused,
+                bytes_up,
+                bytes_down,
+                authorities,
+                credentials,
+            })
+        }
     }
 }

@@ -214,8 +214,13 @@ impl Place {
 
     /// Follows a session until it tells what is waited for.
     fn until(&self, session: &str, is_it: impl Fn(&Kind) -> bool) -> Outcome<Vec<Kind>> {
-        let request =
-            v1::WatchRequest { session: session.into(), from_seq: 1, follow: true, until_idle: true };
+        let request = v1::WatchRequest {
+            session: session.into(),
+            from_seq: 1,
+            follow: true,
+            until_idle: true,
+            ..Default::default()
+        };
         self.runtime.block_on(async {
             let mut stream = self.client.sessions.clone().watch(request).await?.into_inner();
             let mut seen = Vec::new();

@@ -145,7 +145,8 @@ fn a_watcher_of_a_session_that_waits_does_not_keep_the_daemon_alive() {
         let mut client = Client::connect(&world.socket()).await.unwrap();
         let session = client.shell(&world.project(), "echo 1 > f").await.unwrap();
         client.until_idle(&session, 1).await.unwrap();
-        let request = v1::WatchRequest { session, from_seq: 1, follow: true, until_idle: false };
+        let request =
+            v1::WatchRequest { session, from_seq: 1, follow: true, until_idle: false, ..Default::default() };
         let mut watch = client.sessions.watch(request).await.unwrap().into_inner();
         assert!(watch.message().await.unwrap().is_some());
         client.daemon.shutdown(v1::ShutdownRequest {}).await.unwrap();

@@ -67,8 +67,13 @@ async fn story(world: &World, k: u64) -> Story {
     let mut client = Client::connect(&world.socket()).await.unwrap();
     let script = "echo two >> a.txt; rm b.txt; mkdir d; echo c > d/c.txt; sleep 98765 & echo done";
     let session = client.shell(&world.project(), script).await.unwrap();
-    let request =
-        v1::WatchRequest { session: session.clone(), from_seq: 1, follow: false, until_idle: false };
+    let request = v1::WatchRequest {
+        session: session.clone(),
+        from_seq: 1,
+        follow: false,
+        until_idle: false,
+        ..Default::default()
+    };
     let mut seen = Story { session: session.clone(), events: Vec::new(), finished: false };
     let mut from_seq = 1;
     loop {
@@ -134,7 +139,8 @@ async fn decide(k: u64, from_seq: u64, pid: i32, client: Client, decision: Decis
         Decision::Undo(request) => request.session.clone(),
     };
     let (mut watcher, mut reviews) = (client.clone(), client);
-    let request = v1::WatchRequest { session, from_seq, follow: true, until_idle: false };
+    let request =
+        v1::WatchRequest { session, from_seq, follow: true, until_idle: false, ..Default::default() };
     // Both run in one task, so the watcher sees an event before the decision's answer is looked at.
     let deciding = async {
         match decision {
@@ -294,8 +300,13 @@ fn killing_a_session_kills_every_process_in_it() {
         let script =
             "(setsid sh -c 'trap \"\" TERM INT HUP; sleep 76543 & wait' &) ; echo ready; sleep 76543";
         let session = client.shell(&world.project(), script).await.unwrap();
-        let request =
-            v1::WatchRequest { session: session.clone(), from_seq: 1, follow: true, until_idle: true };
+        let request = v1::WatchRequest {
+            session: session.clone(),
+            from_seq: 1,
+            follow: true,
+            until_idle: true,
+            ..Default::default()
+        };
         let mut stream = client.sessions.watch(request).await.unwrap().into_inner();
         while let Some(event) = stream.message().await.unwrap() {
             if matches!(event.kind, Some(Kind::Output(_))) {

@@ -46,7 +46,13 @@ fn script(name: &str) -> String {
 /// Starts a session and returns when its script waits.
 async fn begin(mut client: Client, root: std::path::PathBuf, name: String) -> (Client, String, String) {
     let id = client.shell(&root, &script(&name)).await.expect("a session");
-    let request = v1::WatchRequest { session: id.clone(), from_seq: 1, follow: true, until_idle: true };
+    let request = v1::WatchRequest {
+        session: id.clone(),
+        from_seq: 1,
+        follow: true,
+        until_idle: true,
+        ..Default::default()
+    };
     let mut events = client.sessions.watch(request).await.expect("its events").into_inner();
     while let Some(event) = events.message().await.expect("an event") {
         match event.kind {

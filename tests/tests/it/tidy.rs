@@ -13,23 +13,32 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
     ("config.rs", &[]),
     ("db.rs", &[]),
+    ("egress", &["egress", "pipe"]),
     ("home.rs", &[]),
     ("merge", &["merge"]),
-    ("sandbox", &["sandbox"]),
+    ("pipe.rs", &[]),
+    ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
+    ("vault", &["vault"]),
     (
         "session",
-        &["session", "app", "agent", "audit", "clock", "config", "db", "merge", "sandbox", "snapshot"],
+        &[
+            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "merge", "pipe",
+            "sandbox", "snapshot", "vault",
+        ],
     ),
     (
         "grpc",
-        &["grpc", "session", "agent", "app", "audit", "clock", "db", "home", "merge", "sandbox", "snapshot"],
+        &[
+            "grpc", "session", "agent", "app", "audit", "clock", "db", "egress", "home", "merge", "sandbox",
+            "snapshot", "vault",
+        ],
     ),
 ];
 
