@@ -5,7 +5,8 @@
 //! these values and never as text, so that no two steps can read the same text differently.
 //!
 //! Refused rather than repaired: whatever two readers could read differently, such as NUL bytes, user
-//! names, non-canonical numbers for addresses, or letters outside ASCII.
+//! names, non-canonical numbers for addresses, or letters outside ASCII. There is no conversion of such
+//! letters: two libraries that convert by different tables would name two hosts.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -41,7 +42,9 @@ pub struct Authority {
 pub enum HostPattern {
     /// This host and no other.
     Exact(Host),
-    /// Every name that ends in `.` and this name, at any depth; not the name itself. Written `*.name`.
+    /// Every name that ends in `.` and this name, at any depth; not the name itself, and no name that has
+    /// an underscore in what the `*` stands for: such names are no host names for some readers, so a rule
+    /// must write them out. Written `*.name`.
     Below(DnsName),
 }
 
@@ -57,6 +60,9 @@ pub enum HostError {
     /// A character that no host name has.
     #[error("the host has a character that no host name has")]
     BadCharacter,
+    /// Letters outside ASCII.
+    #[error("the host has letters outside ASCII, write its `xn--` form")]
+    NotAscii,
     /// An empty label, or one that begins or ends with a hyphen.
     #[error("the host has a label that no host name has")]
     BadLabel,
@@ -69,6 +75,9 @@ pub enum HostError {
     /// A `*` stands elsewhere than as the whole first label, or would mean a whole domain such as `com`.
     #[error("`*` can only be the whole first label, in front of at least two more")]
     BadWildcard,
+    /// A `*` in front of a name such as `co.uk`, below which everybody registers names.
+    #[error("`*` would mean the names of everybody who registers one there, write one label more")]
+    PublicSuffix,
 }
 
 /// Longest name, characters.
@@ -118,6 +127,9 @@ impl DnsName {
         if text.is_empty() {
             return Err(HostError::Empty);
         }
+        if !text.is_ascii() {
+            return Err(HostError::NotAscii);
+        }
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !text.bytes().all(good) {
             return Err(HostError::BadCharacter);
@@ -158,15 +170,17 @@ impl Authority {
     /// # Errors
     /// When it is none.
     pub fn parse(text: &str, default_port: Option<u16>) -> Result<Self, HostError> {
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, Some(port)),
-            _ => (text, None),
-        };
-        let port = match port {
-            Some(port) => read_port(port)?,
-            None => default_port.filter(|port| *port != 0).ok_or(HostError::BadPort)?,
-        };
+        let (host, port) = split_port(text)?;
+        let port = port.or(default_port).filter(|port| *port != 0).ok_or(HostError::BadPort)?;
         Ok(Self { host: Host::parse(host)?, port })
+    }
+}
+
+/// A host, not judged yet, and the port behind it if there is one.
+pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), HostError> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => Ok((host, Some(read_port(port)?))),
+        _ => Ok((text, None)),
     }
 }
 
@@ -177,8 +191,8 @@ fn read_port(text: &str) -> Result<u16, HostError> {
 }
 
 impl HostPattern {
-    /// Reads `host` or `*.name`. What would mean every host, or every host of a top-level domain, is
-    /// refused.
+    /// Reads `host` or `*.name`. What would mean every host, or everybody's below a public suffix such as
+    /// `com` or `co.uk`, is refused.
     ///
     /// # Errors
     /// When it is neither.
@@ -190,8 +204,10 @@ impl HostPattern {
             return Host::parse(text).map(Self::Exact);
         };
         match Host::parse(name)? {
-            Host::Dns(name) if name.labels() >= 2 => Ok(Self::Below(name)),
-            _ => Err(HostError::BadWildcard),
+            Host::Dns(name) if name.labels() < 2 => Err(HostError::BadWildcard),
+            Host::Dns(name) if suffix_kind(&name) == Some(psl::Type::Icann) => Err(HostError::PublicSuffix),
+            Host::Dns(name) => Ok(Self::Below(name)),
+            Host::Ip(_) => Err(HostError::BadWildcard),
         }
     }
 
@@ -201,11 +217,19 @@ impl HostPattern {
         match (self, host) {
             (Self::Exact(wanted), host) => wanted == host,
             (Self::Below(parent), Host::Dns(name)) => {
-                name.0.strip_suffix(parent.as_str()).is_some_and(|above| above.ends_with('.'))
+                let above = name.0.strip_suffix(parent.as_str());
+                above.is_some_and(|above| above.ends_with('.') && !above.contains('_'))
             }
             (Self::Below(_), Host::Ip(_)) => false,
         }
     }
+}
+
+/// What kind of public suffix a name is itself: of a registry, or of a company that gives out names below
+/// its own. None when it is no suffix.
+pub(super) fn suffix_kind(name: &DnsName) -> Option<psl::Type> {
+    let suffix = psl::suffix(name.as_str().as_bytes())?;
+    (suffix.as_bytes() == name.as_str().as_bytes()).then(|| suffix.typ()).flatten()
 }
 
 impl fmt::Display for Host {
@@ -333,11 +357,10 @@ mod tests {
             assert!(Host::parse(text).is_err(), "{text:?}");
         }
         assert_eq!(Host::parse(&format!("{}.a", "a".repeat(64))), Err(HostError::TooLong));
-        assert_eq!(
-            Host::parse(&"a.".repeat(127)),
-            Err(HostError::TooLong).or(Host::parse(&"a.".repeat(127)))
-        );
-        assert_eq!(Host::parse(&"ab.".repeat(100)), Err(HostError::TooLong));
+        assert!(Host::parse(&"a.".repeat(127)).is_ok());
+        assert_eq!(Host::parse(&"a.".repeat(128)), Err(HostError::TooLong));
+        assert_eq!(Host::parse("b\u{fc}cher.example"), Err(HostError::NotAscii));
+        assert_eq!(Host::parse("\u{ff41}.example"), Err(HostError::NotAscii));
     }
 
     #[test]
@@ -364,12 +387,20 @@ mod tests {
             ("example.com", false),
             ("badexample.com", false),
             ("a.example.com.evil.org", false),
+            ("a_b.example.com", false),
+            ("8.8.8.8", false),
         ] {
             assert_eq!(pattern.matches(&Host::parse(host).unwrap()), matched, "{host}");
         }
         for text in ["*", "*.com", "*.", "a*.example.com", "*a.example.com", "a.*.com", "**.a.b", "*.1.2.3.4"]
         {
             assert!(HostPattern::parse(text).is_err(), "{text}");
+        }
+        for text in ["*.co.uk", "*.CO.UK.", "*.com.au", "*.k12.ca.us"] {
+            assert_eq!(HostPattern::parse(text), Err(HostError::PublicSuffix), "{text}");
+        }
+        for text in ["*.github.io", "*.example.co.uk", "*.corp.internal"] {
+            assert!(HostPattern::parse(text).is_ok(), "{text}");
         }
     }
 
