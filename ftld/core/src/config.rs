@@ -14,7 +14,7 @@ mod project;
 mod user;
 
 pub use effective::{Settings, effective, widening};
-pub use environment::{Forwarded, Refusal, forwardable};
+pub use environment::{Forwarded, Refusal, forwardable, reserved};
 pub use json::{ConfigError, Position};
 pub use project::{ProjectConfig, digest, template};
 pub use user::{AgentSettings, UserConfig};

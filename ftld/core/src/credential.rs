@@ -1,8 +1,24 @@
 //! Credentials as the sandbox knows them: by name and by shadow, bound to where they may be used.
 //!
-//! Owns what a credential is called, what it is bound to, and what of it a session holds. Must not know
+//! Owns what a credential is called, what it is bound to, and what of it a session holds. Must not keep
 //! any real value: those are in the daemon's vault, and are asked for by name when a request that may
 //! carry one is on its way out.
+//!
+//! Reading order: [`dotenv`] reads variables, [`classify`] tells which are secret, [`catalogue`] whose they
+//! are, [`shape`] and [`url`] make shadows, [`shadow`] puts these together.
+
+mod basic;
+pub mod carriers;
+pub mod catalogue;
+pub mod classify;
+pub mod dotenv;
+mod query;
+pub mod secret_value;
+pub mod shadow;
+pub mod shape;
+pub mod slot_text;
+pub mod slots;
+pub mod url;
 
 use std::fmt;
 
@@ -116,6 +132,20 @@ impl Binding {
     #[must_use]
     pub fn reaches(&self, authority: &Authority) -> bool {
         self.port == authority.port && self.hosts.iter().any(|pattern| pattern.matches(&authority.host))
+    }
+
+    /// How it may travel, one sentence for each way.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+        let port = if self.port == 443 { String::new() } else { format!(" port {}", self.port) };
+        let list = |lead: &str, items: &[String]| match items {
+            [] => String::new(),
+            items => format!("{lead}{}", items.join(", ")),
+        };
+        let (paths, methods) = (list(" below ", &self.paths), list(" with ", &self.methods));
+        let to = format!("to {}{port}{paths}{methods}", hosts.join(", "));
+        self.slots.iter().map(|slot| format!("{slot} {to}")).collect()
     }
 }
 

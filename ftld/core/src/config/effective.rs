@@ -23,6 +23,10 @@ pub struct Settings {
     pub setup: Option<String>,
     /// Environment variables of the human that enter the sandbox; see [`super::forwardable`].
     pub agent_env: Vec<String>,
+    /// Credentials of the human that the session gets shadows of, by name.
+    pub shadow_env: Vec<String>,
+    /// Rules of the egress proxy from the project's trusted configuration.
+    pub egress: Vec<String>,
     /// How to run single agents. Never from a project.
     pub agents: BTreeMap<String, AgentSettings>,
     /// More directories of programs. Never from a project.
@@ -45,7 +49,7 @@ struct Widening {
 }
 
 /// Every setting that needs trust. The others act inside the sandbox only, on what is there anyway.
-const WIDENING: [Widening; 14] = [
+const WIDENING: [Widening; 15] = [
     Widening {
         // Which vendor sees the code is the human's choice, once it was made.
         name: "agent",
@@ -86,6 +90,11 @@ const WIDENING: [Widening; 14] = [
         name: "shadow_env",
         widens: |project, _| !project.shadow_env.is_empty(),
         clear: |project| project.shadow_env.clear(),
+    },
+    Widening {
+        name: "egress",
+        widens: |project, _| !project.egress.is_empty(),
+        clear: |project| project.egress.clear(),
     },
     // Where the code is sent, and on whose account.
     Widening {
@@ -161,6 +170,8 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
         limits: Limits::default().with(user.limits).with(project.limits),
         setup: project.setup,
         agent_env: project.agent_env,
+        shadow_env: project.shadow_env,
+        egress: project.egress,
         agents: user.agents.clone(),
         tool_dirs: user.tool_dirs.clone(),
         inert,
@@ -181,7 +192,6 @@ fn idle(user: &UserConfig, project: &ProjectConfig) -> Vec<&'static str> {
         ("reviewer", project.reviewer.is_some() || user.reviewer.is_some()),
         ("s3_bucket", project.s3_bucket.is_some()),
         ("secrets_manager_prefix", project.secrets_manager_prefix.is_some()),
-        ("shadow_env", !project.shadow_env.is_empty()),
         ("tester", project.tester.is_some() || user.tester.is_some()),
     ]
     .into_iter()
@@ -205,7 +215,7 @@ mod tests {
     fn greedy() -> ProjectConfig {
         ProjectConfig::parse(
             r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "limits": {"pids": 100000},
-                "agent_env": ["A"], "shadow_env": ["B"], "tester": "t", "reviewer": "r",
+                "agent_env": ["A"], "shadow_env": ["B"], "egress": ["allow a.example.com"], "tester": "t", "reviewer": "r",
                 "snapshot_backend": "s3", "s3_bucket": "b", "cloudwatch_log_group": "g",
                 "secrets_manager_prefix": "p", "guardrail_id": "i", "guardrail_version": "1",
                 "setup": "make", "language": "go", "language_overrides": {"a": "go"}}"#,
@@ -244,6 +254,8 @@ mod tests {
         assert_eq!(settings.sandbox, SandboxChoice::Docker);
         assert_eq!(settings.limits, Limits { pids: 100_000, ..Limits::default() });
         assert_eq!(settings.agent_env, ["A"]);
+        assert_eq!(settings.shadow_env, ["B"]);
+        assert_eq!(settings.egress, ["allow a.example.com"]);
         assert_eq!(settings.inert, [""; 0]);
         assert_eq!(settings.refused, ["snapshot_backend", "guardrail_id"]);
         assert!(settings.idle.contains(&"guardrail_version") && settings.idle.contains(&"tester"));

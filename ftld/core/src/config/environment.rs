@@ -1,10 +1,13 @@
 //! Which variables of the human's environment may enter a sandbox.
 //!
-//! Owns the judgement that keeps real secrets out, by name and by value. It refuses too much rather than
-//! too little: a secret that is needed belongs into the daemon's care, not into the sandbox. Must not read
-//! the environment: a look-up arrives as an argument.
+//! Owns which variables are refused: those with secrets, as [`crate::credential::classify`] tells them by
+//! name and by value, and those that steer programs. It refuses too much rather than too little: a secret
+//! that is needed belongs into the daemon's care, not into the sandbox. Must not read the environment: a
+//! look-up arrives as an argument.
 
 use std::ffi::OsString;
+
+use crate::credential::classify::{looks_secret, names_secret};
 
 /// The human's variables after the judgement.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -65,43 +68,6 @@ const RESERVED_PARTS: [(&str, &str); 7] = [
     ("", "_CA_BUNDLE"),
 ];
 
-/// Words of a name that mean a secret. Names are compared word by word, so that `MONKEY` is none.
-const SECRET_WORDS: [&str; 33] = [
-    "KEY",
-    "KEYS",
-    "APIKEY",
-    "TOKEN",
-    "TOKENS",
-    "SECRET",
-    "SECRETS",
-    "PASSWORD",
-    "PASSWORDS",
-    "PASSWD",
-    "PASS",
-    "PWD",
-    "PASSPHRASE",
-    "PASSCODE",
-    "PIN",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "CRED",
-    "CREDS",
-    "AUTH",
-    "AUTHORIZATION",
-    "COOKIE",
-    "COOKIES",
-    "SESSION",
-    "BEARER",
-    "JWT",
-    "PAT",
-    "DSN",
-    "SAS",
-    "PRIVATE",
-    "SIGNATURE",
-    "CERT",
-    "NETRC",
-];
-
 /// Names that hold a secret, or the way to one, without saying so.
 const SECRET_NAMES: [&str; 11] = [
     "SSH_AUTH_SOCK",
@@ -115,47 +81,6 @@ const SECRET_NAMES: [&str; 11] = [
     "REDIS_URL",
     "MONGODB_URI",
     "SLACK_WEBHOOK_URL",
-];
-
-/// How the secrets of well-known services begin.
-const SECRET_PREFIXES: [&str; 37] = [
-    "sk-",
-    "sk_",
-    "rk_live_",
-    "rk_test_",
-    "pk_live_",
-    "whsec_",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "gldt-",
-    "glrt-",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
-    "xoxs-",
-    "xapp-",
-    "AKIA",
-    "ASIA",
-    "ABSK",
-    "AIza",
-    "ya29.",
-    "npm_",
-    "pypi-",
-    "hf_",
-    "SG.",
-    "dop_v1_",
-    "shpat_",
-    "sq0",
-    "eyJ",
-    "lin_api_",
-    "vault:",
-    "hvs.",
-    "age-secret-key-",
 ];
 
 /// Judges each variable of `names`.
@@ -189,71 +114,22 @@ impl Refusal {
     }
 }
 
-fn refusal(name: &str, value: &str) -> Option<Refusal> {
+/// Whether a name steers programs in the sandbox, and is therefore the sandbox's own to set.
+#[must_use]
+pub fn reserved(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    let reserved = RESERVED.contains(&name.as_str())
-        || RESERVED_PARTS.iter().any(|(start, end)| name.starts_with(start) && name.ends_with(end));
+    RESERVED.contains(&name.as_str())
+        || RESERVED_PARTS.iter().any(|(start, end)| name.starts_with(start) && name.ends_with(end))
+}
+
+fn refusal(name: &str, value: &str) -> Option<Refusal> {
+    let upper = name.to_ascii_uppercase();
     match () {
-        () if reserved => Some(Refusal::Reserved),
-        () if is_secret_name(&name) => Some(Refusal::SecretName),
-        () if is_secret_value(value) => Some(Refusal::SecretValue),
+        () if reserved(name) => Some(Refusal::Reserved),
+        () if SECRET_NAMES.contains(&upper.as_str()) || names_secret(&upper) => Some(Refusal::SecretName),
+        () if looks_secret(value) => Some(Refusal::SecretValue),
         () => None,
     }
-}
-
-fn is_secret_name(name: &str) -> bool {
-    // Words run together are common for these few.
-    let run_together = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "CREDENTIAL"];
-    SECRET_NAMES.contains(&name)
-        || run_together.iter().any(|word| name.contains(word))
-        || name
-            .split('_')
-            .any(|word| SECRET_WORDS.contains(&word.trim_end_matches(|c: char| c.is_ascii_digit())))
-}
-
-fn is_secret_value(value: &str) -> bool {
-    let known = |part: &str| SECRET_PREFIXES.iter().any(|prefix| part.len() > 8 && part.starts_with(prefix));
-    value.contains("-----BEGIN ")
-        || value.contains("hooks.slack.com/")
-        || has_user_info(value)
-        || value
-            .split(|c: char| c.is_whitespace() || "\"'=,;:&?".contains(c))
-            .any(|part| known(part) || is_random(part))
-}
-
-/// Whether a URL in the value names a user or password.
-fn has_user_info(value: &str) -> bool {
-    value
-        .split("://")
-        .skip(1)
-        .any(|rest| rest.split(['/', '?', '#', ' ']).next().is_some_and(|authority| authority.contains('@')))
-}
-
-/// Whether a part of a value looks like random characters: long, without a separator that a human would
-/// write, and with many different characters for its length.
-fn is_random(part: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_-.~".contains(&byte);
-    if part.len() < 20 || part.starts_with('/') || !part.bytes().all(token) {
-        return false;
-    }
-    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
-    let upper = |text: &str| text.bytes().filter(u8::is_ascii_uppercase).count();
-    let lower = |text: &str| text.bytes().filter(u8::is_ascii_lowercase).count();
-    // Paths, names and versions are words between separators; random text has a long stretch of all sorts.
-    let stretch = part.split(['/', '-', '_', '.']).any(|stretch| {
-        let sorts = digits(stretch) >= 3 && upper(stretch) + lower(stretch) >= 3;
-        let cases = stretch.len() >= 24 && upper(stretch) > 2 && lower(stretch) > 2;
-        stretch.len() >= 16 && (sorts || cases)
-    });
-    // Base64 may have its separators anywhere.
-    let base64 =
-        part.len() >= 32 && !part.contains('.') && digits(part) > 0 && upper(part) > 2 && lower(part) > 2;
-    stretch || base64 || is_uuid(part)
-}
-
-fn is_uuid(part: &str) -> bool {
-    let lengths: Vec<_> = part.split('-').map(str::len).collect();
-    lengths == [8, 4, 4, 4, 12] && part.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

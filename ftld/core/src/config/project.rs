@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, SandboxChoice, agent, command, limits, variables};
+use crate::egress::rule::Rule;
 use crate::id::Hash;
 
 /// What a project asks for. Every setting is optional.
@@ -24,8 +25,10 @@ pub struct ProjectConfig {
     pub setup: Option<String>,
     /// Environment variables of the human that enter the sandbox with their values.
     pub agent_env: Vec<String>,
-    /// Environment variables of the human that the agent sees stand-ins of.
+    /// Credentials of the human that the agent sees shadows of, by name.
     pub shadow_env: Vec<String>,
+    /// Rules of the egress proxy, as they are written in a policy file.
+    pub egress: Vec<String>,
     /// Model that writes tests.
     pub tester: Option<String>,
     /// Model that reviews the diff.
@@ -73,6 +76,7 @@ impl ProjectConfig {
                 .checked("setup", "must not hold a NUL character", |setup: &String| !setup.contains('\0'))?,
             agent_env: variables(&mut object, "agent_env")?,
             shadow_env: variables(&mut object, "shadow_env")?,
+            egress: egress(&mut object)?,
             tester: object.get("tester")?,
             reviewer: object.get("reviewer")?,
             language: object.get("language")?,
@@ -90,6 +94,18 @@ impl ProjectConfig {
         object.finish()?;
         Ok(config)
     }
+}
+
+/// Rules of the egress proxy.
+fn egress(object: &mut Object<'_>) -> Result<Vec<String>, ConfigError> {
+    let is_rule = |rules: &Vec<String>| rules.iter().all(|rule| rule.parse::<Rule>().is_ok());
+    let rules = object.checked(
+        "egress",
+        "must list rules such as \"allow GET api.example.com/v1/\"; `ftlctl policy allow RULE` says what is \
+         wrong with one",
+        is_rule,
+    )?;
+    Ok(rules.unwrap_or_default())
 }
 
 impl super::json::Field<'_> for SnapshotBackend {

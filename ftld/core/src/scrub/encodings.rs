@@ -1,0 +1,233 @@
+//! The forms in which a host may write a value back.
+//!
+//! Owns the list of encodings and, for each, what a value and its replacement look like in it. Must not
+//! know how they are searched for.
+//!
+//! Not covered: what a host does beyond these, such as lines of base64 that break within the value, a
+//! digest, a cipher, compression, or one encoding within another (other than the ones below). The value is
+//! kept from such hosts by its binding, not by this list.
+
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
+use base64::engine::{GeneralPurpose, general_purpose::NO_PAD};
+
+/// A text as it is searched for, and what stands there afterwards.
+pub(crate) struct Form {
+    /// What is searched for.
+    pub(crate) pattern: Vec<u8>,
+    /// What replaces it.
+    pub(crate) replacement: Vec<u8>,
+}
+
+/// Letters of a `\u` or `%` escape.
+#[derive(Clone, Copy)]
+enum Case {
+    Lower,
+    Upper,
+}
+
+/// Which characters JSON writers escape although they need not.
+#[derive(Clone, Copy)]
+enum Json {
+    /// None, as JavaScript, Python and Rust.
+    Plain,
+    /// `/`, as PHP.
+    Slash,
+    /// `<`, `>` and `&` in lower case, as Go and Ruby.
+    Html,
+    /// Those, quotes, `+`, `=` and more in upper case, as .NET and Java's Gson.
+    Strict(Case),
+    /// Every character.
+    All(Case),
+}
+
+/// Every form of `real` beside the same form of `shadow`, each pattern once, the value itself first.
+pub(crate) fn forms(real: &str, shadow: &str) -> Vec<Form> {
+    let mut seen = HashSet::new();
+    let mut forms = Vec::new();
+    let mut add = |pattern: Vec<u8>, replacement: Vec<u8>| {
+        if pattern != replacement && seen.insert(pattern.clone()) {
+            forms.push(Form { pattern, replacement });
+        }
+    };
+    for encode in texts() {
+        add(encode(real), encode(shadow));
+    }
+    // In base64, a replacement of another length would shift everything behind it.
+    let fitted: Vec<u8> = shadow.bytes().cycle().take(real.len()).collect();
+    for alphabet in [&STANDARD, &URL_SAFE] {
+        for before in 0..3 {
+            let pattern = core(alphabet, before, real.as_bytes());
+            let replacement = core(alphabet, before, &fitted);
+            for encode in [plain, percent_upper, percent_lower, json_slash] {
+                add(encode(&pattern), encode(&replacement));
+            }
+        }
+    }
+    forms
+}
+
+/// An encoding of a whole text.
+type Encode = Box<dyn Fn(&str) -> Vec<u8>>;
+
+fn texts() -> Vec<Encode> {
+    let mut all: Vec<Encode> = vec![Box::new(plain)];
+    // What stays as it is: nothing, then in RFC 3986, `encodeURIComponent`, `encodeURI`, forms, others.
+    for kept in ["", "-._~", "-._~!'()*", "-._~!'()*;/?:@&=+$,#", "-._*", "-._"] {
+        for case in [Case::Lower, Case::Upper] {
+            all.push(Box::new(move |text| percent(text, case, Some(kept), false)));
+            all.push(Box::new(move |text| percent(text, case, Some(kept), true)));
+        }
+    }
+    for case in [Case::Lower, Case::Upper] {
+        all.push(Box::new(move |text| percent(text, case, None, false)));
+        all.push(Box::new(move |text| hex(text, case)));
+        all.push(Box::new(move |text| json(text, Json::Strict(case)).into_bytes()));
+        all.push(Box::new(move |text| json(text, Json::All(case)).into_bytes()));
+    }
+    for kind in [Json::Plain, Json::Slash, Json::Html] {
+        all.push(Box::new(move |text| json(text, kind).into_bytes()));
+        // JSON as a string within JSON, as many logs are.
+        all.push(Box::new(move |text| json(&json(text, kind), kind).into_bytes()));
+    }
+    for style in [["&quot;", "&#39;"], ["&#34;", "&#39;"], ["&quot;", "&#x27;"], ["&quot;", "&apos;"]] {
+        for wide in [false, true] {
+            all.push(Box::new(move |text| html(text, style, wide).into_bytes()));
+        }
+    }
+    for kept in ["", "-._~", "-._~!*'()"] {
+        for numeral in
+            [|code| format!("&#{code};"), |code| format!("&#x{code:x};"), |code| format!("&#x{code:X};")]
+        {
+            all.push(Box::new(move |text| html_numerals(text, kept, numeral).into_bytes()));
+        }
+    }
+    all
+}
+
+fn plain(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn percent_upper(text: &str) -> Vec<u8> {
+    percent(text, Case::Upper, Some("-._~"), false)
+}
+
+fn percent_lower(text: &str) -> Vec<u8> {
+    percent(text, Case::Lower, Some("-._~"), false)
+}
+
+fn json_slash(text: &str) -> Vec<u8> {
+    json(text, Json::Slash).into_bytes()
+}
+
+/// Percent-encoding of everything but letters, digits and `kept`, or of every byte; `plus` writes a space
+/// as `+`.
+fn percent(text: &str, case: Case, kept: Option<&str>, plus: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        match kept {
+            Some(kept) if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => out.push(byte),
+            Some(_) if plus && byte == b' ' => out.push(b'+'),
+            _ => {
+                out.push(b'%');
+                out.extend_from_slice(&digits(byte, case));
+            }
+        }
+    }
+    out
+}
+
+fn hex(text: &str, case: Case) -> Vec<u8> {
+    text.bytes().flat_map(|byte| digits(byte, case)).collect()
+}
+
+/// The two hex digits of a byte.
+fn digits(byte: u8, case: Case) -> [u8; 2] {
+    let digit = |value: u8| match (value, case) {
+        (0..=9, _) => b'0' + value,
+        (_, Case::Lower) => b'a' + value - 10,
+        (_, Case::Upper) => b'A' + value - 10,
+    };
+    [digit(byte >> 4), digit(byte & 15)]
+}
+
+/// The text as it stands between the quotes of a JSON string.
+fn json(text: &str, kind: Json) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        let escaped = match kind {
+            Json::Plain => None,
+            Json::Slash => (character == '/').then(|| "\\/".to_owned()),
+            Json::Html => "<>&\u{2028}\u{2029}".contains(character).then(|| units(character, Case::Lower)),
+            Json::Strict(case) => {
+                let doubtful = "<>&\"'+=`\u{7f}".contains(character) || !character.is_ascii();
+                doubtful.then(|| units(character, case))
+            }
+            Json::All(case) => Some(units(character, case)),
+        };
+        match (escaped, character) {
+            (Some(escaped), _) => out.push_str(&escaped),
+            (None, '"') => out.push_str("\\\""),
+            (None, '\\') => out.push_str("\\\\"),
+            (None, '\n') => out.push_str("\\n"),
+            (None, '\r') => out.push_str("\\r"),
+            (None, '\t') => out.push_str("\\t"),
+            (None, '\u{8}') => out.push_str("\\b"),
+            (None, '\u{c}') => out.push_str("\\f"),
+            (None, other) if other.is_control() => out.push_str(&units(other, Case::Lower)),
+            (None, other) => out.push(other),
+        }
+    }
+    out
+}
+
+/// A character as `\u` escapes.
+fn units(character: char, case: Case) -> String {
+    let mut buffer = [0; 2];
+    let write = |unit: &mut u16| match case {
+        Case::Lower => format!("\\u{unit:04x}"),
+        Case::Upper => format!("\\u{unit:04X}"),
+    };
+    character.encode_utf16(&mut buffer).iter_mut().map(write).collect()
+}
+
+/// The text within HTML, everything but letters, digits and `kept` by its number.
+fn html_numerals(text: &str, kept: &str, numeral: fn(u32) -> String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || kept.contains(c);
+    text.chars().map(|c| if plain(c) { c.to_string() } else { numeral(c.into()) }).collect()
+}
+
+/// The text within HTML; `quotes` are how the two quotes are written, `wide` escapes what some libraries
+/// escape beyond the five.
+fn html(text: &str, quotes: [&str; 2], wide: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str(quotes[0]),
+            '\'' => out.push_str(quotes[1]),
+            '/' if wide => out.push_str("&#x2F;"),
+            '=' if wide => out.push_str("&#x3D;"),
+            '`' if wide => out.push_str("&#x60;"),
+            '+' if wide => out.push_str("&#43;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The characters of the value's base64 that do not depend on what stands around it, when `before` bytes
+/// (modulo 3) precede it.
+fn core(alphabet: &Alphabet, before: usize, value: &[u8]) -> String {
+    let mut bytes = vec![0; before];
+    bytes.extend_from_slice(value);
+    let whole = bytes.len() * 8 / 6;
+    let encoded = GeneralPurpose::new(alphabet, NO_PAD).encode(&bytes);
+    let first = (before * 8).div_ceil(6);
+    encoded.get(first..whole).unwrap_or_default().to_owned()
+}
