@@ -7,6 +7,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use ftl_guest::protocol::Network;
+
 /// Files and directories of `/etc` that are shown when the host has them.
 pub(crate) const SHOWN: &[&str] = &[
     "alternatives",
@@ -60,7 +62,11 @@ fn is_version_byte(byte: &u8) -> bool {
 }
 
 /// Files of `/etc` that are made up, with their content.
-pub(crate) fn made_up(shell: &str) -> [(&'static str, String); 8] {
+pub(crate) fn made_up(shell: &str, network: Network) -> [(&'static str, String); 8] {
+    let resolver = match network {
+        Network::None => "# There is no name server here.\n",
+        Network::Egress => "nameserver 127.0.0.1\noptions edns0\n",
+    };
     [
         (
             "passwd",
@@ -73,7 +79,7 @@ pub(crate) fn made_up(shell: &str) -> [(&'static str, String); 8] {
         ("group", "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n".to_owned()),
         ("hosts", "127.0.0.1 localhost ftl\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
         ("hostname", "ftl\n".to_owned()),
-        ("resolv.conf", "# There is no name server here.\n".to_owned()),
+        ("resolv.conf", resolver.to_owned()),
         ("nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n".to_owned()),
         // The host's own would replace PATH, by which the agent's tools are found.
         ("profile", "[ -n \"$BASH_VERSION\" ] && [ -r /etc/bash.bashrc ] && . /etc/bash.bashrc\n".to_owned()),

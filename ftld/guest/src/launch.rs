@@ -13,6 +13,8 @@ use ftl_guest::protocol::{AGENT_ID, At, Failure, Ready, Reply, Request, Setup, S
 use rustix::process::{PidfdFlags, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use crate::carry::Way;
+use crate::net;
 use crate::sources::Sources;
 use crate::{confine, init, mounts, privileges, root, seccomp};
 
@@ -27,8 +29,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         let _ = frame::send(&control, &Reply::Failed(failure.clone()), &[]);
         failure
     };
-    let setup = enter_user_namespace(control.as_fd()).map_err(told)?;
+    let (setup, content) = enter_user_namespace(control.as_fd()).map_err(told)?;
     enter_namespaces().map_err(told)?;
+    // Before anything runs in it that could use a network which is not closed yet.
+    let doors = net::open(setup.network).map_err(told)?;
+    let way = doors.map(|doors| Way::new(doors, setup.carrier)).transpose().map_err(told)?;
     let (alive, keep_alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .at(Stage::Namespaces, "making a pipe")
         .map_err(told)?;
@@ -37,12 +42,12 @@ pub(crate) fn run() -> Result<(), Failure> {
         -1 => Err(io::Error::last_os_error()).at(Stage::Namespaces, "starting process 1").map_err(told),
         0 => {
             drop(keep_alive);
-            become_process_1(&control, &setup, alive).map_err(told)?;
+            become_process_1(&control, &setup, Brought { alive, way, content }).map_err(told)?;
             init::serve(control)
         }
         child => {
-            drop((control, alive));
-            watch_over(child, keep_alive)
+            drop((control, alive, content));
+            watch_over(child, keep_alive, way)
         }
     }
 }
@@ -77,11 +82,13 @@ fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn enter_user_namespace(control: BorrowedFd<'_>) -> Result<Box<Setup>, Failure> {
-    let Frame { message: Request::Setup(setup), fds: groups } = next(control)? else {
+fn enter_user_namespace(control: BorrowedFd<'_>) -> Result<(Box<Setup>, Option<OwnedFd>), Failure> {
+    let Frame { message: Request::Setup(setup), fds } = next(control)? else {
         return Err(unexpected("something else than a setup came first"));
     };
-    for group in groups {
+    let mut fds = fds.into_iter();
+    let content = if setup.files.is_empty() { None } else { fds.next() };
+    for group in fds {
         rustix::io::write(&group, b"0").at(Stage::Limits, "entering a control group")?;
     }
     if rustix::process::geteuid().is_root() {
@@ -93,7 +100,7 @@ fn enter_user_namespace(control: BorrowedFd<'_>) -> Result<Box<Setup>, Failure> 
     unshare(UnshareFlags::NEWUSER).at(Stage::UserNamespace, "entering a user namespace")?;
     frame::send(control, &Reply::NeedsIds, &[]).at(Stage::Protocol, "asking for ids")?;
     match next(control)?.message {
-        Request::IdsMapped => Ok(setup),
+        Request::IdsMapped => Ok((setup, content)),
         Request::Setup(_) | Request::Spawn(_) | Request::Signal { .. } => {
             Err(unexpected("something else than the ids came second"))
         }
@@ -115,8 +122,22 @@ fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
+/// What process 1 brings with it.
+struct Brought {
+    /// Has an end when the launcher has died.
+    alive: OwnedFd,
+    /// The sandbox's way out.
+    way: Option<Way>,
+    /// What is in the files to show.
+    content: Option<OwnedFd>,
+}
+
 /// Builds the sandbox around the process that calls it and closes it.
-fn become_process_1(control: &OwnedFd, setup: &Setup, alive: OwnedFd) -> Result<(), Failure> {
+fn become_process_1(
+    control: &OwnedFd,
+    setup: &Setup,
+    Brought { alive, way, content }: Brought,
+) -> Result<(), Failure> {
     let me = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .at(Stage::Namespaces, "opening process 1")?;
     frame::send(control, &Reply::Started, &[me.as_fd()]).at(Stage::Protocol, "saying that it started")?;
@@ -129,13 +150,15 @@ fn become_process_1(control: &OwnedFd, setup: &Setup, alive: OwnedFd) -> Result<
     become_agent().at(Stage::Identity, "becoming the sandbox's user")?;
     die_with_the_launcher(alive)?;
 
-    root::build(sources, setup)?;
-    privileges::name_host_and_raise_loopback()?;
+    root::build(sources, setup, content)?;
+    privileges::name_host()?;
     privileges::limit(setup.limits)?;
     privileges::drop_all()?;
     let landlock = confine::landlock()?;
     seccomp::install()?;
-    frame::send(control, &Reply::Ready(Ready { landlock }), &[])
+    let not_redirected = way.as_ref().and_then(|way| way.doors().transparent.as_ref().err().cloned());
+    let descriptors = way.as_ref().map(Way::descriptors).unwrap_or_default();
+    frame::send(control, &Reply::Ready(Ready { landlock, not_redirected }), &descriptors)
         .at(Stage::Protocol, "saying that it is ready")
 }
 
@@ -159,12 +182,18 @@ fn die_with_the_launcher(alive: OwnedFd) -> Result<(), Failure> {
     }
 }
 
-/// The launcher's rest of life: without rights, waiting for process 1.
-fn watch_over(child: libc::pid_t, keep_alive: OwnedFd) -> Result<(), Failure> {
+/// The launcher's rest of life: without rights, waiting for process 1, and perhaps carrying bytes.
+fn watch_over(child: libc::pid_t, keep_alive: OwnedFd, way: Option<Way>) -> Result<(), Failure> {
     // If it cannot give up its rights it ends, and process 1 with it.
     become_agent().at(Stage::Identity, "becoming the sandbox's user")?;
     privileges::drop_all()?;
     let child = rustix::process::Pid::from_raw(child);
+    if let (Some(way), Some(child)) = (way, child) {
+        let over = rustix::process::pidfd_open(child, PidfdFlags::empty())
+            .at(Stage::Namespaces, "opening process 1")?;
+        // When it fails the way is closed, which the daemon sees, and the sandbox goes on without.
+        let _ = way.carry(over.as_fd());
+    }
     loop {
         match rustix::process::waitpid(child, WaitOptions::empty()) {
             Err(rustix::io::Errno::INTR) => {}

@@ -1,7 +1,8 @@
 //! What the daemon and its helper inside a sandbox say to each other.
 //!
 //! Owns the messages ([`protocol`]) and how they travel with file descriptors over one socket
-//! ([`frame`]). Must not know namespaces, mounts or processes (the program does), nor an async runtime.
+//! ([`frame`]), and how a sandbox's way out travels over a stream ([`relay`]). Must not know namespaces, mounts or processes (the program does), nor an async runtime.
 
 pub mod frame;
 pub mod protocol;
+pub mod relay;

@@ -1,15 +1,21 @@
 //! The helper that builds a sandbox and is process 1 in it.
 //!
 //! Reading order: [`launch`] is the story, from the daemon's first message to a closed sandbox;
-//! [`sources`], [`mounts`], [`root`] and [`etc`] make what is seen in it; [`privileges`], [`confine`] and [`seccomp`]
-//! take away what is not needed; [`init`] and [`spawn`] run programs. One thread, no async runtime,
+//! [`sources`], [`mounts`], [`root`], [`etc`] and [`files`] make what is seen in it; [`net`], [`firewall`] and [`netlink`] its
+//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs. One thread, no async runtime,
 //! linked statically: it is executed from memory and needs nothing of any root directory.
 
+mod carry;
 mod confine;
 mod etc;
+mod files;
+mod firewall;
 mod init;
 mod launch;
 mod mounts;
+mod multiplex;
+mod net;
+mod netlink;
 mod privileges;
 mod root;
 mod seccomp;
@@ -19,9 +25,10 @@ mod spawn;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match launch::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whatever went wrong was said on the control socket; there is nobody else to tell.
-        Err(_) => ExitCode::FAILURE,
-    }
+    let done = match std::env::args_os().nth(1) {
+        Some(mode) if mode == "relay" => carry::relay(),
+        // Whatever goes wrong is said on the control socket; there is nobody else to tell.
+        _ => launch::run(),
+    };
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,7 +3,6 @@
 //! Owns limits, capabilities and the few kernel settings of the new namespaces. Must not know mounts.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
 use ftl_guest::protocol::{At, Failure, Limits, Stage};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -12,36 +11,9 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 /// Locked memory, bytes: what a stock kernel allows.
 const LOCKED_MEMORY: u64 = 8 << 20;
 
-/// Gives the host its name and brings up `lo`, the only interface there is.
-pub(crate) fn name_host_and_raise_loopback() -> Result<(), Failure> {
-    let stage = Stage::Network;
-    rustix::system::sethostname(b"ftl").at(stage, "naming the host")?;
-    raise_loopback().at(stage, "bringing up the loopback interface")
-}
-
-fn raise_loopback() -> io::Result<()> {
-    let socket = rustix::net::socket_with(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )?;
-    // SAFETY: an all-zero `ifreq` is a valid one, with an empty name and no flags.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed() as libc::c_char;
-    }
-    // SAFETY: both calls read and write an `ifreq`, which is what they are given.
-    unsafe {
-        if libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        request.ifr_ifru.ifru_flags |= (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-        if libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+/// Gives the host its name.
+pub(crate) fn name_host() -> Result<(), Failure> {
+    rustix::system::sethostname(b"ftl").at(Stage::Network, "naming the host")
 }
 
 /// Sets the limits that every program inherits. A stricter limit of the host's stays.

@@ -8,7 +8,7 @@
 //!                  <──────────  NeedsIds
 //!   IdsMapped      ──────────>  enters the other namespaces, forks process 1
 //!                  <──────────  Started   (+ a descriptor of process 1)
-//!                  <──────────  Ready, or Failed and the end
+//!                  <──────────  Ready     (+ the sockets of its way out), or Failed and the end
 //!   Spawn, Signal  ──────────>
 //!                  <──────────  Spawned (+ a terminal, when asked for), NotSpawned, Exited
 //! ```
@@ -31,6 +31,32 @@ pub const HOME: &str = "/home/agent";
 /// Where the project is, as seen from inside.
 pub const WORKSPACE: &str = "/workspace";
 
+/// Where programs that know of a proxy find it, on the sandbox's own loopback address.
+pub const PROXY_PORT: u16 = 3128;
+
+/// Where connections of programs that know of none are redirected to, on the same address.
+pub const TRANSPARENT_PORT: u16 = 3129;
+
+/// What network a sandbox has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// Its own loopback interface and nothing else.
+    #[default]
+    None,
+    /// The same, and a pipe to the daemon's proxy.
+    Egress,
+}
+
+/// How a sandbox's way out reaches the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Carrier {
+    /// The daemon gets the sockets themselves.
+    #[default]
+    Descriptors,
+    /// One stream of bytes, as from a sandbox on another kernel.
+    Stream,
+}
+
 /// Bytes that are mostly text: a path, an argument. Text travels as a string, anything else as numbers.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Encoded", into = "Encoded")]
@@ -46,7 +72,8 @@ enum Encoded {
 /// What the daemon asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Build this sandbox. First message. The frame carries the ways into its control groups.
+    /// Build this sandbox. First message. The frame carries, when there are files to show, a descriptor
+    /// that reads their content, one after the other; and then the ways into its control groups.
     Setup(Box<Setup>),
     /// The id maps of the user namespace are written. Second message.
     IdsMapped,
@@ -68,7 +95,9 @@ pub enum Reply {
     NeedsIds,
     /// Process 1 exists; the frame carries a process descriptor of it.
     Started,
-    /// The sandbox is closed and takes programs.
+    /// The sandbox is closed and takes programs. With a way out the frame carries its sockets: the proxy's
+    /// listener, for names one that takes datagrams and a listener, and the listener of connections that
+    /// are redirected, unless there are none. By a [stream](Carrier::Stream) it is one socket instead.
     Ready(Ready),
     /// The sandbox cannot be built. Last message.
     Failed(Failure),
@@ -108,6 +137,21 @@ pub struct Setup {
     pub tools: Vec<Tool>,
     /// What a program may use up.
     pub limits: Limits,
+    /// What network it has.
+    pub network: Network,
+    /// How its way out reaches the daemon.
+    pub carrier: Carrier,
+    /// Files to show read-only, over what stands at their paths.
+    pub files: Vec<File>,
+}
+
+/// One file of the daemon's that is shown read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Where it is shown, absolute.
+    pub path: Bytes,
+    /// How many bytes it has.
+    pub length: u64,
 }
 
 /// One file or directory of the host that is shown read-only.
@@ -137,6 +181,8 @@ pub struct Limits {
 pub struct Ready {
     /// Landlock's ABI version in force; 0 when the kernel has none.
     pub landlock: u32,
+    /// Why programs that do not know of the proxy have no way out, when there is one for the others.
+    pub not_redirected: Option<Failure>,
 }
 
 /// A program to run.
@@ -191,6 +237,8 @@ pub enum Stage {
     Overlay,
     /// Mounting `/proc`.
     Proc,
+    /// Showing files of the daemon's.
+    Files,
     /// Making devices and terminals.
     Devices,
     /// Bringing up the loopback interface, naming the host.

@@ -7,12 +7,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
-use ftl_guest::protocol::{At, Failure, HOME, Setup, Stage, WORKSPACE};
+use ftl_guest::protocol::{At, Failure, HOME, Network, Setup, Stage, WORKSPACE};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use crate::etc;
+use crate::files;
 use crate::mounts::{self, Mount};
 use crate::sources::{Kind, Sources};
 
@@ -47,8 +48,8 @@ const HIDDEN_DIRECTORIES: &[&str] = &["acpi", "asound", "scsi"];
 /// Parts of `/proc` that configure the host's kernel: read-only.
 const READ_ONLY: &[&str] = &["bus", "driver", "fs", "irq", "sys", "tty"];
 
-/// Builds the root and makes it the caller's.
-pub(crate) fn build(sources: Sources, setup: &Setup) -> Result<(), Failure> {
+/// Builds the root and makes it the caller's. `content` is that of the files to show.
+pub(crate) fn build(sources: Sources, setup: &Setup, content: Option<OwnedFd>) -> Result<(), Failure> {
     let stage = Stage::Root;
     // Room for the directories and the few files that are made up; nothing else is kept in it.
     let root = Mount::new(c"tmpfs", &[("size", Some("4m")), ("mode", Some("0755"))], stage)?;
@@ -56,7 +57,7 @@ pub(crate) fn build(sources: Sources, setup: &Setup) -> Result<(), Failure> {
     root.attach(staging.as_fd()).at(stage, "putting the root in place")?;
     let root = root.as_fd();
 
-    fill(root, &sources)?;
+    fill(root, &sources, setup.network)?;
     mount_workspace(root, &sources)?;
     place(root, &sources.home, HOME)?;
     place(root, &sources.tmp, "tmp")?;
@@ -67,13 +68,14 @@ pub(crate) fn build(sources: Sources, setup: &Setup) -> Result<(), Failure> {
         let target = make_place(root, &shown.path, shown.kind).at(stage, shown.path.display())?;
         shown.mount.attach(target.as_fd()).at(stage, format_args!("showing {}", shown.path.display()))?;
     }
+    files::show(root, &setup.files, content)?;
     mount_proc(root)?;
     mounts::restrict(root, mounts::READ_ONLY, false).at(stage, "making the root read-only")?;
     enter(root).at(stage, "entering the root")
 }
 
 /// Makes what is neither a mount nor a device.
-fn fill(root: BorrowedFd<'_>, sources: &Sources) -> Result<(), Failure> {
+fn fill(root: BorrowedFd<'_>, sources: &Sources, network: Network) -> Result<(), Failure> {
     for directory in ["etc", "proc", "run", "var"] {
         make_place(root, Path::new(directory), Kind::Directory).at(Stage::Root, directory)?;
     }
@@ -86,7 +88,7 @@ fn fill(root: BorrowedFd<'_>, sources: &Sources) -> Result<(), Failure> {
     }
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let etc = open(root, "etc", OFlags::DIRECTORY).at(Stage::Root, "etc")?;
-    for (name, content) in etc::made_up(shell) {
+    for (name, content) in etc::made_up(shell, network) {
         write_file(etc.as_fd(), name, content.as_bytes()).at(Stage::Root, format_args!("etc/{name}"))?;
     }
     Ok(())
@@ -217,7 +219,7 @@ fn link(root: BorrowedFd<'_>, target: impl AsRef<Path>, path: impl AsRef<Path>) 
 }
 
 /// Opens the place at a path beneath `root`, making what is missing of it.
-fn make_place(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn make_place(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> rustix::io::Result<OwnedFd> {
     let mut place = open(root, ".", OFlags::DIRECTORY)?;
     let mut components = path.components().peekable();
     while let Some(component) = components.next() {
@@ -249,7 +251,11 @@ fn open_if_there(dir: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<O
 }
 
 /// A handle on what stands at a name, never on what a link there leads to.
-fn open<P: rustix::path::Arg>(dir: BorrowedFd<'_>, name: P, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open<P: rustix::path::Arg>(
+    dir: BorrowedFd<'_>,
+    name: P,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::empty())
 }

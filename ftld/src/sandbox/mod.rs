@@ -6,6 +6,7 @@
 
 mod disk;
 pub mod linux;
+mod pipe_stream;
 mod tools;
 
 use std::ffi::OsString;
@@ -21,8 +22,10 @@ use async_trait::async_trait;
 use ftl_core::id::SessionId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use ftl_guest::protocol::{HOME, Size, Stage, WORKSPACE};
+pub use ftl_guest::protocol::{Carrier, HOME, Network, PROXY_PORT, Size, Stage, WORKSPACE};
 pub use tools::ToolError;
+
+use crate::pipe::Pipe;
 
 /// Makes sandboxes.
 #[async_trait]
@@ -60,6 +63,10 @@ pub trait SandboxBackend: Send + Sync {
 pub trait Sandbox: Send + Sync {
     /// What holds in it and what does not.
     fn enforcement(&self) -> &Enforcement;
+
+    /// The only way out of it, once: `None` without a [network](SandboxSpec::network) and from the second
+    /// call on. It ends with the sandbox; until somebody takes it, whoever connects waits.
+    fn take_pipe(&self) -> Option<Pipe>;
 
     /// Starts a program.
     ///
@@ -101,6 +108,11 @@ pub struct SandboxSpec {
     pub path: Vec<PathBuf>,
     /// Environment of every program, beside the usual names.
     pub env: Vec<(OsString, OsString)>,
+    /// What network it has.
+    pub network: Network,
+    /// Files that are shown read-only, over what stands at their paths: absolute path, content. The
+    /// directories above a path are made, unless they are the host's.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// What a sandbox may use up.

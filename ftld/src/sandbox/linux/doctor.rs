@@ -8,7 +8,9 @@ use std::sync::Arc;
 use ftl_core::id::SessionId;
 use tokio::io::AsyncReadExt;
 
-use super::super::{Check, Command, ExitStatus, Limits, Outcome, Sandbox, SandboxError, SandboxSpec, Stdio};
+use super::super::{
+    Check, Command, ExitStatus, Limits, Network, Outcome, Sandbox, SandboxError, SandboxSpec, Stdio,
+};
 use super::cgroup::Resource;
 use super::diagnosis::{Host, OLDEST_KERNEL};
 use super::{Backend, launch};
@@ -64,6 +66,8 @@ async fn try_it(backend: Arc<Backend>, scratch: &Path, limits: Limits) -> Result
         tools: Vec::new(),
         path: Vec::new(),
         env: Vec::new(),
+        network: Network::Egress,
+        files: Vec::new(),
     };
     let result = run_once(backend, spec).await;
     if let Err(error) = remove(&dir) {
@@ -105,8 +109,11 @@ async fn run_once(backend: Arc<Backend>, spec: SandboxSpec) -> Result<Vec<Check>
     };
     checks.extend(enforcement.enforced.iter().map(check(Outcome::Ok)));
     // Control groups are examined on their own, with a remedy.
-    let landlock = enforcement.unenforced.iter().filter(|sentence| sentence.starts_with("Landlock"));
-    checks.extend(landlock.map(check(Outcome::Warning)));
+    let others = enforcement
+        .unenforced
+        .iter()
+        .filter(|sentence| sentence.starts_with("Landlock") || sentence.starts_with("network"));
+    checks.extend(others.map(check(Outcome::Warning)));
     Ok(checks)
 }
 

@@ -12,14 +12,21 @@ use std::time::Duration;
 
 use ftl_guest::protocol::{self, Failure, Ready, Reply, Request, Setup, Stage};
 use rustix::process::Signal;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
-use super::super::{Enforcement, Limits, Owner, SandboxError, SandboxSpec, disk, tools};
+use crate::pipe::Pipe;
+
+use super::super::{
+    Carrier, Enforcement, Network, Owner, SandboxError, SandboxSpec, disk, pipe_stream, tools,
+};
 use super::cgroup::{Group, OWN_PROCESSES};
 use super::control::{self, Replies, Requests};
+use super::doors::{self, End};
 use super::record::{self, Record};
 use super::session::{NativeSandbox, Parts};
-use super::{Backend, diagnosis, identity};
+use super::{Backend, diagnosis, files, identity};
 
 /// How long building a sandbox may take, on a machine that does a hundred other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,9 +41,20 @@ struct Launching {
     init: Option<OwnedFd>,
 }
 
+/// A sandbox that was just closed.
+struct Closed {
+    /// Process 1.
+    init: OwnedFd,
+    /// What holds in it.
+    ready: Ready,
+    /// Its way out, if it has one.
+    pipe: Option<Pipe>,
+}
+
 /// Starts a sandbox.
 pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<NativeSandbox, SandboxError> {
     let examined = tools::examine(&spec.tools, &backend.config.protected)?;
+    files::examine(&spec.files)?;
     let owner = identity::owner()?;
     disk::prepare(&spec.dir, owner)?;
 
@@ -50,11 +68,14 @@ pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<N
             return Err(error);
         }
     };
-    let setup = setup(&spec, examined);
-    let ready = tokio::time::timeout(PATIENCE, shake_hands(&mut launching, &spec, setup, owner)).await;
+    let setup = setup(&spec, examined, backend.config.carrier);
+    let ended = watch::Sender::new(None);
+    let end = ended.subscribe();
+    let hands = shake_hands(&mut launching, &spec, setup, owner, &end);
+    let ready = tokio::time::timeout(PATIENCE, hands).await;
     match ready.unwrap_or(Err(SandboxError::Slow { after: PATIENCE })) {
-        Ok((init, ready)) => {
-            describe(&mut enforcement, &spec.limits, &ready, backend.config.disk_interval);
+        Ok(Closed { init, ready, pipe }) => {
+            describe(&mut enforcement, &spec, &ready, backend.config.disk_interval);
             let Launching { child, requests, replies, group, .. } = launching;
             let disk_interval = backend.config.disk_interval;
             Ok(NativeSandbox::new(Parts {
@@ -66,6 +87,8 @@ pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<N
                 spec,
                 enforcement,
                 disk_interval,
+                pipe,
+                ended,
             }))
         }
         Err(error) => {
@@ -101,14 +124,17 @@ async fn shake_hands(
     spec: &SandboxSpec,
     setup: Setup,
     owner: Option<Owner>,
-) -> Result<(OwnedFd, Ready), SandboxError> {
+    end: &End,
+) -> Result<Closed, SandboxError> {
     let talking = |source| SandboxError::Helper { act: "talking to the helper", source };
     let pid = launching.child.id().ok_or_else(|| talking(io::ErrorKind::BrokenPipe.into()))?;
     let launcher = record::name(pid.cast_signed()).map_err(talking)?;
     record::write(&spec.dir, &Record { processes: vec![launcher] })?;
     let limiting = |source| SandboxError::Helper { act: "limiting the helper", source };
-    let doors = launching.group.doors().map_err(limiting)?;
-    launching.requests.send(&Request::Setup(Box::new(setup)), doors).map_err(talking)?;
+    let mut descriptors: Vec<OwnedFd> = files::content(&spec.files).map_err(talking)?.into_iter().collect();
+    descriptors.extend(launching.group.doors().map_err(limiting)?);
+    let carrier = setup.carrier;
+    launching.requests.send(&Request::Setup(Box::new(setup)), descriptors).map_err(talking)?;
     loop {
         let frame = launching.replies.next().await.map_err(talking)?;
         let Some(frame) = frame else { return Err(talking(io::ErrorKind::UnexpectedEof.into())) };
@@ -125,7 +151,19 @@ async fn shake_hands(
                 }
                 launching.init = Some(init);
             }
-            (Reply::Ready(ready), Some(init)) => return Ok((init, ready)),
+            (Reply::Ready(ready), Some(init)) => {
+                let opened = match spec.network {
+                    Network::None => Ok(None),
+                    Network::Egress => open_pipe(carrier, frame.fds, end).await.map(Some),
+                };
+                match opened {
+                    Ok(pipe) => return Ok(Closed { init, ready, pipe }),
+                    Err(error) => {
+                        launching.init = Some(init);
+                        return Err(talking(error));
+                    }
+                }
+            }
             (Reply::Failed(failure), init) => {
                 launching.init = init;
                 return Err(diagnosis::explain(failure));
@@ -135,6 +173,20 @@ async fn shake_hands(
                 return Err(talking(nonsense()));
             }
         }
+    }
+}
+
+/// Makes a pipe of what the helper sent.
+async fn open_pipe(carrier: Carrier, mut sockets: Vec<OwnedFd>, end: &End) -> io::Result<Pipe> {
+    match (carrier, sockets.len()) {
+        (Carrier::Descriptors, _) => doors::open(sockets, end),
+        (Carrier::Stream, 1) => {
+            let stream = std::os::unix::net::UnixStream::from(sockets.remove(0));
+            stream.set_nonblocking(true)?;
+            let (reader, writer) = UnixStream::from_std(stream)?.into_split();
+            pipe_stream::open(reader, writer).await
+        }
+        (Carrier::Stream, _) => Err(nonsense()),
     }
 }
 
@@ -160,7 +212,7 @@ fn process_of(process: &OwnedFd) -> Option<i32> {
     pid.filter(|pid| *pid > 0)
 }
 
-fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>) -> Setup {
+fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>, carrier: Carrier) -> Setup {
     Setup {
         base: spec.base.as_path().into(),
         dir: spec.dir.as_path().into(),
@@ -171,15 +223,29 @@ fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>) -> Setup {
             open_files: spec.limits.open_files,
             shared_memory: spec.limits.memory_bytes / 4,
         },
+        network: spec.network,
+        carrier,
+        files: files::described(&spec.files),
     }
 }
 
-fn describe(enforcement: &mut Enforcement, limits: &Limits, ready: &Ready, disk_interval: Duration) {
+fn describe(enforcement: &mut Enforcement, spec: &SandboxSpec, ready: &Ready, disk_interval: Duration) {
+    let limits = &spec.limits;
     let enforced = &mut enforcement.enforced;
     enforced.push("namespaces: user, mount, process, network, ipc, host name, control group".to_owned());
     enforced.push("privileges: none, and none to be gained".to_owned());
     enforced.push("system calls: filtered".to_owned());
-    enforced.push("network: only the sandbox's own loopback interface".to_owned());
+    enforced.push(match spec.network {
+        Network::None => "network: only the sandbox's own loopback interface".to_owned(),
+        Network::Egress => {
+            "network: the sandbox's own loopback interface, and a pipe to the proxy".to_owned()
+        }
+    });
+    if let Some(why) = &ready.not_redirected {
+        // Nothing gets out by that: what is not redirected fails.
+        let what = "network of programs that ignore the proxy settings: none";
+        enforcement.unenforced.push(format!("{what}; {why}"));
+    }
     enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
     enforced.push(format!("open files: {}", limits.open_files));
     enforced.push(format!(

@@ -2,13 +2,15 @@
 //!
 //! Owns the daemon's half; the other half is the helper, which builds the sandbox from within
 //! (`ftl-guest`). Must not know sessions or agents. Reading order: [`launch`] is the story;
-//! [`session`] serves a sandbox that runs; [`identity`], [`image`], [`control`] and [`cgroup`] are its
+//! [`session`] serves a sandbox that runs, and [`doors`] its way out; [`identity`], [`image`], [`files`], [`control`] and [`cgroup`] are its
 //! parts; [`record`] ends what a crash left; [`doctor`] explains what a machine forbids.
 
 mod cgroup;
 mod control;
 mod diagnosis;
 mod doctor;
+mod doors;
+mod files;
 mod identity;
 mod image;
 mod launch;
@@ -25,7 +27,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
 
-use super::{Check, Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
+use super::{Carrier, Check, Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
 use cgroup::Cgroups;
 use image::Image;
 
@@ -40,6 +42,9 @@ pub struct NativeConfig {
     pub protected: Vec<PathBuf>,
     /// How often a sandbox's disk usage is measured.
     pub disk_interval: Duration,
+    /// How a sandbox's way out reaches the daemon. Descriptors are faster; the stream is there to be tried
+    /// where there is no other kernel.
+    pub carrier: Carrier,
 }
 
 /// Makes sandboxes of the kernel's own parts.

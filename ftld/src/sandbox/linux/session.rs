@@ -19,6 +19,8 @@ use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 
+use crate::pipe::Pipe;
+
 use super::super::{
     Command, Ending, Enforcement, ExitStatus, Process, ProcessControl, Sandbox, SandboxError, SandboxSpec,
     Stdio, disk,
@@ -49,6 +51,10 @@ pub(super) struct Parts {
     pub(super) enforcement: Enforcement,
     /// How often its disk usage is measured.
     pub(super) disk_interval: Duration,
+    /// Its way out; none without a network.
+    pub(super) pipe: Option<Pipe>,
+    /// Where it is said that it has ended.
+    pub(super) ended: watch::Sender<Option<Ending>>,
 }
 
 /// A sandbox of the kernel's own parts.
@@ -56,6 +62,7 @@ pub(super) struct NativeSandbox {
     running: Arc<Running>,
     enforcement: Enforcement,
     env: Vec<(OsString, OsString)>,
+    pipe: Mutex<Option<Pipe>>,
 }
 
 /// What the sandbox's tasks share.
@@ -102,19 +109,27 @@ struct Handle {
 impl NativeSandbox {
     /// Takes over a sandbox that was just built.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { child, requests, replies, group, init, spec, enforcement, disk_interval } = parts;
-        let running = Arc::new(Running {
-            init,
+        let Parts {
+            child,
             requests,
-            next: AtomicU64::new(1),
-            state: Mutex::default(),
-            ended: watch::Sender::new(None),
-        });
+            replies,
+            group,
+            init,
+            mut spec,
+            enforcement,
+            disk_interval,
+            pipe,
+            ended,
+        } = parts;
+        // They are in place, and may be large.
+        spec.files = Vec::new();
+        let running =
+            Arc::new(Running { init, requests, next: AtomicU64::new(1), state: Mutex::default(), ended });
         let env = environment(&spec);
         tokio::spawn(listen(Arc::clone(&running), replies));
         tokio::spawn(limit_disk(Arc::clone(&running), spec.clone(), disk_interval));
         tokio::spawn(wait_for_end(Arc::clone(&running), child, group, spec));
-        Self { running, enforcement, env }
+        Self { running, enforcement, env, pipe: Mutex::new(pipe) }
     }
 }
 
@@ -122,6 +137,10 @@ impl NativeSandbox {
 impl Sandbox for NativeSandbox {
     fn enforcement(&self) -> &Enforcement {
         &self.enforcement
+    }
+
+    fn take_pipe(&self) -> Option<Pipe> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn spawn(&self, command: Command) -> Result<Process, SandboxError> {

@@ -1,5 +1,8 @@
 //! The native backend, driven alone: file semantics, limits, terminals, ends.
 
+mod files;
+mod network;
+
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,8 +15,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::{
-    Command, Ending, ExitStatus, Limits, Outcome, Process, Sandbox, SandboxBackend, SandboxError,
-    SandboxSpec, Size, Stdio,
+    Carrier, Command, Ending, ExitStatus, Limits, Network, Outcome, Process, Sandbox, SandboxBackend,
+    SandboxError, SandboxSpec, Size, Stdio,
 };
 use super::{NativeBackend, NativeConfig};
 
@@ -42,16 +45,17 @@ struct Output {
 
 impl Bench {
     fn new() -> Self {
-        Self::with_interval(Duration::from_secs(3600))
+        Self::with(Duration::from_secs(3600), Carrier::Descriptors)
     }
 
-    fn with_interval(disk_interval: Duration) -> Self {
+    fn with(disk_interval: Duration, carrier: Carrier) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let config = NativeConfig {
             instance: format!("test-{}", std::process::id()),
             protected: vec![root.path().join("state")],
             disk_interval,
+            carrier,
         };
         let bench = Self { backend: NativeBackend::new(config).unwrap(), root };
         let base = bench.root.path().join("base");
@@ -82,6 +86,8 @@ impl Bench {
             tools: Vec::new(),
             path: Vec::new(),
             env: Vec::new(),
+            network: Network::None,
+            files: Vec::new(),
         }
     }
 
@@ -314,6 +320,7 @@ async fn a_later_daemon_ends_what_is_left() {
         instance: format!("test-{}", std::process::id()),
         protected: Vec::new(),
         disk_interval: Duration::from_secs(3600),
+        carrier: Carrier::Descriptors,
     });
     later.unwrap().sweep(&spec.session, &spec.dir).await.unwrap();
     assert!(process.exit.await.is_err());
@@ -359,7 +366,7 @@ async fn memory_is_limited_where_it_can_be() {
 
 #[tokio::test]
 async fn a_sandbox_with_too_much_on_disk_is_ended_and_says_so() {
-    let bench = Bench::with_interval(Duration::from_millis(20));
+    let bench = Bench::with(Duration::from_millis(20), Carrier::Descriptors);
     let spec = SandboxSpec { limits: Limits { disk_bytes: 1 << 20, ..LIMITS }, ..bench.spec() };
     let sandbox = bench.backend.launch(spec).await.unwrap();
     let process = sandbox.spawn(script("head -c 5000000 /dev/zero > ~/big; sleep 1000")).await.unwrap();

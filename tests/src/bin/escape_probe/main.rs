@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! escape_probe [--hidden PATH]... [--read-only PATH]... [--socket PATH]... [--abstract NAME]... [--tcp PORT]...
+//!              [--redirected]
 //! ```
 
 mod calls;
@@ -31,6 +32,8 @@ struct Targets {
     abstract_names: Vec<String>,
     /// TCP ports that somebody on the host listens at.
     tcp_ports: Vec<u16>,
+    /// Whether connections and questions for names are redirected to a proxy, which answers nothing here.
+    redirected: bool,
 }
 
 /// What came of an attempt.
@@ -79,6 +82,10 @@ fn quoted(text: &str) -> String {
 fn targets(mut arguments: impl Iterator<Item = String>) -> Result<Targets, String> {
     let mut targets = Targets::default();
     while let Some(option) = arguments.next() {
+        if option == "--redirected" {
+            targets.redirected = true;
+            continue;
+        }
         let value = arguments.next().ok_or_else(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--hidden" => targets.hidden.push(value.into()),

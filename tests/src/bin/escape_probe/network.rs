@@ -1,7 +1,8 @@
 //! Attempts on the network: kinds of sockets, the host's listeners, the sandbox's own interface.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
@@ -58,17 +59,108 @@ pub(super) fn attempt(report: &mut Report, targets: &Targets) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
         report.add(&format!("connect to port {port} of the host"), must_fail(reach(address)));
     }
-    for (name, address) in [("the metadata service", [169, 254, 169, 254]), ("the internet", [1, 1, 1, 1])] {
-        report.add(&format!("reach {name}"), must_fail(reach(SocketAddr::from((address, 80)))));
+    for (name, address) in ADDRESSES {
+        for port in [22, 53, 80, 443] {
+            let address = SocketAddr::new(*address, port);
+            let reached = if targets.redirected { answer_of(address) } else { reach(address).map(drop) };
+            report.add(&format!("reach {name} at port {port}"), must_fail(reached));
+        }
+        for port in [53, 123, 443] {
+            if targets.redirected && port == 53 && address.is_ipv4() {
+                continue;
+            }
+            let sent = send(SocketAddr::new(*address, port));
+            report.add(&format!("send a datagram to {name} at port {port}"), must_fail(sent));
+        }
     }
-    let datagram = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", "1.1.1.1:53"));
-    report.add("send a datagram", must_fail(datagram));
+    let broadcast = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.set_broadcast(true)?;
+        socket.send_to(b"x", "255.255.255.255:67")
+    });
+    report.add("send a broadcast", must_fail(broadcast));
+    for (name, kind, body) in CHANGES {
+        report.add(name, change(*kind, body));
+    }
+    for (family, name) in [(libc::AF_INET, "ICMP"), (libc::AF_INET6, "ICMPv6")] {
+        let protocol = if family == libc::AF_INET { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+        let arguments = [family as u64, libc::SOCK_DGRAM as u64, protocol as u64];
+        report.add(&format!("make an {name} socket"), judge(call(libc::SYS_socket, arguments)));
+    }
+    for port in [53, 80] {
+        let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
+        report.add(&format!("take port {port}"), must_fail(bound));
+    }
     report.add(
         "find sockets in the file system",
         sockets_in(&["/run", "/var/run", "/tmp", "/var/tmp", "/home", "/dev"]),
     );
     report.add("have an interface besides lo", interfaces());
     report.add("change an interface", change_interface());
+}
+
+/// Hosts outside of any sandbox.
+const ADDRESSES: &[(&str, IpAddr)] = &[
+    ("the metadata service", IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))),
+    ("the internet", IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1))),
+    ("a local network", IpAddr::V4(Ipv4Addr::new(192, 168, 0, 1))),
+    ("a container engine's network", IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1))),
+    ("the internet by IPv6", IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111))),
+    ("the metadata service by IPv6", IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254))),
+    ("a neighbour by IPv6", IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1))),
+    ("all neighbours by IPv6", IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1))),
+];
+
+/// Requests that would change the network: the kernel's number, and what stands behind the header.
+const CHANGES: &[(&str, u16, &[u8])] = &[
+    // The interface with number 1: no flags, of which one changes.
+    ("take lo down", 16, &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
+    // 10.0.0.1/8 for the interface with number 1.
+    ("add an address", 20, &[2, 8, 0, 0, 1, 0, 0, 0, 8, 0, 2, 0, 10, 0, 0, 1]),
+    ("remove an address", 21, &[2, 32, 0, 0, 1, 0, 0, 0, 8, 0, 2, 0, 198, 18, 0, 1]),
+    // In the main table, by the interface with number 1.
+    ("add a route", 24, &[2, 8, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0, 8, 0, 4, 0, 1, 0, 0, 0]),
+    ("remove a route", 25, &[2, 0, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0, 8, 0, 4, 0, 1, 0, 0, 0]),
+];
+
+fn send(address: SocketAddr) -> std::io::Result<usize> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((any, 0))?.send_to(b"x", address)
+}
+
+/// Whether anything answers there: a proxy that takes the connection and closes it is no answer.
+fn answer_of(address: SocketAddr) -> std::io::Result<()> {
+    let mut stream = reach(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    stream.read_exact(&mut [0])
+}
+
+fn change(kind: u16, body: &[u8]) -> Outcome {
+    let arguments = [libc::AF_NETLINK as u64, libc::SOCK_RAW as u64, libc::NETLINK_ROUTE as u64];
+    let socket = match call(libc::SYS_socket, arguments) {
+        Ok(socket) => socket.unsigned_abs(),
+        Err(errno) => return Outcome::Refused(describe(errno)),
+    };
+    // A header: length, kind, "request, to be confirmed", number, sender.
+    let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
+    message.extend(kind.to_ne_bytes());
+    message.extend([5, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend(body);
+    if let Err(errno) = call(libc::SYS_sendto, [socket, message.as_ptr() as u64, message.len() as u64, 0]) {
+        return Outcome::Refused(describe(errno));
+    }
+    let mut answer = [0u8; 64];
+    match call(libc::SYS_recvfrom, [socket, answer.as_mut_ptr() as u64, answer.len() as u64, 0]) {
+        Ok(20..) => match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
+            0 => Outcome::Through("the kernel did it".to_owned()),
+            code => judge(Err(-code)),
+        },
+        Ok(_) => Outcome::Through("the kernel did not refuse".to_owned()),
+        Err(errno) => Outcome::Refused(describe(errno)),
+    }
 }
 
 fn reach(address: SocketAddr) -> std::io::Result<TcpStream> {
