@@ -17,13 +17,18 @@ use tokio::sync::watch;
 use crate::audit::{AuditError, AuditSink, JsonlAudit};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
+use crate::egress::dial::DialConfig;
+use crate::egress::{self, Egress, EgressConfig};
 use crate::grpc::{self, ServeError};
 use crate::home::{Home, HomeError, Lock};
 use crate::merge::{Blobs, Merge};
+use crate::policy::PolicyFiles;
 use crate::sandbox::SandboxBackend;
 use crate::session::Sessions;
+use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::snapshot::LocalStore;
+use crate::vault::Vault;
 
 /// What a session's task works with.
 pub struct Parts {
@@ -41,6 +46,14 @@ pub struct Parts {
     pub merge: Arc<Merge>,
     /// Sandbox backends by name.
     pub sandboxes: Sandboxes,
+    /// The proxy that every sandbox's traffic passes.
+    pub egress: Egress,
+    /// Each session's part of it.
+    pub outlets: Outlets,
+    /// Credentials.
+    pub vault: Arc<Vault>,
+    /// The human's rules for the proxy.
+    pub policies: Arc<PolicyFiles>,
     /// Where state lies.
     pub home: Home,
     /// The user that the daemon works for.
@@ -73,6 +86,8 @@ pub struct Ports {
     pub audit: Option<Arc<dyn AuditSink>>,
     /// Sandbox backends by name.
     pub sandboxes: Sandboxes,
+    /// What the human told the proxy when the daemon was started.
+    pub dial: DialConfig,
     /// Owner of everything that a sandbox may write, when it is not the daemon's user.
     pub owner: Option<(u32, u32)>,
 }
@@ -146,7 +161,20 @@ impl App {
             started_us: ports.clock.monotonic_us(),
             end: watch::Sender::new(false),
         };
+        let wall = Arc::clone(&ports.clock);
+        let egress = Egress::new(EgressConfig {
+            dial: ports.dial,
+            resolver: None,
+            limits: egress::Limits::default(),
+            now_us: Arc::new(move || wall.now_us()),
+        });
+        let monotonic = Arc::clone(&ports.clock);
+        let vault = Vault::new(home.root(), user.env.clone(), Arc::new(move || monotonic.monotonic_us()));
         let parts = Parts {
+            egress,
+            outlets: Outlets::default(),
+            vault: Arc::new(vault),
+            policies: Arc::new(PolicyFiles::default()),
             publisher: Arc::new(Publisher::new(Arc::clone(&db), Arc::clone(&ports.clock))),
             db,
             audit,

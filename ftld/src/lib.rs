@@ -13,6 +13,7 @@ pub mod config;
 pub mod egress;
 pub mod merge;
 pub mod pipe;
+pub mod policy;
 pub mod sandbox;
 pub mod snapshot;
 pub mod vault;

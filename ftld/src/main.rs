@@ -1,6 +1,7 @@
 //! The daemon's program: parses options, wires the parts, runs.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,13 +10,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use ftl_core::egress::host::Authority;
 use ftl_core::id::Hash;
 use ftld::app::{App, Listener, Ports, User};
 use ftld::clock::SystemClock;
+use ftld::egress::dial::DialConfig;
 use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
-use ftld::sandbox::{SandboxBackend, SandboxError};
+use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// FTL's daemon. `ftlctl` starts it by itself; systemd may do so too.
@@ -33,14 +38,27 @@ enum Command {
         /// Write the line `ready` to this descriptor once the socket is there.
         #[arg(long, value_name = "FD")]
         ready_fd: Option<u32>,
+        #[command(flatten)]
+        egress: EgressOptions,
     },
+}
+
+/// What the egress proxy is told by whoever starts the daemon. No project can set any of it.
+#[derive(clap::Args)]
+struct EgressOptions {
+    /// Trust the certificate authorities in this PEM file for upstream hosts too.
+    #[arg(long, value_name = "FILE", env = "FTL_UPSTREAM_CA")]
+    upstream_ca: Option<PathBuf>,
+    /// Connect to another address for a host, also to a private one: HOST:PORT=ADDRESS:PORT.
+    #[arg(long, value_name = "MAP", env = "FTL_CONNECT_TO", value_delimiter = ',')]
+    connect_to: Vec<String>,
 }
 
 /// How often a sandbox's disk usage is measured.
 const DISK_INTERVAL: Duration = Duration::from_millis(1000);
 
 fn main() -> ExitCode {
-    let Command::Serve { ready_fd } = Options::parse().command;
+    let Command::Serve { ready_fd, egress } = Options::parse().command;
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("FTL_LOG")
@@ -49,7 +67,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match serve(ready_fd) {
+    match serve(ready_fd, &egress) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line: the client shows the log's last lines as the cause of a daemon that did not start.
@@ -65,7 +83,7 @@ fn eprintln_all(line: &str) {
     let _unheard = writeln!(std::io::stderr(), "{line}");
 }
 
-fn serve(ready_fd: Option<u32>) -> anyhow::Result<()> {
+fn serve(ready_fd: Option<u32>, egress: &EgressOptions) -> anyhow::Result<()> {
     let env = |name: &str| std::env::var_os(name);
     let home = Home::prepare(&HomeEnv {
         ftl_home: env("FTL_HOME"),
@@ -89,6 +107,7 @@ fn serve(ready_fd: Option<u32>) -> anyhow::Result<()> {
     let ports = Ports {
         clock,
         audit: None,
+        dial: egress.read()?,
         owner: owner.map(|owner| (owner.uid, owner.gid)),
         sandboxes: [(native.name(), native)].into(),
     };
@@ -121,6 +140,24 @@ fn serve(ready_fd: Option<u32>) -> anyhow::Result<()> {
     })
 }
 
+impl EgressOptions {
+    fn read(&self) -> anyhow::Result<DialConfig> {
+        let roots = match &self.upstream_ca {
+            Some(path) => CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect)
+                .with_context(|| format!("cannot read the certificates in {}", path.display()))?,
+            None => Vec::new(),
+        };
+        let connect_to = self.connect_to.iter().map(|map| {
+            let both = map.split_once('=').and_then(|(host, address)| {
+                Some((Authority::parse(host, None).ok()?, address.parse::<SocketAddr>().ok()?))
+            });
+            both.with_context(|| format!("{map:?} is not HOST:PORT=ADDRESS:PORT"))
+        });
+        Ok(DialConfig { roots, connect_to: connect_to.collect::<anyhow::Result<_>>()? })
+    }
+}
+
 /// The `native` backend of this daemon.
 fn native(home: &Home) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
     // Not the human's home: tool-chains lie in it. That the home as a whole is no tool, `agent` sees to.
@@ -128,7 +165,8 @@ fn native(home: &Home) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
     // The same name after a restart, so that what an earlier daemon left is found; another one for
     // another state directory.
     let instance = Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned();
-    let config = NativeConfig { instance, protected, disk_interval: DISK_INTERVAL };
+    let config =
+        NativeConfig { instance, protected, disk_interval: DISK_INTERVAL, carrier: Carrier::Descriptors };
     Ok(Arc::new(NativeBackend::new(config)?))
 }
 

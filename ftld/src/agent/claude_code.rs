@@ -6,10 +6,9 @@
 
 use std::ffi::{OsStr, OsString};
 
-use ftl_core::agent::{ClaudeStream, Spent, Stream};
-use ftl_core::config::AgentSettings;
+use ftl_core::agent::{ClaudeStream, Spent, Stream, is_loopback};
 
-use super::{AgentAdapter, AgentError, CommandSpec, EventStream, PLACEHOLDER, TurnSpec};
+use super::{AgentAdapter, CommandSpec, EventStream, PLACEHOLDER, TurnSpec};
 
 /// The adapter.
 pub(super) struct ClaudeCode;
@@ -43,8 +42,12 @@ impl AgentAdapter for ClaudeCode {
         Some(OsStr::new("claude"))
     }
 
-    fn check(&self, settings: &AgentSettings) -> Result<(), AgentError> {
-        super::loopback_only(NAME, settings)
+    fn keys(&self) -> &'static [&'static str] {
+        &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"]
+    }
+
+    fn hosts(&self) -> &'static [&'static str] {
+        &["api.anthropic.com"]
     }
 
     fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
@@ -58,7 +61,10 @@ impl AgentAdapter for ClaudeCode {
         }
         let mut env = super::env(&ENV);
         if let Some(url) = &turn.settings.model_base_url {
-            env.extend(super::env(&[("ANTHROPIC_BASE_URL", url), ("ANTHROPIC_API_KEY", PLACEHOLDER)]));
+            env.extend(super::env(&[("ANTHROPIC_BASE_URL", url)]));
+            if is_loopback(url) {
+                env.extend(super::env(&[("ANTHROPIC_API_KEY", PLACEHOLDER)]));
+            }
         }
         Some(CommandSpec { argv, env, stdin: turn.task.into(), ..CommandSpec::default() })
     }
@@ -71,6 +77,8 @@ impl AgentAdapter for ClaudeCode {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use ftl_core::config::AgentSettings;
 
     use super::*;
 

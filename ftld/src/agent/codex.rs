@@ -8,10 +8,10 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 
-use ftl_core::agent::{CodexStream, Spent, Stream};
+use ftl_core::agent::{CodexStream, Spent, Stream, is_loopback};
 use ftl_core::config::AgentSettings;
 
-use super::{AgentAdapter, AgentError, CommandSpec, EventStream, PLACEHOLDER, TurnSpec};
+use super::{AgentAdapter, CommandSpec, EventStream, PLACEHOLDER, TurnSpec};
 
 /// The adapter.
 pub(super) struct Codex;
@@ -22,7 +22,11 @@ const NAME: &str = "codex";
 const ARGUMENTS: [&str; 3] =
     ["--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"];
 
-/// The variable that the configuration tells the program to take its key from.
+/// Where the vendor serves its models.
+const VENDOR: &str = "https://api.openai.com/v1";
+/// The variable in which the session's shadow of the vendor's key is.
+const VENDOR_KEY: &str = "OPENAI_API_KEY";
+/// The variable with the placeholder for a model that is served inside the sandbox.
 const KEY_VARIABLE: &str = "FTL_MODEL_KEY";
 
 impl AgentAdapter for Codex {
@@ -34,8 +38,12 @@ impl AgentAdapter for Codex {
         Some(OsStr::new("codex"))
     }
 
-    fn check(&self, settings: &AgentSettings) -> Result<(), AgentError> {
-        super::loopback_only(NAME, settings)
+    fn keys(&self) -> &'static [&'static str] {
+        &["OPENAI_API_KEY"]
+    }
+
+    fn hosts(&self) -> &'static [&'static str] {
+        &["api.openai.com"]
     }
 
     fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
@@ -48,7 +56,8 @@ impl AgentAdapter for Codex {
             1 => vec![(".codex/config.toml".into(), config(turn.settings).into_bytes())],
             _ => Vec::new(),
         };
-        let env = super::env(&[(KEY_VARIABLE, PLACEHOLDER)]);
+        let is_inside = turn.settings.model_base_url.as_deref().is_some_and(is_loopback);
+        let env = if is_inside { super::env(&[(KEY_VARIABLE, PLACEHOLDER)]) } else { Vec::new() };
         Some(CommandSpec { argv, env, stdin: turn.task.into(), home_files })
     }
 
@@ -60,17 +69,16 @@ impl AgentAdapter for Codex {
 /// The program's configuration file.
 fn config(settings: &AgentSettings) -> String {
     let mut top = String::from("check_for_update_on_startup = false\n");
-    let mut provider = String::new();
     if let Some(model) = &settings.model {
         top += &format!("model = {}\n", toml_string(model));
     }
-    if let Some(url) = &settings.model_base_url {
-        top += "model_provider = \"ftl\"\n";
-        provider = format!(
-            "\n[model_providers.ftl]\nname = \"ftl\"\nbase_url = {}\nenv_key = \"{KEY_VARIABLE}\"\nwire_api = \"responses\"\n",
-            toml_string(url)
-        );
-    }
+    let url = settings.model_base_url.as_deref().unwrap_or(VENDOR);
+    let key = if is_loopback(url) { KEY_VARIABLE } else { VENDOR_KEY };
+    top += "model_provider = \"ftl\"\n";
+    let provider = format!(
+        "\n[model_providers.ftl]\nname = \"ftl\"\nbase_url = {}\nenv_key = \"{key}\"\nwire_api = \"responses\"\n",
+        toml_string(url)
+    );
     // Plugins and apps are fetched from the network at every start.
     format!("{top}{provider}\n[features]\nplugins = false\napps = false\n\n[analytics]\nenabled = false\n")
 }
@@ -116,7 +124,11 @@ mod tests {
     #[test]
     fn the_configuration_holds_what_was_set_and_nothing_else() {
         let plain = config(&AgentSettings::default());
-        assert!(!plain.contains("provider") && plain.contains("plugins = false"), "{plain}");
+        assert!(plain.contains("base_url = \"https://api.openai.com/v1\"\n"), "{plain}");
+        assert!(
+            plain.contains("env_key = \"OPENAI_API_KEY\"\n") && plain.contains("plugins = false"),
+            "{plain}"
+        );
         let settings = AgentSettings {
             model_base_url: Some("http://127.0.0.1/\"\n[x]".into()),
             model: Some("a\\b".into()),

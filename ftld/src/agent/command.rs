@@ -9,7 +9,6 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use ftl_core::agent::Spent;
-use ftl_core::config::AgentSettings;
 
 use super::{AgentAdapter, AgentError, CommandSpec, EventStream, TurnSpec};
 
@@ -42,10 +41,6 @@ impl AgentAdapter for Command {
         (!in_project).then_some(program)
     }
 
-    fn check(&self, _settings: &AgentSettings) -> Result<(), AgentError> {
-        Ok(())
-    }
-
     fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
         let program = turn.program.map_or(&*self.argv[0], Path::as_os_str).to_owned();
         let arguments = self.argv[1..].iter().map(|argument| with_task(argument, turn.task));
@@ -76,6 +71,8 @@ fn with_task(argument: &OsStr, task: &str) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use ftl_core::config::AgentSettings;
+
     use super::*;
 
     fn command(argv: &[&str]) -> Command {

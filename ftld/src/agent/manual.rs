@@ -3,9 +3,8 @@
 use std::ffi::OsStr;
 
 use ftl_core::agent::Spent;
-use ftl_core::config::AgentSettings;
 
-use super::{AgentAdapter, AgentError, CommandSpec, EventStream, MANUAL, TurnSpec};
+use super::{AgentAdapter, CommandSpec, EventStream, MANUAL, TurnSpec};
 
 /// The adapter.
 pub(super) struct Manual;
@@ -17,10 +16,6 @@ impl AgentAdapter for Manual {
 
     fn program(&self) -> Option<&OsStr> {
         None
-    }
-
-    fn check(&self, _settings: &AgentSettings) -> Result<(), AgentError> {
-        Ok(())
     }
 
     fn turn(&self, _turn: &TurnSpec<'_>) -> Option<CommandSpec> {

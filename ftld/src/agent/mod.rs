@@ -4,7 +4,8 @@
 //! host. Must not know sandboxes, sessions or how processes run: it says what is to be run, and reads
 //! what came out.
 //!
-//! An adapter gets no real credential. Programs that insist on a key get [`PLACEHOLDER`].
+//! An adapter gets no real credential. The session's shadow of a key is in the environment under the key's
+//! own name; a program whose model is served inside the sandbox gets [`PLACEHOLDER`].
 
 mod claude_code;
 mod codex;
@@ -18,7 +19,7 @@ mod tools;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use ftl_core::agent::{AgentEvent, LineParser, Spent, Stream, is_loopback};
+use ftl_core::agent::{AgentEvent, LineParser, Spent, Stream};
 use ftl_core::config::AgentSettings;
 
 pub use find::{Search, find_program};
@@ -42,11 +43,15 @@ pub trait AgentAdapter: Send + Sync {
     /// The program to find on the host before a turn; `None` when the sandbox has all it needs.
     fn program(&self) -> Option<&OsStr>;
 
-    /// Whether the agent can work with these settings in a sandbox that has only its own loopback.
-    ///
-    /// # Errors
-    /// [`AgentError::NeedsNetwork`] when it cannot.
-    fn check(&self, settings: &AgentSettings) -> Result<(), AgentError>;
+    /// Names of the credentials that its vendor takes, any of which will do; empty when it needs none.
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Hosts of its vendor that it must reach, with TLS.
+    fn hosts(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// What to run for a turn; `None` when the human runs the commands.
     fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec>;
@@ -106,12 +111,6 @@ pub enum AgentError {
     /// The agent `command` was not told what to run.
     #[error("the agent `command` has no command to run")]
     NoCommand,
-    /// Its model is served outside the sandbox.
-    #[error("{agent} needs its model API, and sandboxes have no network yet")]
-    NeedsNetwork {
-        /// Which agent.
-        agent: &'static str,
-    },
     /// The program is nowhere.
     #[error("the program `{name}` was not found")]
     NotFound {
@@ -163,10 +162,6 @@ impl AgentError {
                 format!("the agents are {}", names.join(", "))
             }
             Self::NoCommand => "set `command` in the configuration, or use `ftlctl run -- CMD`".to_owned(),
-            Self::NeedsNetwork { agent } => format!(
-                "today `--agent shell` and `ftlctl run -- CMD` work; or set `agents.{agent}.model_base_url` in \
-                 ~/.ftl/config to a server that listens on 127.0.0.1 inside the sandbox"
-            ),
             Self::NotFound { name, looked } => format!(
                 "install `{name}`, or set its path in ~/.ftl/config; your PATH and the usual places of npm, \
                  pipx and the like were looked through, {} directories",
@@ -188,14 +183,6 @@ impl<P: LineParser> EventStream for Stream<P> {
     }
 }
 
-/// The refusal of an agent whose model is not served on the sandbox's own loopback.
-fn loopback_only(agent: &'static str, settings: &AgentSettings) -> Result<(), AgentError> {
-    match &settings.model_base_url {
-        Some(url) if is_loopback(url) => Ok(()),
-        _ => Err(AgentError::NeedsNetwork { agent }),
-    }
-}
-
 /// Environment variables from text.
 fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -213,25 +200,5 @@ mod tests {
         let Err(error) = adapter("aider", &[]) else { panic!("aider is not supported") };
         assert_eq!(error.to_string(), "there is no agent \"aider\"");
         assert!(error.hint().contains("codex"));
-    }
-
-    #[test]
-    fn agents_with_a_model_need_it_inside_the_sandbox() {
-        let at = |url: Option<&str>| AgentSettings {
-            model_base_url: url.map(str::to_owned),
-            ..AgentSettings::default()
-        };
-        for name in ["claude-code", "codex"] {
-            let agent = adapter(name, &[]).unwrap();
-            assert_eq!(agent.check(&at(Some("http://127.0.0.1:8099"))), Ok(()));
-            for url in [None, Some("https://api.example.com"), Some("http://127.0.0.1.example.com")] {
-                let error = agent.check(&at(url)).unwrap_err();
-                assert!(error.to_string().contains(name), "{error}");
-                assert!(error.hint().contains(&format!("agents.{name}.model_base_url")), "{}", error.hint());
-            }
-        }
-        for name in ["shell", "command", "manual"] {
-            assert_eq!(adapter(name, &["x".into()]).unwrap().check(&at(None)), Ok(()));
-        }
     }
 }

@@ -6,9 +6,8 @@
 use std::ffi::OsStr;
 
 use ftl_core::agent::Spent;
-use ftl_core::config::AgentSettings;
 
-use super::{AgentAdapter, AgentError, CommandSpec, EventStream, TurnSpec};
+use super::{AgentAdapter, CommandSpec, EventStream, TurnSpec};
 
 /// The adapter.
 pub(super) struct Shell;
@@ -20,10 +19,6 @@ impl AgentAdapter for Shell {
 
     fn program(&self) -> Option<&OsStr> {
         None
-    }
-
-    fn check(&self, _settings: &AgentSettings) -> Result<(), AgentError> {
-        Ok(())
     }
 
     fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
@@ -39,6 +34,8 @@ impl AgentAdapter for Shell {
 
 #[cfg(test)]
 mod tests {
+    use ftl_core::config::AgentSettings;
+
     use super::*;
 
     #[test]

@@ -5,9 +5,11 @@
 
 mod convert;
 mod daemon;
+mod egress;
 mod event;
 pub mod listen;
 mod review;
+mod secret;
 mod session;
 mod snapshot;
 pub mod status;
@@ -20,8 +22,10 @@ use std::time::Duration;
 use ftl_core::id::SessionId;
 use ftl_proto::v1;
 use ftl_proto::v1::daemon_service_server::DaemonServiceServer;
+use ftl_proto::v1::egress_service_server::EgressServiceServer;
 use ftl_proto::v1::event_service_server::EventServiceServer;
 use ftl_proto::v1::review_service_server::ReviewServiceServer;
+use ftl_proto::v1::secret_service_server::SecretServiceServer;
 use ftl_proto::v1::session_service_server::SessionServiceServer;
 use ftl_proto::v1::snapshot_service_server::SnapshotServiceServer;
 use tonic::Status;
@@ -92,6 +96,8 @@ pub async fn serve(
         .add_service(SessionServiceServer::new(session::SessionApi(Arc::clone(&sessions))))
         .add_service(ReviewServiceServer::new(review::ReviewApi(Arc::clone(&sessions))))
         .add_service(SnapshotServiceServer::new(snapshot::SnapshotApi(Arc::clone(&sessions))))
+        .add_service(EgressServiceServer::new(egress::EgressApi(Arc::clone(&sessions))))
+        .add_service(SecretServiceServer::new(secret::SecretApi(Arc::clone(&sessions))))
         .add_service(EventServiceServer::new(event::EventApi(sessions)))
         .serve_with_incoming_shutdown(incoming, end);
     let overdue = async {

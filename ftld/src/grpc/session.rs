@@ -143,6 +143,9 @@ async fn watch(
     request: &v1::WatchRequest,
     events: &mpsc::Sender<Result<v1::Event, Status>>,
 ) -> Result<(), Error> {
+    // As long as this lives, requests may wait for the human behind it.
+    let _watching =
+        (request.follow && request.answers_egress).then(|| sessions.parts().outlets.asks(id).watch());
     let mut head = sessions.parts().publisher.head(id)?;
     let mut next = request.from_seq.max(1);
     let mut at_rest = false;

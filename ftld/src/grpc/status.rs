@@ -98,6 +98,22 @@ fn row(error: &Error) -> Row {
         Error::Audit(_) => {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }
+        Error::Vault(error) => return (Code::FailedPrecondition, "secret", error.hint()),
+        Error::Policy(_) => (Code::FailedPrecondition, "policy", "correct the file with an editor"),
+        Error::BadRule { .. } => {
+            (Code::InvalidArgument, "rule", "for instance `allow GET,POST api.example.com/v1`")
+        }
+        Error::BadUrl { .. } => (
+            Code::InvalidArgument,
+            "url",
+            "write it as https://host/path, or with a port as https://host:port/path",
+        ),
+        Error::Egress(_) => (Code::Internal, "egress", ""),
+        Error::NoKey { names, .. } => {
+            let name = names.first().copied().unwrap_or_default();
+            let hint = format!("`ftlctl auth {name}` keeps one outside every sandbox");
+            return (Code::FailedPrecondition, "no-key", hint);
+        }
         Error::Refused(_)
         | Error::Unsupported { .. }
         | Error::Agent(_)

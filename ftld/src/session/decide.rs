@@ -205,6 +205,7 @@ impl Driver {
             crate::snapshot::remove_tree(&dir).map_err(|source| Error::Write { path: dir, source })?;
             parts.db.forget(&id)?;
             parts.publisher.forget(&id);
+            parts.outlets.forget(&id);
             Ok(())
         })
         .await

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::exec::ExecSpec;
+use super::prepare::Opened;
 use super::publish::Teller;
 use super::record::{Record, Spec};
 use super::turn::{Done, Ended, NOTHING_RAN, Stage, Voice};
@@ -21,7 +22,6 @@ use super::{Command, Error, Reply, prepare, project, trust};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
-use crate::sandbox::Sandbox;
 
 pub(super) type Inbox = mpsc::Receiver<Command>;
 
@@ -83,6 +83,8 @@ impl Driver {
             created_us: now,
             updated_us: now,
             base: None,
+            dotenv: Vec::new(),
+            shadows: std::collections::BTreeMap::new(),
             turns: 0,
             conversation: None,
             spent: ftl_core::agent::Spent::default(),
@@ -198,9 +200,10 @@ impl Driver {
         let settings = trust::settings(&self.parts, &root)?;
         self.begin_turn(turn, &settings).await?;
         self.snapshot(inbox, stopping).await?;
-        let sandbox = self.open_sandbox(&settings, inbox, stopping).await?;
+        let opened = self.open_sandbox(&settings, inbox, stopping).await?;
+        let Opened { sandbox, outlet, serving, facts, .. } = opened;
         let mut voice = Voice::new(None);
-        let mut stage = Stage::new(&*sandbox);
+        let mut stage = Stage::new(&*sandbox, facts);
         let start = self.parts.clock.monotonic_us();
         let ended = match turn {
             Turn::Agent { text, .. } => {
@@ -214,7 +217,12 @@ impl Driver {
                 }
             }
         };
-        *last_exec = stage.close(self, &mut voice).await?;
+        let closed = stage.close(self, &mut voice).await;
+        drop(serving);
+        for fact in outlet.end_turn() {
+            self.teller.tell(fact).await;
+        }
+        *last_exec = closed?;
         self.hear_end(&mut voice).await;
         drop(sandbox);
         self.told_time(StageName::Agent, start).await;
@@ -264,6 +272,7 @@ impl Driver {
         let taking = async move { prepare::take(&parts, &project).await };
         let taken = during(inbox, stopping, State::Snapshotting, taking).await?;
         self.record.base = Some(taken.snapshot);
+        self.record.dotenv = taken.dotenv();
         self.teller.tell(taken.event()).await;
         self.told_time(StageName::Snapshot, start).await;
         Ok(())
@@ -274,7 +283,7 @@ impl Driver {
         settings: &ftl_core::config::Settings,
         inbox: &mut Inbox,
         stopping: &mut Stopping,
-    ) -> Result<Box<dyn Sandbox>, Error> {
+    ) -> Result<Opened, Error> {
         let start = self.parts.clock.monotonic_us();
         self.audit("sandbox_begun", json!({ "backend": self.record.spec.sandbox }), Sync::Kernel).await?;
         if self.record.state != State::Starting {
@@ -282,8 +291,12 @@ impl Driver {
         }
         let (parts, record, settings) = (Arc::clone(&self.parts), self.record.clone(), settings.clone());
         let launching = async move { prepare::launch(&parts, &record, &settings).await };
-        let sandbox = during(inbox, stopping, State::Starting, launching).await?;
-        let enforcement = sandbox.enforcement().clone();
+        let mut opened = during(inbox, stopping, State::Starting, launching).await?;
+        for text in std::mem::take(&mut opened.notices) {
+            self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
+        }
+        self.record.shadows = std::mem::take(&mut opened.shadows);
+        let enforcement = opened.sandbox.enforcement().clone();
         let ready = Kind::SandboxReady {
             backend: self.record.spec.sandbox.clone(),
             enforced: enforcement.enforced,
@@ -292,7 +305,7 @@ impl Driver {
         let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(start);
         let time = Kind::StageFinished { stage: StageName::Sandbox, elapsed_us };
         self.enter(Step::WorkBegun, String::new(), vec![ready, time]).await?;
-        Ok(sandbox)
+        Ok(opened)
     }
 
     /// Runs the command that opened the turn, when there is one. Says whether there is something to wait for.

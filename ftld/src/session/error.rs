@@ -10,9 +10,12 @@ use crate::agent::AgentError;
 use crate::audit::AuditError;
 use crate::config::ConfigFileError;
 use crate::db::DbError;
+use crate::egress::EgressError;
 use crate::merge::MergeError;
+use crate::policy::PolicyFileError;
 use crate::sandbox::SandboxError;
 use crate::snapshot::SnapshotError;
+use crate::vault::VaultError;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,41 @@ pub enum Error {
     /// The agent cannot work.
     #[error("the agent cannot be started")]
     Agent(#[from] AgentError),
+    /// The agent's vendor wants a key, and there is none.
+    #[error("{agent} needs a key of its vendor, and FTL has none: {}", names.join(" or "))]
+    NoKey {
+        /// Which agent.
+        agent: &'static str,
+        /// The names under which it is looked for.
+        names: &'static [&'static str],
+    },
+    /// A credential cannot be had or kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The human's rules cannot be changed.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
+    /// The egress proxy cannot serve the session.
+    #[error("the egress proxy cannot serve the session")]
+    Egress(#[from] EgressError),
+    /// A rule is none.
+    #[error("{rule:?} is not a rule")]
+    BadRule {
+        /// What was written.
+        rule: String,
+        /// What is wrong with it.
+        #[source]
+        source: ftl_core::egress::rule::RuleError,
+    },
+    /// A request to judge is none.
+    #[error("{url:?} cannot be judged")]
+    BadUrl {
+        /// What was written.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: ftl_core::egress::asked::AskedError,
+    },
     /// The task is empty.
     #[error("the task is empty")]
     EmptyTask,

@@ -10,12 +10,13 @@ mod decide;
 mod driver;
 mod error;
 mod exec;
+pub mod outlet;
 pub mod prepare;
-
 pub mod project;
 pub mod publish;
 pub mod record;
 mod recover;
+pub mod secrets;
 pub mod trust;
 mod turn;
 mod workspace;

@@ -3,26 +3,33 @@
 //! Owns the translation of settings into what the folders below ask for. Must not know the order of a
 //! turn, and changes no session.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ftl_core::agent::is_loopback;
 use ftl_core::config::{Forwarded, SandboxChoice, Settings, effective, forwardable};
+use ftl_core::egress::host::Authority;
+use ftl_core::egress::rule::Rule;
 use ftl_core::event::{Bytes, Excluded, Kind, LISTED};
 use ftl_core::id::SnapshotId;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::decide::blocking;
 use super::driver::root;
+use super::outlet::{self, Outlet, Serving};
 use super::record::{Project, Record, Spec};
 use super::{Error, project};
 use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, TurnSpec};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
-use crate::sandbox::{Check, Command, Limits, Outcome, Sandbox, SandboxSpec, Stdio};
+use crate::sandbox::{Check, Command, Limits, Network, Outcome, Sandbox, SandboxSpec, Stdio};
 use crate::snapshot::{Class, Exclusion};
+use crate::vault::Wanted;
 
 /// A snapshot as the session and the API tell of it.
 pub struct Taken {
@@ -65,13 +72,33 @@ pub(super) fn check(parts: &Parts, project: &Path, settings: &Settings, spec: Sp
     }
     let spec = Spec { agent, sandbox: sandbox.to_owned(), ..spec };
     let adapter = adapter(&spec, settings)?;
-    adapter.check(&settings.agent_settings(adapter.name()))?;
     if adapter.name() != agent::MANUAL && spec.task.trim().is_empty() {
         return Err(Error::EmptyTask);
     }
+    has_key(parts, project, settings, &*adapter)?;
     // Looked for now, so that a missing program is an error of the request and not of the turn.
     find(parts, &Places::of(parts, &spec, project), settings, &*adapter)?;
     Ok(spec)
+}
+
+/// Whether there is a key for an agent whose model is served by its vendor.
+fn has_key(
+    parts: &Parts,
+    project: &Path,
+    settings: &Settings,
+    agent: &dyn AgentAdapter,
+) -> Result<(), Error> {
+    let url = settings.agent_settings(agent.name()).model_base_url;
+    if agent.keys().is_empty() || url.is_some_and(|url| is_loopback(&url)) {
+        return Ok(());
+    }
+    let dotenv = outlet::dotenv_at_root(project);
+    let wanted = Wanted { project, dotenv: &dotenv, named: &settings.shadow_env, agent: agent.keys() };
+    let (entries, _problems) = parts.vault.of_session(&wanted)?;
+    match entries.iter().any(|entry| agent.keys().contains(&entry.name.as_str())) {
+        true => Ok(()),
+        false => Err(Error::NoKey { agent: agent.name(), names: agent.keys() }),
+    }
 }
 
 fn adapter(spec: &Spec, settings: &Settings) -> Result<Box<dyn AgentAdapter>, Error> {
@@ -184,6 +211,17 @@ fn take_now(parts: &Parts, of: &Project) -> Result<Taken, Error> {
 }
 
 impl Taken {
+    /// The project's `.env` files, the one that counts most first.
+    pub(super) fn dotenv(&self) -> Vec<Bytes> {
+        let secrets = self.exclusions.iter().filter(|excluded| excluded.class == Class::Secret);
+        let mut files: Vec<PathBuf> = secrets
+            .map(|excluded| root(&Bytes::from(excluded.path.as_bytes())))
+            .filter(|path| outlet::is_dotenv(path))
+            .collect();
+        outlet::by_weight(&mut files);
+        files.iter().map(|path| Bytes::from(path.as_os_str().as_bytes())).collect()
+    }
+
     /// The fact as the session tells it.
     pub(super) fn event(&self) -> Kind {
         let of = |class: Class| {
@@ -210,12 +248,26 @@ fn told(excluded: &Exclusion) -> Excluded {
     }
 }
 
-/// Launches the session's sandbox over its base and its upper layer.
+/// A sandbox that is up, with its outlet.
+pub(super) struct Opened {
+    pub(super) sandbox: Box<dyn Sandbox>,
+    pub(super) outlet: Arc<Outlet>,
+    /// Serves the sandbox's pipe as long as it lives; absent when the backend has none.
+    pub(super) serving: Option<Serving>,
+    /// What the proxy has to tell.
+    pub(super) facts: mpsc::Receiver<Kind>,
+    /// The session's shadows, to be kept.
+    pub(super) shadows: BTreeMap<String, String>,
+    /// What the human should know.
+    pub(super) notices: Vec<String>,
+}
+
+/// Launches the session's sandbox over its base and its upper layer, and opens its outlet.
 pub(super) async fn launch(
     parts: &Arc<Parts>,
     record: &Record,
     settings: &Settings,
-) -> Result<Box<dyn Sandbox>, Error> {
+) -> Result<Opened, Error> {
     let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
     let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
     let base_id = record.base.ok_or(Error::Interrupted)?;
@@ -229,6 +281,8 @@ pub(super) async fn launch(
     furnish(parts, record, settings, &*adapter, &tools.home_links)?;
     let mut env = tools.env;
     env.extend(forwarded(parts, settings).env.into_iter().map(|(name, value)| (name.into(), value)));
+    let (outlet, furnishing) = outlet::open(parts, record, settings, &*adapter).await?;
+    env.extend(furnishing.env);
     let mut binds = tools.binds;
     let mut path = tools.path;
     if let Some(found) = found {
@@ -244,8 +298,38 @@ pub(super) async fn launch(
         tools: binds,
         path,
         env,
+        network: Network::Egress,
+        files: furnishing.files,
     };
-    Ok(backend.launch(spec).await?)
+    let sandbox = backend.launch(spec).await?;
+    let (serving, facts) = match sandbox.take_pipe() {
+        Some(pipe) => {
+            let (serving, facts) = outlet.serve(pipe);
+            (Some(serving), facts)
+        }
+        None => (None, mpsc::channel(1).1),
+    };
+    let outlet::Furnishing { shadows, notices, .. } = furnishing;
+    Ok(Opened { sandbox, outlet, serving, facts, shadows, notices })
+}
+
+/// What an agent must be able to reach to work at all.
+pub(super) fn agent_rules(settings: &Settings, agent: &dyn AgentAdapter) -> Vec<Rule> {
+    let configured = endpoint(settings, agent).map(|authority| format!("allow https://{authority}"));
+    let usual = agent.hosts().iter().map(|host| format!("allow https://{host}"));
+    let rules: Vec<String> = match configured {
+        Some(rule) => vec![rule],
+        None => usual.collect(),
+    };
+    rules.iter().filter_map(|rule| rule.parse().ok()).collect()
+}
+
+/// Where the human's configuration has the agent's model served, when that is outside the sandbox.
+pub(super) fn endpoint(settings: &Settings, agent: &dyn AgentAdapter) -> Option<Authority> {
+    let url = settings.agent_settings(agent.name()).model_base_url?;
+    let rest = url.strip_prefix("https://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    Authority::parse(authority, Some(443)).ok()
 }
 
 /// The variables that a trusted configuration forwards, judged.
@@ -289,11 +373,14 @@ pub fn agents(parts: &Parts) -> Result<Vec<Check>, Error> {
         .filter_map(|name| {
             let adapter = agent::adapter(name, &[]).ok()?;
             let found = find(parts, &places, &settings, &*adapter);
-            let usable = adapter.check(&settings.agent_settings(name));
+            let usable = has_key(parts, parts.home.root(), &settings, &*adapter);
             let (outcome, detail, remedy) = match (found, usable) {
                 (Err(Error::Agent(error)), _) => (Outcome::Warning, error.to_string(), error.hint()),
                 (Err(error), _) => (Outcome::Warning, super::told(&error), String::new()),
-                (Ok(_), Err(error)) => (Outcome::Warning, error.to_string(), error.hint()),
+                (Ok(_), Err(error)) => {
+                    let remedy = adapter.keys().first().map(|key| format!("ftlctl auth {key}"));
+                    (Outcome::Warning, super::told(&error), remedy.unwrap_or_default())
+                }
                 (Ok(Some(found)), Ok(())) => {
                     (Outcome::Ok, found.program.display().to_string(), String::new())
                 }

@@ -31,6 +31,12 @@ pub struct Record {
     pub updated_us: i64,
     /// The snapshot that the work started from.
     pub base: Option<SnapshotId>,
+    /// The project's `.env` files at that time, beneath its root, the one that counts most first.
+    #[serde(default)]
+    pub dotenv: Vec<Bytes>,
+    /// Shadows of credentials by name: the session's own, the same in every turn.
+    #[serde(default)]
+    pub shadows: std::collections::BTreeMap<String, String>,
     /// Turns begun.
     pub turns: u32,
     /// The agent's own id of the conversation, for follow-ups.

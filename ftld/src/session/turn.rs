@@ -40,6 +40,8 @@ pub(super) enum Ended {
 pub(super) struct Stage<'a> {
     pub(super) sandbox: &'a dyn Sandbox,
     ears: Ears,
+    /// What the egress proxy has to tell.
+    facts: mpsc::Receiver<Kind>,
     /// Cancelled when the sandbox has ended: no client is waited for any more.
     over: CancellationToken,
     execs: JoinSet<Done>,
@@ -109,11 +111,12 @@ impl Voice {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(sandbox: &'a dyn Sandbox) -> Self {
+    pub(super) fn new(sandbox: &'a dyn Sandbox, facts: mpsc::Receiver<Kind>) -> Self {
         let (sender, chunks) = mpsc::channel(HEARD);
         Self {
             sandbox,
             ears: Ears { sender, chunks, kept: 0 },
+            facts,
             over: CancellationToken::new(),
             execs: JoinSet::new(),
             last_exec: None,
@@ -188,6 +191,9 @@ impl<'a> Stage<'a> {
         while let Some(heard) = self.ears.chunks.recv().await {
             driver.hear(&heard, voice, &mut self.ears.kept).await;
         }
+        while let Ok(fact) = self.facts.try_recv() {
+            driver.teller.tell(fact).await;
+        }
         while let Some(done) = self.execs.join_next().await {
             let done = done.map_err(|_| Error::Interrupted)?;
             tell_exit(self.last_exec.replace(done));
@@ -221,6 +227,7 @@ impl Driver {
                 Some(heard) = stage.ears.chunks.recv() => {
                     self.hear(&heard, voice, &mut stage.ears.kept).await;
                 }
+                Some(fact) = stage.facts.recv() => self.teller.tell(fact).await,
                 status = &mut exit => {
                     // The sandbox that ended under the program knows why better than its exit status.
                     let ended = match &status {

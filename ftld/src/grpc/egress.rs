@@ -1,0 +1,190 @@
+//! `ftl.v1.EgressService`: rules of the proxy, its questions, its ledger.
+
+use std::sync::Arc;
+
+use ftl_core::egress::policy::Verdict;
+use ftl_core::egress::rule::Rule;
+use ftl_core::id::SessionId;
+use ftl_proto::v1;
+use ftl_proto::v1::egress_service_server::EgressService;
+use tokio_stream::Iter;
+use tonic::{Request, Response, Status};
+
+use super::convert;
+use super::status::status;
+use crate::session::outlet::{Answered, Asked, Row, RuleScope};
+use crate::session::{Error, Sessions};
+
+/// The service over the sessions' outlets.
+pub(super) struct EgressApi(pub(super) Arc<Sessions>);
+
+impl EgressApi {
+    fn session(&self, text: &str) -> Result<Option<SessionId>, Status> {
+        match text {
+            "" => Ok(None),
+            text => super::resolve(&self.0, text).map(Some),
+        }
+    }
+
+    fn scope(&self, scope: v1::RuleScope, session: &str, project: Vec<u8>) -> Result<RuleScope, Status> {
+        match scope {
+            v1::RuleScope::Session => {
+                let session = super::resolve(&self.0, session)?;
+                Ok(RuleScope::Session(session))
+            }
+            v1::RuleScope::Global => Ok(RuleScope::Global),
+            v1::RuleScope::Project | v1::RuleScope::Unspecified => {
+                let project = convert::absolute(project, "project")?;
+                let root = self.0.project_root(&project).map_err(|error| status(&error))?;
+                Ok(RuleScope::Project(root))
+            }
+        }
+    }
+
+    /// Reads and searches the audit log on a thread that may wait.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Sessions) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let sessions = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || read(&sessions))
+            .await
+            .map_err(|_| Status::internal("reading was interrupted"))?
+            .map_err(|error| status(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl EgressService for EgressApi {
+    async fn show_policy(
+        &self,
+        request: Request<v1::ShowPolicyRequest>,
+    ) -> Result<Response<v1::ShowPolicyReply>, Status> {
+        let request = request.into_inner();
+        let session = self.session(&request.session)?;
+        let project = convert::optional_project(request.project)?;
+        let layered = self.0.rules(session.as_ref(), &project).map_err(|error| status(&error))?;
+        let policy = layered.policy(0);
+        let rules = policy.rules();
+        Ok(Response::new(v1::ShowPolicyReply {
+            preset: layered.preset.to_string(),
+            rules: rules
+                .map(|(rule, source)| v1::PolicyRule { text: rule.to_string(), source: source.to_string() })
+                .collect(),
+            problem: layered.problem.unwrap_or_default(),
+        }))
+    }
+
+    async fn add_rule(
+        &self,
+        request: Request<v1::AddRuleRequest>,
+    ) -> Result<Response<v1::AddRuleReply>, Status> {
+        let request = request.into_inner();
+        let rule = rule(&request.rule)?;
+        let scope = self.scope(request.scope(), &request.session, request.project)?;
+        self.0.add_rule(&scope, &rule).map_err(|error| status(&error))?;
+        let warning = rule.warning().unwrap_or_default();
+        Ok(Response::new(v1::AddRuleReply { rule: rule.to_string(), warning }))
+    }
+
+    async fn remove_rule(
+        &self,
+        request: Request<v1::RemoveRuleRequest>,
+    ) -> Result<Response<v1::RemoveRuleReply>, Status> {
+        let request = request.into_inner();
+        let rule = rule(&request.rule)?;
+        let scope = self.scope(request.scope(), &request.session, request.project)?;
+        let removed = self.0.remove_rule(&scope, &rule).map_err(|error| status(&error))?;
+        Ok(Response::new(v1::RemoveRuleReply { removed }))
+    }
+
+    async fn test_policy(
+        &self,
+        request: Request<v1::TestPolicyRequest>,
+    ) -> Result<Response<v1::TestPolicyReply>, Status> {
+        let request = request.into_inner();
+        let session = self.session(&request.session)?;
+        let project = convert::optional_project(request.project)?;
+        let asked = Asked { url: &request.url, method: &request.method };
+        let judged = self.0.judge(asked, session.as_ref(), &project).map_err(|error| status(&error))?;
+        let explanation = judged.explanation;
+        let hint = match &explanation.verdict {
+            Verdict::Allow(_) => String::new(),
+            Verdict::Deny(denial) => denial.hint.clone(),
+        };
+        Ok(Response::new(v1::TestPolicyReply {
+            allowed: matches!(explanation.verdict, Verdict::Allow(_)),
+            rule: explanation.decided.as_ref().map(|(rule, _)| rule.clone()).unwrap_or_default(),
+            source: explanation.decided.map(|(_, source)| source.to_string()).unwrap_or_default(),
+            reason: explanation.sentence,
+            credentials: judged.credentials.iter().map(ToString::to_string).collect(),
+            hint,
+        }))
+    }
+
+    async fn suggest_rules(
+        &self,
+        request: Request<v1::SuggestRulesRequest>,
+    ) -> Result<Response<v1::SuggestRulesReply>, Status> {
+        let request = request.into_inner();
+        let project = convert::optional_project(request.project)?;
+        let session = self.0.resolve(&request.session, &project).map_err(|error| status(&error))?;
+        let suggested = self.read(move |sessions| sessions.suggest(&session)).await?;
+        let rules = suggested
+            .into_iter()
+            .map(|(rule, requests)| v1::SuggestedRule { rule: rule.to_string(), requests })
+            .collect();
+        Ok(Response::new(v1::SuggestRulesReply { rules }))
+    }
+
+    async fn answer(&self, request: Request<v1::AnswerRequest>) -> Result<Response<v1::AnswerReply>, Status> {
+        let request = request.into_inner();
+        let session = super::resolve(&self.0, &request.session)?;
+        let answered = match request.answer() {
+            v1::EgressAnswer::Once => Answered::Once,
+            v1::EgressAnswer::Session => Answered::Session,
+            v1::EgressAnswer::Always => Answered::Always,
+            v1::EgressAnswer::No => Answered::No,
+            v1::EgressAnswer::Unspecified => return Err(Status::invalid_argument("`answer` is not set")),
+        };
+        let waiting =
+            self.0.answer_egress(&session, request.ask, answered).map_err(|error| status(&error))?;
+        Ok(Response::new(v1::AnswerReply { waiting }))
+    }
+
+    type LedgerStream = Iter<std::vec::IntoIter<Result<v1::LedgerRow, Status>>>;
+
+    async fn ledger(
+        &self,
+        request: Request<v1::LedgerRequest>,
+    ) -> Result<Response<Self::LedgerStream>, Status> {
+        let request = request.into_inner();
+        let session = self.session(&request.session)?;
+        let project = convert::optional_project(request.project)?;
+        let rows = self.read(move |sessions| sessions.ledger(session.as_ref(), &project)).await?;
+        let rows: Vec<_> = rows.into_iter().map(|row| Ok(wire(row))).collect();
+        Ok(Response::new(tokio_stream::iter(rows)))
+    }
+}
+
+fn rule(text: &str) -> Result<Rule, Status> {
+    text.parse().map_err(|source| status(&Error::BadRule { rule: text.chars().take(200).collect(), source }))
+}
+
+fn wire(row: Row) -> v1::LedgerRow {
+    v1::LedgerRow {
+        time_us: row.time_us,
+        session: row.session,
+        decision: if row.allowed { "allowed".into() } else { "refused".into() },
+        method: row.method,
+        authority: row.authority,
+        path: row.path,
+        rule: row.rule,
+        reason: row.reason,
+        credentials: row.credentials,
+        status: row.status,
+        bytes_up: row.bytes_up,
+        bytes_down: row.bytes_down,
+        count: row.count,
+    }
+}

@@ -1,0 +1,255 @@
+//! What a session holds: a shadow for every credential that belongs to it.
+//!
+//! Owns which shadow stands for which source, and that a session's shadows stay the same from turn to
+//! turn while the values behind them may change. Real values pass through here on their way out and are
+//! kept only to be scrubbed from responses.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ftl_core::config::Settings;
+use ftl_core::credential::secret_value::Secret;
+use ftl_core::credential::shadow::{self, Minted, MintedValue};
+use ftl_core::credential::slots::Held;
+use ftl_core::credential::{CredentialName, Grant, Slot};
+use ftl_core::oauth::NewToken;
+use ftl_core::scrub::Scrubber;
+
+use super::super::record::Record;
+use super::{Error, project_of};
+use crate::agent::AgentAdapter;
+use crate::app::Parts;
+use crate::vault::{Entry, Source, Vault, VaultError, Wanted};
+
+/// The credentials of a session.
+#[derive(Default)]
+pub(super) struct Holdings {
+    held: Arc<Held>,
+    grants: Vec<Grant>,
+    origins: BTreeMap<CredentialName, Origin>,
+    env: Vec<(String, String)>,
+    /// Real values by credential, as last seen; what is scrubbed from responses. A value that was
+    /// replaced stays: an answer that was asked for with it may still be on its way.
+    seen: Mutex<Vec<(CredentialName, Secret)>>,
+    /// What was made of [`Self::seen`] when it had so many entries.
+    scrubber: Mutex<Option<(usize, Scrubber)>>,
+    /// Values that came with a response and have no other source.
+    learned: Mutex<BTreeMap<CredentialName, Secret>>,
+}
+
+/// Where a credential's real value comes from.
+#[derive(Clone, Debug)]
+struct Origin {
+    /// The variable; a credential may be a part of its value.
+    variable: CredentialName,
+    source: Source,
+}
+
+impl Holdings {
+    /// Collects the credentials of a session for a turn, and sentences for the human.
+    pub(super) async fn collect(
+        parts: &Arc<Parts>,
+        record: &Record,
+        settings: &Settings,
+        agent: &dyn AgentAdapter,
+    ) -> Result<(Self, Vec<String>), Error> {
+        let project = project_of(record);
+        let dotenv: Vec<PathBuf> = record.dotenv.iter().map(super::root).collect();
+        let wanted =
+            Wanted { project: &project, dotenv: &dotenv, named: &settings.shadow_env, agent: agent.keys() };
+        let (entries, mut notices) = parts.vault.of_session(&wanted)?;
+        let mut values = Vec::new();
+        for entry in entries {
+            match parts.vault.value(&entry.name, &entry.source).await {
+                Ok(value) => values.push((entry, value)),
+                Err(error) => notices.push(super::super::told(&Error::from(error))),
+            }
+        }
+        let mut holdings = Self::default();
+        let mut grants = Vec::new();
+        for (entry, value, minted) in mint(values) {
+            holdings.take(entry, &value, minted, &record.shadows, &mut grants);
+        }
+        holdings.held = Arc::new(Held::new(grants.clone()));
+        holdings.grants.clone_from(&grants);
+        let unbound: Vec<&str> = grants
+            .iter()
+            .filter(|grant| !holdings.can_leave(grant))
+            .map(|grant| grant.name.as_str())
+            .collect();
+        if !unbound.is_empty() {
+            notices.push(format!(
+                "bound to no host, so that its shadow is worth nothing anywhere: {}; `ftlctl secret bind NAME \
+                 --host HOST` changes that",
+                unbound.join(", ")
+            ));
+        }
+        Ok((holdings, notices))
+    }
+
+    /// Takes up one variable: as it is when it is no secret, otherwise as shadows.
+    fn take(
+        &mut self,
+        entry: Entry,
+        value: &Secret,
+        minted: Option<MintedValue>,
+        known: &BTreeMap<String, String>,
+        grants: &mut Vec<Grant>,
+    ) {
+        let Entry { name: variable, source, bindings, .. } = entry;
+        let Some(minted) = minted else {
+            self.env.push((variable.to_string(), value.expose().to_owned()));
+            return;
+        };
+        let mut text = minted.text;
+        for Minted { mut grant, real, .. } in minted.credentials {
+            if let Some(before) = known.get(grant.name.as_str()) {
+                text = text.replace(&grant.shadow, before);
+                grant.shadow.clone_from(before);
+            }
+            if !bindings.is_empty() {
+                grant.bindings.clone_from(&bindings);
+            }
+            let origin = Origin { variable: variable.clone(), source: source.clone() };
+            self.origins.insert(grant.name.clone(), origin);
+            self.saw(&grant.name, &real);
+            grants.push(grant);
+        }
+        self.env.push((variable.to_string(), text));
+    }
+
+    /// What the proxy looks for in requests.
+    pub(super) fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held)
+    }
+
+    /// Every credential, bound or not.
+    pub(super) fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Variables for the sandbox.
+    pub(super) fn env(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// Shadows by name.
+    pub(super) fn shadows(&self) -> BTreeMap<String, String> {
+        self.grants.iter().map(|grant| (grant.name.to_string(), grant.shadow.clone())).collect()
+    }
+
+    /// Whether a credential can travel: by itself, or as a part of another one's signature.
+    fn can_leave(&self, grant: &Grant) -> bool {
+        let slots = self.grants.iter().flat_map(|grant| &grant.bindings).flat_map(|binding| &binding.slots);
+        let mut signs = slots.filter_map(|slot| match slot {
+            Slot::SigV4 { key_id, token } => Some((key_id, token)),
+            _ => None,
+        });
+        !grant.bindings.is_empty()
+            || signs.any(|(key_id, token)| *key_id == grant.name || token.as_ref() == Some(&grant.name))
+    }
+
+    /// Today's real value of a credential.
+    pub(super) async fn real(&self, vault: &Vault, name: &CredentialName) -> Result<Secret, VaultError> {
+        let missing = || VaultError::Missing { name: name.to_string(), place: "this session".to_owned() };
+        if let Some(learned) = self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(learned.clone());
+        }
+        let origin = self.origins.get(name).ok_or_else(missing)?;
+        let value = vault.value(&origin.variable, &origin.source).await?;
+        let real = match origin.variable == *name {
+            true => value,
+            false => {
+                // A part of the variable's value: the same part of today's value.
+                let minted = shadow::mint_secret(origin.variable.as_str(), value.expose(), &[], &mut random);
+                let part = minted.credentials.into_iter().find(|part| part.grant.name == *name);
+                part.map(|part| part.real).ok_or_else(missing)?
+            }
+        };
+        self.saw(name, &real);
+        Ok(real)
+    }
+
+    /// Takes every value that was ever seen out of what a host answers.
+    pub(super) fn scrubber(&self) -> Scrubber {
+        let mut made = self.scrubber.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, scrubber)) = made.as_ref().filter(|(count, _)| *count == seen.len()) {
+            return scrubber.fresh();
+        }
+        // A value that is bound to no host never leaves, so that none can answer with it; and such values
+        // are often words, which would be replaced in texts that mean the word.
+        let bound = self.grants.iter().filter(|grant| self.can_leave(grant));
+        let shadows: BTreeMap<&CredentialName, &String> =
+            bound.map(|grant| (&grant.name, &grant.shadow)).collect();
+        let pairs: Vec<(&str, &str)> = seen
+            .iter()
+            .filter_map(|(name, real)| Some((real.expose(), shadows.get(name)?.as_str())))
+            .collect();
+        let scrubber = Scrubber::new(&pairs);
+        let fresh = scrubber.fresh();
+        *made = Some((seen.len(), scrubber));
+        fresh
+    }
+
+    fn saw(&self, name: &CredentialName, real: &Secret) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.iter().any(|(known, value)| known == name && value.expose() == real.expose()) {
+            seen.push((name.clone(), real.clone()));
+        }
+    }
+
+    /// These holdings with tokens that a vendor has just issued. The new tokens may be used where the one
+    /// that they were asked for with may be.
+    pub(super) fn learn(&self, asked_with: &CredentialName, tokens: Vec<NewToken>) -> Self {
+        let mut grants = self.grants.clone();
+        let bindings = grants.iter().find(|grant| grant.name == *asked_with);
+        let bindings = bindings.map(|grant| grant.bindings.clone()).unwrap_or_default();
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for token in tokens {
+            let field = token.field.to_ascii_uppercase();
+            let Ok(name) = CredentialName::parse(&format!("{asked_with}__{field}")) else { continue };
+            grants.retain(|grant| grant.name != name);
+            grants.push(Grant { name: name.clone(), shadow: token.shadow, bindings: bindings.clone() });
+            let real = Secret::new(token.real);
+            seen.push((name.clone(), real.clone()));
+            learned.insert(name, real);
+        }
+        Self {
+            held: Arc::new(Held::new(grants.clone())),
+            grants,
+            origins: self.origins.clone(),
+            env: self.env.clone(),
+            seen: Mutex::new(seen),
+            scrubber: Mutex::default(),
+            learned: Mutex::new(learned),
+        }
+    }
+}
+
+/// Mints the shadows of all variables together: what stands beside a value says where it goes.
+fn mint(values: Vec<(Entry, Secret)>) -> Vec<(Entry, Secret, Option<MintedValue>)> {
+    let beside: Vec<(&str, &str)> =
+        values.iter().map(|(entry, value)| (entry.name.as_str(), value.expose())).collect();
+    let mut minted = shadow::mint_all(&beside, &mut random);
+    for ((entry, value), minted) in values.iter().zip(&mut minted) {
+        // What the human keeps with FTL, or has bound, is a secret whatever it looks like.
+        let is_secret = !matches!(entry.source, Source::DotEnv { .. }) || !entry.bindings.is_empty();
+        if minted.is_none() && is_secret {
+            let secret = shadow::mint_secret(entry.name.as_str(), value.expose(), &beside, &mut random);
+            *minted = Some(secret);
+        }
+    }
+    drop(beside);
+    values.into_iter().zip(minted).map(|((entry, value), minted)| (entry, value, minted)).collect()
+}
+
+/// Random bytes of the system. Without them there is no shadow: an all-zero one would be guessed, so the
+/// process ends instead.
+fn random(bytes: &mut [u8]) {
+    if getrandom::fill(bytes).is_err() {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,90 @@
+//! The `.env` files of a project, as the project has them now.
+//!
+//! Owns which files count and that reading one follows no link out of the project. Must not know which of
+//! their values are secret.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use ftl_core::credential::CredentialName;
+use ftl_core::credential::dotenv::{self, Entry};
+use ftl_core::credential::secret_value::Secret;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::VaultError;
+
+/// The most that a file may hold, bytes.
+const LONGEST: u64 = 1 << 20;
+/// Endings of files that show what a `.env` file looks like and hold nothing real.
+const EXAMPLES: [&str; 6] = [".example", ".sample", ".template", ".dist", ".schema", ".tmpl"];
+
+/// Whether a file of this name is a `.env` file that counts.
+#[must_use]
+pub fn is_source(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_dotenv = name == ".env" || name.starts_with(".env.") || name.ends_with(".env");
+    is_dotenv && !EXAMPLES.iter().any(|example| name.contains(example))
+}
+
+/// The names in a file; one that cannot be used is a problem, and the others count.
+pub(super) fn names(project: &Path, file: &Path, problems: &mut Vec<String>) -> Vec<CredentialName> {
+    let entries = match values(project, file) {
+        Ok((entries, more)) => {
+            problems.extend(more);
+            entries
+        }
+        Err(error) => {
+            problems.push(match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            });
+            return Vec::new();
+        }
+    };
+    entries.iter().filter_map(|entry| CredentialName::parse(&entry.name).ok()).collect()
+}
+
+/// Every entry of a file, and what is wrong with its other lines.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn values(project: &Path, file: &Path) -> Result<(Vec<Entry>, Vec<String>), VaultError> {
+    let bytes = read(project, file)?;
+    let (entries, problems) = dotenv::parse(&bytes);
+    let told = problems
+        .into_iter()
+        .map(|problem| format!("{}, line {}: {}", file.display(), problem.line, problem.fault));
+    Ok((entries, told.collect()))
+}
+
+/// One value.
+pub(super) fn value(project: &Path, file: &Path, name: &str) -> Result<Option<Secret>, VaultError> {
+    let (entries, _problems) = values(project, file)?;
+    // As programs that read such files have it: the last one counts.
+    let found = entries.into_iter().rev().find(|entry| entry.name == name);
+    Ok(found.map(|entry| entry.value))
+}
+
+fn read(project: &Path, file: &Path) -> Result<Vec<u8>, VaultError> {
+    let path = project.join(file);
+    let io = |source: std::io::Error| VaultError::Io { act: "read", path: path.clone(), source };
+    let root = rustix::fs::open(project, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| io(errno.into()))?;
+    // A FIFO would be waited for without NONBLOCK.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened =
+        rustix::fs::openat2(&root, file, flags, Mode::empty(), beneath).map_err(|errno| io(errno.into()))?;
+    let opened = File::from(opened);
+    let damaged = |what: &str| VaultError::Damaged { path: path.clone(), what: what.to_owned() };
+    if !opened.metadata().map_err(io)?.is_file() {
+        return Err(damaged("it is not a plain file"));
+    }
+    let mut bytes = Vec::new();
+    opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+    match bytes.len() as u64 > LONGEST {
+        true => Err(damaged("it is longer than 1 MiB")),
+        false => Ok(bytes),
+    }
+}
