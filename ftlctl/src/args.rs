@@ -9,11 +9,15 @@ use clap::{Args, Parser, Subcommand};
 use crate::output::ColorChoice;
 
 mod decide;
+mod egress;
 mod help;
+mod secret;
 mod session;
 mod tool;
 
 pub(crate) use decide::{Approve, Diff, Reject, Undo};
+pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
+pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
 pub(crate) use tool::{
     Completions, CreateSnapshot, Daemon, DaemonVerb, Demo, Init, ListSnapshots, Logs, Man, RestoreSnapshot,
@@ -78,6 +82,9 @@ pub(crate) enum Verb {
     Reject(Reject),
     Undo(Undo),
     Snapshots(Snapshots),
+    Auth(Auth),
+    Secret(Secret),
+    Policy(Policy),
     Logs(Logs),
     /// Say which sandbox works here, what it enforces, and how to mend the rest
     #[command(after_help = help::DOCTOR)]
@@ -116,6 +123,17 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_is_nearly_right_is_suggested() {
+        for (line, meant) in
+            [("policy alow x", "allow"), ("secret lst", "list"), ("policy test x --metod y", "--method")]
+        {
+            let words = std::iter::once("ftlctl").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).unwrap_err().to_string();
+            assert!(error.contains(meant), "{error}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for line in [
             "code",
@@ -126,11 +144,37 @@ mod tests {
             "frob",
             "completions tcsh",
             "undo a b",
+            "logs --egress --verify",
+            "secret set",
+            "secret bind K",
+            "policy",
+            "policy allow",
+            "policy allow x --session s-1 --global",
+            "policy limit x",
+            "policy limit x 1/min --burst many",
+            "policy suggest --yes",
+            "policy answer s-1 x once",
+            "policy answer s-1 1 maybe",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
-        for line in ["snapshots", "snapshots create --explain", "undo", "diff s-1 --stat --json", "logs -n 5"]
-        {
+        for line in [
+            "snapshots",
+            "snapshots create --explain",
+            "undo",
+            "diff s-1 --stat --json",
+            "logs -n 5",
+            "logs --egress --session s-1 -n 5",
+            "auth codex",
+            "secret list --global",
+            "secret bind K --from-keyring a/b",
+            "policy show --session s-1",
+            "policy allow GET a.b/c --global --json",
+            "policy limit a.b 60/min --burst 5",
+            "policy test https://a.b/ --method POST",
+            "policy suggest s-1 --apply --yes",
+            "policy answer s-1 1 always",
+        ] {
             assert!(parse(line).is_ok(), "{line}");
         }
     }

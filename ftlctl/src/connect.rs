@@ -12,8 +12,10 @@ use std::sync::Mutex;
 
 use ftl_proto::v1;
 use ftl_proto::v1::daemon_service_client::DaemonServiceClient;
+use ftl_proto::v1::egress_service_client::EgressServiceClient;
 use ftl_proto::v1::event_service_client::EventServiceClient;
 use ftl_proto::v1::review_service_client::ReviewServiceClient;
+use ftl_proto::v1::secret_service_client::SecretServiceClient;
 use ftl_proto::v1::session_service_client::SessionServiceClient;
 use ftl_proto::v1::snapshot_service_client::SnapshotServiceClient;
 use hyper_util::rt::TokioIo;
@@ -291,6 +293,16 @@ impl Client {
     /// The audit log.
     pub(crate) fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel.clone())
+    }
+
+    /// Rules, answers and the ledger of what sessions reach.
+    pub(crate) fn egress(&self) -> EgressServiceClient<Channel> {
+        EgressServiceClient::new(self.channel.clone())
+    }
+
+    /// Credentials.
+    pub(crate) fn secrets(&self) -> SecretServiceClient<Channel> {
+        SecretServiceClient::new(self.channel.clone())
     }
 
     /// Waits until the daemon has closed the connection.

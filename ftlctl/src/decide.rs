@@ -11,11 +11,12 @@ use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::prompt;
 use crate::render::diff::Depth;
 use crate::render::measure::plural;
 use crate::render::style::Tone;
 use crate::render::{diff, escape, event, json};
-use crate::terminal::{self, Input};
+use crate::totals;
 
 /// A diff as it came.
 pub(crate) struct Fetched {
@@ -23,6 +24,10 @@ pub(crate) struct Fetched {
     pub(crate) header: v1::DiffHeader,
     /// Its entries.
     pub(crate) entries: Vec<v1::DiffEntry>,
+    /// What left the sandbox while it came about.
+    pub(crate) totals: Option<v1::EgressTotals>,
+    /// The session, as it stood then.
+    session: v1::Session,
 }
 
 /// What happens with work that waits for review.
@@ -100,7 +105,7 @@ async fn decide(
     session: v1::Session,
     review: Review,
 ) -> Result<v1::Session, Failure> {
-    let fetched = fetch(client, &session.session, Depth::Full).await?;
+    let fetched = fetch(client, &session, Depth::Full).await?;
     show(&context.output, &fetched, Depth::Full)?;
     if fetched.header.digest.is_empty() {
         return Ok(session);
@@ -121,9 +126,9 @@ async fn decide(
     }
 }
 
-/// The diff of a session.
-pub(crate) async fn fetch(client: &Client, session: &str, depth: Depth) -> Result<Fetched, Failure> {
-    let request = v1::GetDiffRequest { session: session.to_owned(), stat_only: depth == Depth::Stat };
+/// The diff of a session, with what left its sandbox.
+pub(crate) async fn fetch(client: &Client, session: &v1::Session, depth: Depth) -> Result<Fetched, Failure> {
+    let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: depth == Depth::Stat };
     let mut items = client.reviews().get_diff(request).await?.into_inner();
     let mut header = None;
     let mut entries = Vec::new();
@@ -139,31 +144,25 @@ pub(crate) async fn fetch(client: &Client, session: &str, depth: Depth) -> Resul
     if header.entries != entries.len() as u64 {
         return Err(Failure::Protocol { what: "sent another number of changes than it announced" });
     }
-    Ok(Fetched { header, entries })
+    let totals = totals::last(client, session).await?;
+    Ok(Fetched { header, entries, totals, session: session.clone() })
 }
 
-/// Prints a diff for people.
+/// Prints a diff for people, and what left the sandbox.
 pub(crate) fn show(output: &Output, fetched: &Fetched, depth: Depth) -> Result<(), Failure> {
-    output.line(&diff::diff(&fetched.header, &fetched.entries, depth, output.style))
+    output.line(&diff::diff(&fetched.header, &fetched.entries, depth, output.style))?;
+    match totals::line(&fetched.session, fetched.totals.as_ref()) {
+        Some(line) => output.line(&line),
+        None => Ok(()),
+    }
 }
 
 /// Asks the human about a diff that was just shown.
 pub(crate) async fn ask(context: &Context, fetched: &Fetched) -> Result<Answer, Failure> {
     let question = question(diff::approvable(&fetched.entries), &fetched.header.digest);
     loop {
-        // What was typed before this question was not an answer to it.
-        terminal::forget_typed();
-        context.output.ask(&context.output.style.paint(Tone::Heading, &question))?;
-        let mut input = Input::open().map_err(Failure::io("read the answer"))?;
-        let typed = tokio::select! {
-            typed = input.next() => typed,
-            _ = tokio::signal::ctrl_c() => None,
-        };
-        let Some(typed) = typed else {
-            context.output.line("")?;
-            return Ok(Answer::Keep);
-        };
-        if let Some(answer) = answer(&String::from_utf8_lossy(&typed)) {
+        let Some(typed) = prompt::ask(context, &question).await? else { return Ok(Answer::Keep) };
+        if let Some(answer) = answer(&typed) {
             return Ok(answer);
         }
     }

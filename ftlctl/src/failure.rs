@@ -13,6 +13,7 @@ use crate::connect::ConnectError;
 use crate::project::ProjectError;
 use crate::render::escape;
 use crate::render::style::{Style, Tone};
+use crate::value::ValueError;
 
 /// Exit codes; they are documented in the help and never change their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,33 @@ pub(crate) enum Failure {
     /// A path does not fit the project.
     #[error(transparent)]
     Project(#[from] ProjectError),
+    /// The command line asks for something that cannot be.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong with it. It repeats no argument that could be a secret.
+        what: String,
+        /// What to type instead.
+        hint: String,
+    },
+    /// A credential's value cannot be taken.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// What was named is not there.
+    #[error("{what}")]
+    Missing {
+        /// What is not there.
+        what: String,
+        /// Where to look.
+        hint: String,
+    },
+    /// A human has to agree first, and none can be asked.
+    #[error("{what} and nobody can be asked")]
+    Unasked {
+        /// What waits.
+        what: String,
+        /// How to agree.
+        hint: String,
+    },
     /// The operating system said no.
     #[error("cannot {act}")]
     Io {
@@ -160,6 +188,10 @@ impl Failure {
             Self::Connect(error) => (Exit::Unavailable, error.code()),
             Self::Daemon { status } => return daemon_report(status),
             Self::Project(_) => (Exit::Usage, "bad-path"),
+            Self::Usage { .. } => (Exit::Usage, "usage"),
+            Self::Value(error) => (error.exit(), error.code()),
+            Self::Missing { .. } => (Exit::Failed, "not-found"),
+            Self::Unasked { .. } => (Exit::NeedsApproval, "needs-approval"),
             Self::Io { .. } => (Exit::Failed, "io"),
             Self::OutputClosed => (Exit::Done, "output-closed"),
             Self::NeedsApproval { .. } => (Exit::NeedsApproval, "needs-approval"),
@@ -186,6 +218,10 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Connect(error) => error.hint(),
+            Self::Usage { hint, .. } | Self::Missing { hint, .. } | Self::Unasked { hint, .. } => {
+                Some(hint.clone())
+            }
+            Self::Value(error) => error.hint(),
             Self::NeedsApproval { session, digest } => Some(format!(
                 "look at it with `ftlctl diff {session}`, then `ftlctl approve {session} --digest {digest}`"
             )),

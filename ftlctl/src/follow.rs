@@ -13,8 +13,10 @@ use tokio::task::{JoinError, JoinSet};
 use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::{Failure, is_broken};
+use crate::question::{Questions, Said};
 use crate::render::event::View;
 use crate::render::{escape, json};
+use crate::terminal;
 
 /// What Ctrl-C means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub(crate) struct Follower<'a> {
     stop: JoinSet<Result<(), tonic::Status>>,
     asked_to_stop: bool,
     view: View,
+    /// What requests of the session ask the human.
+    questions: Questions,
+    /// The newest event when the watching began: what it and those before it ask is past.
+    backlog: u64,
 }
 
 /// What is waited for.
@@ -62,6 +68,7 @@ enum Ended {
 enum Happening {
     Message(Result<Option<v1::Event>, tonic::Status>),
     Stopped(Result<Result<(), tonic::Status>, JoinError>),
+    Said(Said),
     Interrupt,
     Tick,
 }
@@ -88,6 +95,8 @@ impl<'a> Follower<'a> {
             interrupts,
             stop: JoinSet::new(),
             asked_to_stop: false,
+            questions: Questions::new(),
+            backlog: 0,
         })
     }
 
@@ -139,13 +148,26 @@ impl<'a> Follower<'a> {
         Ok(self.client.sessions().get(request).await?.into_inner())
     }
 
+    /// Whether a human can be asked here and now.
+    fn answers(&self) -> bool {
+        self.context.output.is_interactive() && terminal::in_foreground() && !self.asked_to_stop
+    }
+
     async fn watch(&mut self, goal: Goal) -> Result<Ended, Failure> {
+        let answers = self.answers();
+        self.view.set_answers(answers);
+        if answers {
+            match self.get().await {
+                Ok(session) => self.backlog = session.last_seq,
+                Err(status) => return Ok(Ended::Broken(status)),
+            }
+        }
         let request = v1::WatchRequest {
             session: self.session.clone(),
             from_seq: self.next,
             follow: true,
             until_idle: true,
-            answers_egress: false,
+            answers_egress: answers,
         };
         let mut events = match self.client.sessions().watch(request).await {
             Ok(events) => events.into_inner(),
@@ -156,6 +178,7 @@ impl<'a> Follower<'a> {
             let happening = tokio::select! {
                 message = events.message() => Happening::Message(message),
                 Some(stopped) = self.stop.join_next() => Happening::Stopped(stopped),
+                said = self.questions.next() => Happening::Said(said),
                 _ = self.interrupts.recv() => Happening::Interrupt,
                 _ = clock.tick(), if self.context.output.can_move() => Happening::Tick,
             };
@@ -168,8 +191,16 @@ impl<'a> Follower<'a> {
                 Happening::Message(Ok(None)) => return Ok(Ended::NoMore),
                 Happening::Message(Err(status)) => return Ok(Ended::Broken(status)),
                 Happening::Stopped(stopped) => self.stopped(stopped)?,
+                Happening::Said(said) => {
+                    self.questions.act(self.context, &self.client, &self.session, said)?;
+                    self.view.broke_off();
+                }
                 Happening::Interrupt => self.interrupted()?,
                 Happening::Tick => self.tick()?,
+            }
+            let past = self.asked_to_stop || self.next <= self.backlog;
+            if answers && !past && self.questions.put(self.context)? {
+                self.view.broke_off();
             }
         }
     }
@@ -180,10 +211,16 @@ impl<'a> Follower<'a> {
             return Ok(v1::State::Unspecified);
         }
         self.next = event.seq + 1;
-        let output = &self.context.output;
-        output.json(&json::event(event))?;
+        self.context.output.json(&json::event(event))?;
+        match &event.kind {
+            Some(Kind::EgressAsked(asked)) => self.questions.push(asked, event.time_us),
+            Some(Kind::EgressAnswered(answered)) => self.questions.answered(self.context, answered.ask)?,
+            _ => {}
+        }
         for piece in self.view.event(event) {
-            output.piece(&piece)?;
+            if self.questions.piece(self.context, piece)? {
+                self.view.broke_off();
+            }
         }
         self.tick()?;
         Ok(match &event.kind {
@@ -193,12 +230,16 @@ impl<'a> Follower<'a> {
     }
 
     fn tick(&self) -> Result<(), Failure> {
+        if self.questions.is_open() {
+            return Ok(());
+        }
         let now = self.context.now().as_microsecond();
         self.context.output.moving(self.view.moving(now).as_deref())
     }
 
     /// Leaves the terminal clean for whatever comes next.
     fn pause(&mut self) -> Result<(), Failure> {
+        self.questions.withdraw(self.context)?;
         self.context.output.moving(None)?;
         for piece in self.view.end() {
             self.context.output.piece(&piece)?;
@@ -214,9 +255,11 @@ impl<'a> Follower<'a> {
             return Err(if stopping { Failure::Stopping { session } } else { Failure::Detached { session } });
         }
         self.asked_to_stop = true;
+        self.questions.withdraw(self.context)?;
         let request = v1::StopRequest { session: self.session.clone() };
         let mut sessions = self.client.sessions();
         self.stop.spawn(async move { sessions.stop(request).await.map(drop) });
+        self.view.broke_off();
         self.context.output.note("stopping the agent; its work is kept (Ctrl-C again does not wait for it)")
     }
 
@@ -224,6 +267,7 @@ impl<'a> Follower<'a> {
         match stopped {
             Ok(Err(status)) => {
                 let why = escape::name(status.message());
+                self.view.broke_off();
                 self.context.output.note(&format!("the agent was not stopped: {why}"))
             }
             // The events tell the rest; a task of ours does not panic and is never cancelled.

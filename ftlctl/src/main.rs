@@ -24,9 +24,14 @@ mod failure;
 mod follow;
 mod output;
 mod project;
+mod prompt;
+mod question;
 mod relay;
 mod render;
+mod scope;
 mod terminal;
+mod totals;
+mod value;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

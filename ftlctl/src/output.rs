@@ -109,6 +109,11 @@ impl Output {
         self.format == Format::Human && self.terminals.stdin && self.terminals.stdout
     }
 
+    /// Whether what is read is typed by somebody, whatever becomes of the output.
+    pub(crate) fn reads_terminal(&self) -> bool {
+        self.terminals.stdin
+    }
+
     /// Whether a line can move.
     pub(crate) fn can_move(&self) -> bool {
         self.format == Format::Human && self.terminals.stdout

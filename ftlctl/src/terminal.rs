@@ -10,8 +10,12 @@ use ftl_proto::v1;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::getpgrp;
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetpgrp,
+    tcgetwinsize, tcsetattr,
+};
 use tokio::sync::mpsc;
 
 /// Undoes what a program may have left behind in the terminal, so that what FTL asks next looks as it
@@ -24,6 +28,11 @@ pub(crate) const RESET: &[u8] =
 
 /// The terminal in raw mode; its old mode comes back when this is dropped.
 pub(crate) struct Raw {
+    before: Termios,
+}
+
+/// The terminal without echo; its old mode comes back when this is dropped.
+pub(crate) struct Hidden {
     before: Termios,
 }
 
@@ -52,6 +61,34 @@ impl Drop for Raw {
         // Nothing can be done when the terminal has gone.
         let _ = tcsetattr(stdin(), OptionalActions::Flush, &self.before);
     }
+}
+
+// === impl Hidden ===
+
+impl Hidden {
+    /// Turns echo off, except for the end of the line, and throws away what was typed before. Suspending
+    /// is off too: nobody would turn echo on again while the process stands still.
+    pub(crate) fn enter() -> io::Result<Self> {
+        let before = tcgetattr(stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHONL);
+        hidden.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        tcsetattr(stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // What was typed behind the line may belong to the secret: it is not for the shell to see.
+        let _ = tcsetattr(stdin(), OptionalActions::Flush, &self.before);
+    }
+}
+
+/// Whether this process may read the terminal: a job in the background would be stopped by trying.
+pub(crate) fn in_foreground() -> bool {
+    tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp())
 }
 
 /// The terminal's size, or a plain one when it does not say.

@@ -5,6 +5,7 @@ Examples:
   ftlctl demo                              the whole loop on a throw-away project
   ftlctl code 'add a --verbose flag'       let the agent work, review, apply
   ftlctl run -- bash                       any command in a sandbox, interactively
+  ftlctl auth claude-code                  keep the agent's key outside the sandbox
   ftlctl diff; ftlctl undo                 the newest session of this project
 
 Exit codes:
@@ -35,6 +36,8 @@ Examples:
 pub(super) const CODE: &str = "\
 The agent works on a copy: your project changes only when you approve. Ctrl-C
 once stops the agent and keeps its work for review, twice does not wait for it.
+On a terminal you are asked about requests that no rule allows; without an
+answer they are refused.
 
 Examples:
   ftlctl code 'fix the failing test'
@@ -50,7 +53,9 @@ Exit codes:
 
 pub(super) const RUN: &str = "\
 The command works on a copy of the project; when it ends, what it changed is
-reviewed as with `code`.
+reviewed as with `code`. While it has the terminal you are not asked about its
+requests: what no rule allows is refused, unless `ftlctl attach` in another
+terminal answers, and told when the command has ended.
 
 Examples:
   ftlctl run -- cargo fmt
@@ -92,6 +97,7 @@ pub(super) const LOGS: &str = "\
 Examples:
   ftlctl logs -n 20                        this project's last 20 records
   ftlctl logs --all --json
+  ftlctl logs --egress --session s-bcdfghjkmn
   ftlctl logs --verify                     is every record there and unchanged?";
 
 pub(super) const DOCTOR: &str = "\
@@ -104,3 +110,126 @@ pub(super) const COMPLETIONS: &str = "\
 Examples:
   ftlctl completions bash > ~/.local/share/bash-completion/completions/ftlctl
   ftlctl completions fish > ~/.config/fish/completions/ftlctl.fish";
+
+pub(super) const AUTH: &str = "\
+The value is kept by the daemon, never shown again, and never enters a
+sandbox: an agent gets a stand-in, and the daemon puts the value in its place
+on the way to the hosts that it belongs to. It is never an argument, which
+other programs and the shell's history could read.
+
+Examples:
+  ftlctl auth ANTHROPIC_API_KEY            asks for it, without showing it
+  ftlctl auth codex                        the same as OPENAI_API_KEY
+  pass show openai | ftlctl auth OPENAI_API_KEY";
+
+pub(super) const SECRET: &str = "\
+Examples:
+  ftlctl secret list
+  ftlctl secret set STRIPE_SECRET_KEY
+  ftlctl secret bind GH_TOKEN --from-command -- gh auth token
+  ftlctl secret rm STRIPE_SECRET_KEY";
+
+pub(super) const SECRET_SET: &str = "\
+The value is one line of standard input; on a terminal it is asked for and not
+shown. It is in force from the next request on.
+
+Examples:
+  ftlctl secret set STRIPE_SECRET_KEY
+  ftlctl secret set NPM_TOKEN --global < token.txt";
+
+pub(super) const SECRET_BIND: &str = "\
+FTL knows where the common vendors' keys belong. Bind others, or bind a key to
+less than its vendor accepts.
+
+Examples:
+  ftlctl secret bind SHOP_TOKEN --host api.shop.example \\
+      --header 'Authorization: Bearer {}'
+  ftlctl secret bind FEED_PASSWORD --host feed.example --basic password \\
+      --method GET --path /v2/
+  ftlctl secret bind GH_TOKEN --from-command -- gh auth token
+  ftlctl secret bind NPM_TOKEN --from-keyring npm/me --global";
+
+pub(super) const POLICY: &str = "\
+Nothing is reachable that no rule allows. Of the rules that fit a request, a
+session's outrank the project's, those the global ones, and the preset comes
+last; of one rank the most exact counts, and of two equal ones the refusal.
+
+Examples:
+  ftlctl policy show
+  ftlctl policy allow GET api.example.com/v1/
+  ftlctl policy test https://api.example.com/v1/users
+  ftlctl policy suggest --apply
+
+Exit codes:
+  0  done; with `test`, the request would be allowed
+  3  with `test`, the request would be refused";
+
+pub(super) const POLICY_ALLOW: &str = "\
+Without a method every method is meant, without a path every path; a path
+means itself and what is beneath it. *.example.com means every name below
+example.com, and not example.com itself.
+
+Examples:
+  ftlctl policy allow api.example.com
+  ftlctl policy allow GET,HEAD api.example.com/v1/
+  ftlctl policy allow https://api.example.com/v1/users
+  ftlctl policy allow '*.example.com' --session s-bcdfghjkmn";
+
+pub(super) const POLICY_DENY: &str = "\
+Examples:
+  ftlctl policy deny '*.example.com'
+  ftlctl policy deny DELETE api.example.com --global";
+
+pub(super) const POLICY_RM: &str = "\
+Examples:
+  ftlctl policy rm allow GET api.example.com/v1/
+  ftlctl policy rm 'deny *.example.com' --global";
+
+pub(super) const POLICY_PRIVATE: &str = "\
+Examples:
+  ftlctl policy private registry.corp.example:443";
+
+pub(super) const POLICY_PRESET: &str = "\
+  locked    nothing but what rules allow
+  balanced  reading from package registries and source hosts
+  open      every public host
+
+Examples:
+  ftlctl policy preset locked
+  ftlctl policy preset balanced --global";
+
+pub(super) const POLICY_LIMIT: &str = "\
+Examples:
+  ftlctl policy limit api.example.com 60/min
+  ftlctl policy limit api.example.com 60/min --burst 10 --global";
+
+pub(super) const POLICY_ALIAS: &str = "\
+Examples:
+  ftlctl policy alias openai.ftl.local api.openai.com";
+
+pub(super) const POLICY_TEST: &str = "\
+Examples:
+  ftlctl policy test https://api.example.com/v1/users
+  ftlctl policy test https://api.example.com/v1/pay --method POST
+
+Exit codes:
+  0  it would be allowed
+  3  it would be refused";
+
+pub(super) const POLICY_SUGGEST: &str = "\
+The agent chose what it asked for: look at the rules before you add them.
+
+Examples:
+  ftlctl policy suggest                    for the newest session
+  ftlctl policy suggest s-bcdfghjkmn --apply
+
+Exit code:
+  4  with --apply: no terminal to ask on, and no --yes";
+
+pub(super) const POLICY_ANSWER: &str = "\
+Examples:
+  ftlctl policy answer s-bcdfghjkmn 3 once
+
+Exit codes:
+  0  the request heard it
+  1  nobody waits for it any more";

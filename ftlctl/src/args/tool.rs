@@ -84,7 +84,7 @@ pub(crate) struct RestoreSnapshot {
     pub(crate) to: PathBuf,
 }
 
-/// Show the audit log, or verify it
+/// Show the audit log, or verify it, or show what left the sandboxes
 #[derive(Debug, Args)]
 #[command(after_help = help::LOGS)]
 pub(crate) struct Logs {
@@ -100,6 +100,9 @@ pub(crate) struct Logs {
     /// Check that every record is there and unchanged
     #[arg(long, conflicts_with_all = ["all", "session", "limit"])]
     pub(crate) verify: bool,
+    /// Show the requests of sandboxes instead: what was allowed, what was refused, and by which rule
+    #[arg(long, conflicts_with = "verify")]
+    pub(crate) egress: bool,
 }
 
 /// Start, stop and inspect the daemon

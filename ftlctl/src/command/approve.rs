@@ -48,7 +48,7 @@ async fn ask(
     paths: &[Vec<u8>],
 ) -> Result<Asked, Failure> {
     let depth = if context.output.is_interactive() { Depth::Full } else { Depth::Stat };
-    let mut fetched = decide::fetch(client, &session.session, depth).await?;
+    let mut fetched = decide::fetch(client, session, depth).await?;
     let id = session.session.clone();
     let digest = fetched.header.digest.clone();
     if !context.output.is_interactive() {

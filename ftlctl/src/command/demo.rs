@@ -73,7 +73,7 @@ impl Story<'_> {
             return Err(wrong("the project changed before anything was approved"));
         }
         step(self.context, 3, "your project is untouched so far; this is what would change")?;
-        let fetched = decide::fetch(&client, &session.session, Depth::Full).await?;
+        let fetched = decide::fetch(&client, &session, Depth::Full).await?;
         decide::show(&self.context.output, &fetched, Depth::Full)?;
         match self.answer(&fetched).await? {
             Some(Answer::Yes) => {}

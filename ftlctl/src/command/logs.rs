@@ -1,9 +1,10 @@
-//! `ftlctl logs`: the audit log, and whether it is whole.
+//! `ftlctl logs`: the audit log, and whether it is whole; with `--egress`, the ledger.
 
 use ftl_proto::v1;
 use serde_json::json;
 
 use crate::args;
+use crate::command::ledger;
 use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -16,6 +17,9 @@ pub(crate) async fn run(context: &Context, args: args::Logs) -> Result<Outcome, 
     let client = context.connect().await?;
     if args.verify {
         return verify(context, &client).await;
+    }
+    if args.egress {
+        return ledger::show(context, &client, &args).await;
     }
     let project = if args.all || args.session.is_some() { Vec::new() } else { context.project_bytes()? };
     let request = v1::LogRequest { project, session: args.session.unwrap_or_default(), limit: args.limit };

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Outcome};
 
 mod approve;
 mod attach;
+mod auth;
 mod code;
 mod completions;
 mod daemon;
@@ -18,11 +19,14 @@ mod diff;
 mod doctor;
 mod exec;
 mod init;
+mod ledger;
 mod logs;
 mod man;
+mod policy;
 mod reject;
 mod rm;
 mod run;
+mod secret;
 mod sessions;
 mod snapshots;
 mod stop;
@@ -47,6 +51,9 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,
         Some(Verb::Snapshots(args)) => snapshots::run(context, args).await,
+        Some(Verb::Auth(args)) => auth::run(context, args).await,
+        Some(Verb::Secret(args)) => secret::run(context, args).await,
+        Some(Verb::Policy(args)) => policy::run(context, args).await,
         Some(Verb::Logs(args)) => logs::run(context, args).await,
         Some(Verb::Doctor) => doctor::run(context).await,
         Some(Verb::Daemon(args)) => daemon::run(context, args.verb).await,

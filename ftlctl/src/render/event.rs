@@ -11,7 +11,7 @@ use ftl_proto::v1::event::Kind;
 
 use crate::render::measure::{count, duration, plural};
 use crate::render::style::{Style, Tone};
-use crate::render::{escape, json, measure};
+use crate::render::{egress, escape, json, measure};
 
 /// Something to print. Its text is escaped.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub(crate) struct View {
     ending: String,
     /// Whether the agent's streamed text stands in the middle of a line.
     midline: bool,
+    /// What waits for the human, by the question's number.
+    asks: HashMap<u64, String>,
+    /// Whether the human is asked here.
+    answers: bool,
 }
 
 struct Running {
@@ -73,7 +77,14 @@ impl View {
             spoke: false,
             ending: String::new(),
             midline: false,
+            asks: HashMap::new(),
+            answers: false,
         }
+    }
+
+    /// Says whether what waits for the human is asked beside this view; if not, it names the command.
+    pub(crate) fn set_answers(&mut self, answers: bool) {
+        self.answers = answers;
     }
 
     /// What the moving line says now: the newest tool that runs, else the stage.
@@ -85,6 +96,11 @@ impl View {
             return Some(format!("… {}", running.label));
         }
         Some(format!("… {}  {}", running.label, duration(elapsed / 1_000_000 * 1_000_000)))
+    }
+
+    /// Something else was printed: a text that goes on begins a line, behind a bar of its own.
+    pub(crate) fn broke_off(&mut self) {
+        self.midline = false;
     }
 
     /// What to print when nothing more comes.
@@ -125,17 +141,17 @@ impl View {
             Kind::SandboxReady(e) => self.sandbox_ready(e, &mut pieces),
             Kind::AgentFinished(e) => pieces.extend(self.agent_finished(e)),
             Kind::WorkCaptured(e) => self.work_captured(e),
+            Kind::EgressAsked(e) => pieces.push(self.egress_asked(&event.session, e)),
+            Kind::EgressAnswered(e) => pieces.push(self.egress_answered(e)),
+            Kind::EgressTotals(e) => pieces.extend(egress::totals(e).map(Piece::Line)),
             Kind::SessionCreated(_)
             | Kind::Notice(_)
             | Kind::Approved(_)
             | Kind::Applied(_)
             | Kind::Undone(_)
             | Kind::Rejected(_)
-            | Kind::EgressAsked(_)
-            | Kind::EgressAnswered(_)
             | Kind::EgressRefused(_)
-            | Kind::CredentialUsed(_)
-            | Kind::EgressTotals(_) => pieces.push(self.fact(&event.session, kind)),
+            | Kind::CredentialUsed(_) => pieces.push(self.fact(&event.session, kind)),
         }
         pieces
     }
@@ -169,8 +185,25 @@ impl View {
             )),
             Kind::Rejected(e) if e.why.is_empty() => Piece::Line("rejected".to_owned()),
             Kind::Rejected(e) => Piece::Line(format!("rejected: {}", escape::name(&e.why))),
+            Kind::EgressRefused(e) => Piece::Line(egress::refused(e, self.style)),
+            Kind::CredentialUsed(e) => self.line(Tone::Faint, &egress::used(e)),
             _ => Piece::Line(String::new()),
         }
+    }
+
+    fn egress_asked(&mut self, session: &str, asked: &v1::EgressAsked) -> Piece {
+        self.asks.insert(asked.ask, egress::target(&asked.method, &asked.authority, &asked.path));
+        let mut line = self.style.paint(Tone::Warning, &egress::asked(asked));
+        if !self.answers {
+            line += &format!("\n  answer: {}", egress::answer_command(session, asked.ask));
+        }
+        Piece::Line(line)
+    }
+
+    fn egress_answered(&mut self, answered: &v1::EgressAnswered) -> Piece {
+        let target = self.asks.remove(&answered.ask).unwrap_or_else(|| format!("question {}", answered.ask));
+        let (tone, line) = egress::answered(&target, &answered.answer);
+        self.line(tone, &line)
     }
 
     fn line(&self, tone: Tone, text: &str) -> Piece {
@@ -355,91 +388,4 @@ pub(crate) fn short(digest: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(view: &mut View, kind: Kind) -> Vec<Piece> {
-        view.event(&v1::Event { session: "s-1".into(), seq: 1, time_us: 5_000_000, kind: Some(kind) })
-    }
-
-    fn lines(view: &mut View, kinds: Vec<Kind>) -> Vec<String> {
-        let pieces = kinds.into_iter().flat_map(|kind| shown(view, kind)).collect::<Vec<_>>();
-        pieces
-            .into_iter()
-            .map(|piece| match piece {
-                Piece::Line(line) => line,
-                Piece::Text(text) => format!("<{text}>"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_stage_says_its_time_and_what_it_found() {
-        let mut view = View::new(Style::Plain);
-        let secret =
-            v1::Exclusion { path: b".env".to_vec(), rule: ".env*".into(), source: "built in".into() };
-        let taken =
-            v1::SnapshotTaken { files: 1204, ignored: 3, secrets: vec![secret], ..Default::default() };
-        let done = v1::StageFinished { stage: "snapshot".into(), elapsed_us: 12_300 };
-        assert_eq!(
-            lines(&mut view, vec![Kind::SnapshotTaken(taken), Kind::StageFinished(done)]),
-            ["secret left out: .env (.env*, built in)", "snapshot 12 ms · 1,204 files · 3 ignored"]
-        );
-    }
-
-    #[test]
-    fn a_tool_moves_and_then_stays_as_one_line() {
-        let mut view = View::new(Style::Plain);
-        let start =
-            v1::ToolStarted { id: "1".into(), name: "Bash".into(), detail: "cargo test\nmore".into() };
-        assert_eq!(lines(&mut view, vec![Kind::ToolStarted(start)]), [""; 0]);
-        assert_eq!(view.moving(5_000_010).unwrap(), "… Bash  cargo test…");
-        assert_eq!(view.moving(8_200_000).unwrap(), "… Bash  cargo test…  3.0 s");
-        let end = v1::ToolFinished { id: "1".into(), ok: false, elapsed_us: 3_300_000 };
-        assert_eq!(lines(&mut view, vec![Kind::ToolFinished(end)]), ["✗ Bash  cargo test…  3.3 s"]);
-        assert_eq!(view.moving(9_000_000), None);
-    }
-
-    #[test]
-    fn output_appears_by_lines_and_harmless() {
-        let mut view = View::new(Style::Plain);
-        let output = |data: &[u8]| Kind::Output(v1::Output { data: data.to_vec(), stderr: false });
-        // A character split over two pieces is still one character.
-        assert_eq!(lines(&mut view, vec![output(b"a\xc3"), output(b"\xa9\x1b[2J\nrest")]), ["│ aé\\x1b[2J"]);
-        assert_eq!(view.end(), [Piece::Line("│ rest".into())]);
-        assert_eq!(view.end(), []);
-    }
-
-    #[test]
-    fn text_is_streamed_and_not_repeated_at_the_end() {
-        let mut view = View::new(Style::Plain);
-        let text = |text: &str, fragment| Kind::AgentText(v1::AgentText { text: text.into(), fragment });
-        let end = Kind::AgentFinished(v1::AgentFinished { ok: true, message: "Hello.".into(), exit_code: 0 });
-        assert_eq!(
-            lines(&mut view, vec![text("Hel", true), text("lo.", false), end.clone()]),
-            ["<│ Hel>", "<lo.\n>"]
-        );
-        assert_eq!(lines(&mut View::new(Style::Plain), vec![end]), ["│ Hello."]);
-    }
-
-    #[test]
-    fn what_a_program_says_never_looks_like_our_own_line() {
-        let mut view = View::new(Style::Plain);
-        let text = |text: &str| Kind::AgentText(v1::AgentText { text: text.into(), fragment: true });
-        let notice = Kind::Notice(v1::Notice { level: "info".into(), text: "x".into() });
-        let kinds = vec![text("a\napplied"), text(" 4 paths\n"), text("approved"), notice, text("more")];
-        let expected = ["<│ a\n│ applied>", "< 4 paths\n>", "<│ approved>", "note: x", "<│ more>"];
-        assert_eq!(lines(&mut view, kinds), expected);
-    }
-
-    #[test]
-    fn a_failure_is_never_quiet() {
-        let mut view = View::new(Style::Plain);
-        let end = v1::AgentFinished { ok: false, message: "\x1b]0;x\x07".into(), exit_code: 3 };
-        let failed = v1::StateChanged { state: v1::State::Failed.into(), reason: "no kernel".into() };
-        assert_eq!(
-            lines(&mut view, vec![Kind::AgentFinished(end), Kind::StateChanged(failed)]),
-            ["the agent ended with status 3: \\x1b]0;x\\x07", "failed: no kernel"]
-        );
-    }
-}
+mod tests;

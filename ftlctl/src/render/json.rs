@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::render::measure;
 
+pub(crate) mod egress;
+
 /// A session, as `sessions --json` shows it.
 pub(crate) fn session(session: &v1::Session) -> Value {
     let mut object = Map::new();
@@ -129,11 +131,7 @@ fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
                    "rule": e.rule, "hint": e.hint, "count": e.count}),
         ),
         Kind::CredentialUsed(e) => ("credential_used", json!({"name": e.name, "authority": e.authority})),
-        Kind::EgressTotals(e) => (
-            "egress_totals",
-            json!({"requests": e.requests, "refused": e.refused, "bytes_up": e.bytes_up,
-                   "bytes_down": e.bytes_down, "authorities": e.authorities, "credentials": e.credentials}),
-        ),
+        Kind::EgressTotals(e) => ("egress_totals", egress::totals(e)),
     };
     (name, fields(said))
 }

@@ -65,6 +65,12 @@ pub(crate) fn time(micros: i64) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
+/// A moment to the second in UTC, for tables: `2023-11-14 22:13:20Z`.
+pub(crate) fn second(micros: i64) -> String {
+    let moment = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
+    moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 /// Millionths of a dollar: `$0.0123`.
 pub(crate) fn cost(micro_usd: u64) -> String {
     format!("${}.{:04}", micro_usd / 1_000_000, micro_usd / 100 % 10_000)
