@@ -3,7 +3,7 @@
 //! Owns the temporary directories and the daemon that the programs start in them; both are gone when the
 //! world is dropped. A world belongs to root or to an ordinary user, when the tests run as root.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -24,6 +24,7 @@ pub enum Who {
 pub struct World {
     dir: TempDir,
     who: Who,
+    env: Vec<(OsString, OsString)>,
 }
 
 /// What a program said and how it ended.
@@ -48,7 +49,7 @@ impl World {
     #[must_use]
     pub fn new(who: Who) -> Self {
         let dir = tempfile::Builder::new().prefix("ftl-world-").tempdir_in("/var/tmp").expect("a directory");
-        let world = Self { dir, who };
+        let world = Self { dir, who, env: Vec::new() };
         for path in [world.root().to_owned(), world.home(), world.project()] {
             std::fs::create_dir_all(&path).expect("a directory");
             world.give(&path);
@@ -111,6 +112,11 @@ impl World {
         self.give_all(&dir);
     }
 
+    /// Sets a variable of the environment of every program from now on.
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.env.push((name.into(), value.into()));
+    }
+
     /// Makes a path the world's user's own.
     ///
     /// # Panics
@@ -151,6 +157,7 @@ impl World {
             .env("HOME", self.home())
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LANG", "C.UTF-8")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.project())
             .stdin(Stdio::null());
         command

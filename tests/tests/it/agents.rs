@@ -164,10 +164,12 @@ fn an_agent_whose_model_refuses_is_told_as_failed_with_the_models_words() {
 }
 
 #[test]
-fn an_agent_that_needs_the_network_is_refused_with_that_reason() {
-    for (name, url) in
-        [("claude-code", None), ("codex", None), ("codex", Some("https://models.example.com/v1"))]
-    {
+fn an_agent_without_a_key_is_refused_with_the_command_that_keeps_one() {
+    for (name, key, url) in [
+        ("claude-code", "ANTHROPIC_API_KEY", None),
+        ("codex", "OPENAI_API_KEY", None),
+        ("codex", "OPENAI_API_KEY", Some("https://models.example.com/v1")),
+    ] {
         let world = World::new(Who::Me);
         world.files(&[("a.txt", "one\n")]);
         if let Some(url) = url {
@@ -175,16 +177,10 @@ fn an_agent_that_needs_the_network_is_refused_with_that_reason() {
         }
         let said = world.run(["code", "--agent", name, "add a flag"]);
         assert_eq!(said.code, 3, "{said:#?}");
-        assert!(
-            said.err.contains(&format!("{name} needs its model API, and sandboxes have no network yet")),
-            "{said:#?}"
-        );
-        assert!(
-            said.err.contains(&format!("agents.{name}.model_base_url")),
-            "the hint is missing: {said:#?}"
-        );
+        assert!(said.err.contains(&format!("{name} needs a key of its vendor")), "{said:#?}");
+        assert!(said.err.contains(&format!("ftlctl auth {key}")), "the hint is missing: {said:#?}");
         let error = world.json(3, ["code", "--agent", name, "add a flag"]);
-        assert!(error["error"]["causes"].to_string().contains("no network"), "{error}");
+        assert!(error["error"]["message"].to_string().contains("needs a key"), "{error}");
         assert_eq!(world.ok(["--json", "sessions"]), "", "no session is left of what was refused");
     }
 }

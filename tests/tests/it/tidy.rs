@@ -13,7 +13,7 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
@@ -23,14 +23,15 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("home.rs", &[]),
     ("merge", &["merge"]),
     ("pipe.rs", &[]),
+    ("policy.rs", &[]),
     ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
     ("vault", &["vault"]),
     (
         "session",
         &[
-            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "merge", "pipe",
-            "sandbox", "snapshot", "vault",
+            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "home", "merge", "pipe",
+            "policy", "sandbox", "snapshot", "vault",
         ],
     ),
     (
