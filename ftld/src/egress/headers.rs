@@ -102,6 +102,9 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, scrubbed: bool) {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.remove(RANGE);
         headers.remove(IF_RANGE);
+        // Other names that some hosts take for it.
+        headers.remove("request-range");
+        headers.remove("x-ms-range");
     }
 }
 

@@ -64,7 +64,11 @@ impl Sessions {
     /// When it cannot be recorded or kept.
     pub fn bind_secret(&self, scope: &Scope, name: &CredentialName, said: Bound) -> Result<Bound, Error> {
         self.audit_secret("secret_bound", scope, name)?;
-        Ok(self.parts().vault.bind(scope, name, said)?)
+        let bound = self.parts().vault.bind(scope, name, said)?;
+        if !bound.bindings.is_empty() {
+            self.parts().outlets.credential_changed(project(scope), name, Some(&bound.bindings));
+        }
+        Ok(bound)
     }
 
     /// Forgets a credential; whether there was one.
@@ -74,8 +78,7 @@ impl Sessions {
     pub fn forget_secret(&self, scope: &Scope, name: &CredentialName) -> Result<bool, Error> {
         self.audit_secret("secret_removed", scope, name)?;
         let removed = self.parts().vault.remove(scope, name)?;
-        // Connections that carry it are judged anew.
-        self.parts().outlets.rules_changed();
+        self.parts().outlets.credential_changed(project(scope), name, None);
         Ok(removed)
     }
 
@@ -144,6 +147,13 @@ impl Sessions {
         let detail = json!({ "name": name.as_str() });
         let entry = AuditEntry { time_us: parts.clock.now_us(), action, session: None, project, detail };
         Ok(parts.audit.append(entry, Sync::Disk)?)
+    }
+}
+
+fn project(scope: &Scope) -> Option<&Path> {
+    match scope {
+        Scope::Global => None,
+        Scope::Project(project) => Some(project),
     }
 }
 

@@ -3,9 +3,10 @@
 //! Owns which files count and that reading one follows no link out of the project. Must not know which of
 //! their values are secret.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ftl_core::credential::CredentialName;
 use ftl_core::credential::dotenv::{self, Entry};
@@ -49,7 +50,7 @@ pub(super) fn names(project: &Path, file: &Path, problems: &mut Vec<String>) -> 
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn values(project: &Path, file: &Path) -> Result<(Vec<Entry>, Vec<String>), VaultError> {
+fn values(project: &Path, file: &Path) -> Result<(Vec<Entry>, Vec<String>), VaultError> {
     let bytes = read(project, file)?;
     let (entries, problems) = dotenv::parse(&bytes);
     let told = problems
@@ -58,12 +59,28 @@ pub fn values(project: &Path, file: &Path) -> Result<(Vec<Entry>, Vec<String>), 
     Ok((entries, told.collect()))
 }
 
-/// One value.
-pub(super) fn value(project: &Path, file: &Path, name: &str) -> Result<Option<Secret>, VaultError> {
-    let (entries, _problems) = values(project, file)?;
-    // As programs that read such files have it: the last one counts.
-    let found = entries.into_iter().rev().find(|entry| entry.name == name);
-    Ok(found.map(|entry| entry.value))
+/// Files that were read for one purpose, each once.
+#[derive(Default)]
+pub struct Files(HashMap<PathBuf, HashMap<String, Secret>>);
+
+impl Files {
+    /// One value.
+    pub(super) fn value(
+        &mut self,
+        project: &Path,
+        file: &Path,
+        name: &str,
+    ) -> Result<Option<Secret>, VaultError> {
+        let path = project.join(file);
+        if let Some(read) = self.0.get(&path) {
+            return Ok(read.get(name).cloned());
+        }
+        // As programs that read such files have it: of several definitions the last one counts.
+        let (entries, _problems) = values(project, file)?;
+        let read: HashMap<String, Secret> =
+            entries.into_iter().map(|entry| (entry.name, entry.value)).collect();
+        Ok(self.0.entry(path).or_insert(read).get(name).cloned())
+    }
 }
 
 fn read(project: &Path, file: &Path) -> Result<Vec<u8>, VaultError> {

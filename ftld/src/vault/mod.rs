@@ -31,7 +31,7 @@ use ftl_core::credential::{Binding, CredentialName};
 use ftl_core::id::Hash;
 use serde::{Deserialize, Serialize};
 
-pub use dotenv::{is_source, values as dotenv_values};
+pub use dotenv::{Files, is_source};
 
 use command::Outputs;
 
@@ -181,6 +181,8 @@ pub enum VaultError {
     },
 }
 
+/// Variables of one project's `.env` files: each costs time in every turn.
+const MOST: usize = 400;
 /// The longest value, bytes.
 const LONGEST: usize = 64 * 1024;
 
@@ -320,6 +322,13 @@ impl Vault {
                 let entry = Entry { name: name.clone(), source, scope: ours.clone(), bindings: Vec::new() };
                 found.entry(name).or_insert(entry);
             }
+            if found.len() > MOST {
+                problems.push(format!("only {MOST} variables of the project's .env files are taken up"));
+                break;
+            }
+        }
+        while found.len() > MOST {
+            found.pop_last();
         }
         for entry in global.iter().filter(|entry| is_wanted(entry.name.as_str()) && self.has_source(entry)) {
             found.entry(entry.name.clone()).or_insert_with(|| entry.clone());
@@ -358,6 +367,19 @@ impl Vault {
     /// # Errors
     /// When there is none.
     pub async fn value(&self, name: &CredentialName, source: &Source) -> Result<Secret, VaultError> {
+        self.value_with(name, source, &mut Files::default()).await
+    }
+
+    /// Today's value, for many at once: each `.env` file is read once.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn value_with(
+        &self,
+        name: &CredentialName,
+        source: &Source,
+        files: &mut Files,
+    ) -> Result<Secret, VaultError> {
         let missing = |place: String| VaultError::Missing { name: name.to_string(), place };
         let value = match source {
             Source::Kept(scope) => {
@@ -365,7 +387,8 @@ impl Vault {
                 let value = file::credentials(&path)?.remove(name);
                 value.ok_or_else(|| missing(path.display().to_string()))?
             }
-            Source::DotEnv { project, file } => dotenv::value(project, file, name.as_str())?
+            Source::DotEnv { project, file } => files
+                .value(project, file, name.as_str())?
                 .ok_or_else(|| missing(file.display().to_string()))?,
             Source::Environment => self.variable(name.as_str()).ok_or_else(|| missing(ENVIRONMENT.into()))?,
             Source::Elsewhere(Elsewhere::Env(variable)) => {

@@ -179,3 +179,42 @@ fn a_credential_is_kept_privately_listed_without_its_value_and_gone_when_removed
     world.ok(["secret", "rm", "STRIPE_SECRET_KEY"]);
     assert!(!world.ok(["secret", "list"]).contains("STRIPE_SECRET_KEY"));
 }
+
+#[test]
+fn a_projects_own_env_file_opens_no_host() {
+    let own = "https://user:s3cretDBpassw0rd@asked.example.com/app";
+    let online = Setup::new().service(ASKED, Service::Test).env("OWN_URL", own).start();
+    online.world.ok(["policy", "rm", &format!("allow {ASKED}")]);
+    let said = online.inside(&format!("curl -s -o /dev/null -w %{{http_code}} https://{ASKED}/own"));
+    assert_eq!(said.out, "403", "{said:#?}");
+    assert!(online.upstream.at("/own").is_empty());
+}
+
+#[test]
+fn a_value_that_now_goes_elsewhere_is_not_sent_where_the_old_one_went() {
+    let value = |host: &str, password: &str| format!("https://user:{password}@{host}/app");
+    let (old, new) =
+        (value(ASKED, "0ldPassw0rdOfThisHost"), value("other.example.org", "n3wPassw0rdOfAnother"));
+    let online = Setup::new().service(ASKED, Service::Test).env("OWN_URL", &old).start();
+    // One sandbox, and the human changes the file while it lives.
+    let get = format!("curl -s -o /dev/null -w '%{{http_code}} ' \"${{OWN_URL%/app}}/own\"");
+    let mut running = online
+        .command(&["sh", "-c", &format!("{get}; echo; read line; {get}")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(running.stdout.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut out, &mut first).unwrap();
+    assert_eq!(first.trim(), "200");
+    let env = online.world.project().join(".env");
+    let text = std::fs::read_to_string(&env).unwrap().replace(&old, &new);
+    write(&env, &text);
+    std::io::Write::write_all(&mut running.stdin.take().unwrap(), b"go\n").unwrap();
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+    running.wait().unwrap();
+    assert_ne!(rest.trim(), "200", "the value went to a host that it is not for");
+    assert_eq!(online.upstream.at("/own").len(), 1);
+}

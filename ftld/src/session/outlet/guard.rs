@@ -3,14 +3,14 @@
 //! Owns which rules and credentials count at this moment, and passes on what is recorded, asked and
 //! learned. Must not know how a request travels.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ftl_core::config::Settings;
 use ftl_core::credential::secret_value::Secret;
 use ftl_core::credential::slots::Held;
-use ftl_core::credential::{CredentialName, Grant};
+use ftl_core::credential::{Binding, CredentialName, Grant};
 use ftl_core::egress::policy::Policy;
 use ftl_core::egress::rule::Rule;
 use ftl_core::event::Kind;
@@ -110,7 +110,19 @@ impl SessionGuard {
 
     fn layered_in(&self, turn: &Turn) -> Layered {
         layered(&self.files, &self.home, Some(&self.session), Some(&self.project), &turn.trusted)
-            .with_implied(&self.agent, &turn.agent_rules, turn.holdings.grants())
+            .with_implied(&self.agent, &turn.agent_rules, &turn.holdings.agreed())
+    }
+
+    /// Whether the session is of this project; of any when none is named.
+    pub(super) fn is_of(&self, project: Option<&Path>) -> bool {
+        project.is_none_or(|project| project == self.project)
+    }
+
+    /// The human has bound a variable anew, or forgotten it (`None`).
+    pub(super) fn credential_changed(&self, variable: &CredentialName, bindings: Option<&[Binding]>) {
+        let mut turn = self.lock();
+        turn.holdings = Arc::new(turn.holdings.changed(variable, bindings));
+        turn.generation += 1;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Turn> {

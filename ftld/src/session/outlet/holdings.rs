@@ -12,7 +12,7 @@ use ftl_core::config::Settings;
 use ftl_core::credential::secret_value::Secret;
 use ftl_core::credential::shadow::{self, Minted, MintedValue};
 use ftl_core::credential::slots::Held;
-use ftl_core::credential::{CredentialName, Grant, Slot};
+use ftl_core::credential::{Binding, CredentialName, Grant, Slot};
 use ftl_core::oauth::NewToken;
 use ftl_core::scrub::Scrubber;
 
@@ -20,7 +20,7 @@ use super::super::record::Record;
 use super::{Error, project_of};
 use crate::agent::AgentAdapter;
 use crate::app::Parts;
-use crate::vault::{Entry, Source, Vault, VaultError, Wanted};
+use crate::vault::{self, Entry, Source, Vault, VaultError, Wanted};
 
 /// The credentials of a session.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct Holdings {
     held: Arc<Held>,
     grants: Vec<Grant>,
     origins: BTreeMap<CredentialName, Origin>,
+    /// Every variable with its value when the turn began: what stands beside a value says where it goes.
+    values: Vec<(CredentialName, Secret)>,
     env: Vec<(String, String)>,
     /// Real values by credential, as last seen; what is scrubbed from responses. A value that was
     /// replaced stays: an answer that was asked for with it may still be on its way.
@@ -44,6 +46,10 @@ struct Origin {
     /// The variable; a credential may be a part of its value.
     variable: CredentialName,
     source: Source,
+    /// Whether the human has said where it may be used, or given it to FTL.
+    by_human: bool,
+    /// Whether the human has bound it, so that its value does not say where it goes.
+    bound: bool,
 }
 
 impl Holdings {
@@ -60,14 +66,16 @@ impl Holdings {
             Wanted { project: &project, dotenv: &dotenv, named: &settings.shadow_env, agent: agent.keys() };
         let (entries, mut notices) = parts.vault.of_session(&wanted)?;
         let mut values = Vec::new();
+        let mut files = vault::Files::default();
         for entry in entries {
-            match parts.vault.value(&entry.name, &entry.source).await {
+            match parts.vault.value_with(&entry.name, &entry.source, &mut files).await {
                 Ok(value) => values.push((entry, value)),
                 Err(error) => notices.push(super::super::told(&Error::from(error))),
             }
         }
         let mut holdings = Self::default();
         let mut grants = Vec::new();
+        holdings.values = values.iter().map(|(entry, value)| (entry.name.clone(), value.clone())).collect();
         for (entry, value, minted) in mint(values) {
             holdings.take(entry, &value, minted, &record.shadows, &mut grants);
         }
@@ -111,7 +119,9 @@ impl Holdings {
             if !bindings.is_empty() {
                 grant.bindings.clone_from(&bindings);
             }
-            let origin = Origin { variable: variable.clone(), source: source.clone() };
+            let bound = !bindings.is_empty();
+            let by_human = bound || !matches!(source, Source::DotEnv { .. });
+            let origin = Origin { variable: variable.clone(), source: source.clone(), by_human, bound };
             self.origins.insert(grant.name.clone(), origin);
             self.saw(&grant.name, &real);
             grants.push(grant);
@@ -158,17 +168,71 @@ impl Holdings {
         }
         let origin = self.origins.get(name).ok_or_else(missing)?;
         let value = vault.value(&origin.variable, &origin.source).await?;
-        let real = match origin.variable == *name {
-            true => value,
-            false => {
-                // A part of the variable's value: the same part of today's value.
-                let minted = shadow::mint_secret(origin.variable.as_str(), value.expose(), &[], &mut random);
-                let part = minted.credentials.into_iter().find(|part| part.grant.name == *name);
-                part.map(|part| part.real).ok_or_else(missing)?
-            }
-        };
+        let real = self.part(origin, name, &value).ok_or_else(missing)?;
         self.saw(name, &real);
         Ok(real)
+    }
+
+    /// What of a variable's value today a credential is; none when the value now goes elsewhere than the
+    /// session's shadow does.
+    fn part(&self, origin: &Origin, name: &CredentialName, value: &Secret) -> Option<Secret> {
+        let of = |text: &Secret| {
+            let all = self.values.iter().map(|(variable, before)| {
+                let today = if *variable == origin.variable { text } else { before };
+                (variable.as_str(), today.expose())
+            });
+            let all: Vec<(&str, &str)> = all.collect();
+            let at = self.values.iter().position(|(variable, _)| *variable == origin.variable)?;
+            let minted = shadow::mint_all(&all, &mut random).swap_remove(at);
+            let minted =
+                minted.unwrap_or_else(|| shadow::mint_secret(all[at].0, all[at].1, &all, &mut random));
+            minted.credentials.into_iter().find(|part| part.grant.name == *name)
+        };
+        let before = self.values.iter().find(|(variable, _)| *variable == origin.variable)?;
+        if before.1.expose() == value.expose() && origin.variable == *name {
+            return Some(value.clone());
+        }
+        let part = of(value)?;
+        let granted = self.grants.iter().find(|grant| grant.name == *name)?;
+        (origin.bound || part.grant.bindings == granted.bindings).then_some(part.real)
+    }
+
+    /// Credentials whose use the human has agreed to, by giving them to FTL or binding them; what stands in
+    /// a file of the project is the project's word, which opens no host.
+    pub(super) fn agreed(&self) -> Vec<Grant> {
+        let agreed = |grant: &&Grant| self.origins.get(&grant.name).is_none_or(|origin| origin.by_human);
+        self.grants.iter().filter(agreed).cloned().collect()
+    }
+
+    /// These holdings after the human has bound a variable anew, or forgotten it (`None`).
+    pub(super) fn changed(&self, variable: &CredentialName, bindings: Option<&[Binding]>) -> Self {
+        let of_variable =
+            |name: &CredentialName| self.origins.get(name).is_some_and(|origin| origin.variable == *variable);
+        let mut grants = self.grants.clone();
+        let mut origins = self.origins.clone();
+        match bindings {
+            None => grants.retain(|grant| !of_variable(&grant.name)),
+            Some(bindings) => {
+                for grant in grants.iter_mut().filter(|grant| of_variable(&grant.name)) {
+                    grant.bindings = bindings.to_vec();
+                    if let Some(origin) = origins.get_mut(&grant.name) {
+                        (origin.by_human, origin.bound) = (true, true);
+                    }
+                }
+            }
+        }
+        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self {
+            held: Arc::new(Held::new(grants.clone())),
+            grants,
+            origins,
+            values: self.values.clone(),
+            env: self.env.clone(),
+            seen: Mutex::new(seen),
+            scrubber: Mutex::default(),
+            learned: Mutex::new(learned),
+        }
     }
 
     /// Takes every value that was ever seen out of what a host answers.
@@ -221,6 +285,7 @@ impl Holdings {
             held: Arc::new(Held::new(grants.clone())),
             grants,
             origins: self.origins.clone(),
+            values: self.values.clone(),
             env: self.env.clone(),
             seen: Mutex::new(seen),
             scrubber: Mutex::default(),

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::config::Settings;
-use ftl_core::credential::Grant;
+use ftl_core::credential::{Binding, CredentialName, Grant};
 use ftl_core::event::Kind;
 use ftl_core::id::SessionId;
 use tokio::sync::mpsc;
@@ -97,6 +97,22 @@ impl Outlets {
     pub fn forget(&self, session: &SessionId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
         self.asks.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    }
+
+    /// The human has bound a credential anew, or forgotten it (`None`), for every project or this one:
+    /// sessions that hold it learn of it, and connections that carry it are judged anew.
+    pub fn credential_changed(
+        &self,
+        project: Option<&Path>,
+        name: &CredentialName,
+        bindings: Option<&[Binding]>,
+    ) {
+        let outlets: Vec<_> =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for outlet in outlets.iter().filter(|outlet| outlet.guard.is_of(project)) {
+            outlet.guard.credential_changed(name, bindings);
+        }
+        self.rules_changed();
     }
 
     /// Rules have changed: connections that are no longer allowed are closed.
