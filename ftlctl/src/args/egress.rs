@@ -65,7 +65,7 @@ pub(crate) struct RuleWords {
     pub(crate) scope: RuleScopeArg,
 }
 
-/// Let one name lead to a private address; the machine itself can never be reached
+/// Allow everything to one host and port that has a private address; the machine itself can never be reached
 #[derive(Debug, Args)]
 #[command(after_help = help::POLICY_PRIVATE)]
 pub(crate) struct PrivateHost {

@@ -92,7 +92,13 @@ impl Sessions {
         if let Some(project) = project {
             let dotenv = super::outlet::dotenv_at_root(project);
             let wanted = Wanted { project, dotenv: &dotenv, named: &[], agent: &[] };
-            entries.extend(vault.of_session(&wanted)?.0);
+            let of_project = vault.of_session(&wanted)?.0;
+            // What is bound and has no value yet is told as well.
+            let scope = Scope::Project(project.to_owned());
+            let valueless = vault.entries(&scope)?.into_iter();
+            let known = |entry: &Entry| of_project.iter().any(|known| known.name == entry.name);
+            entries.extend(valueless.filter(|entry| !known(entry)));
+            entries.extend(of_project);
         }
         let mut listed = Vec::new();
         for entry in entries {

@@ -197,7 +197,7 @@ fn a_value_that_now_goes_elsewhere_is_not_sent_where_the_old_one_went() {
         (value(ASKED, "0ldPassw0rdOfThisHost"), value("other.example.org", "n3wPassw0rdOfAnother"));
     let online = Setup::new().service(ASKED, Service::Test).env("OWN_URL", &old).start();
     // One sandbox, and the human changes the file while it lives.
-    let get = format!("curl -s -o /dev/null -w '%{{http_code}} ' \"${{OWN_URL%/app}}/own\"");
+    let get = "curl -s -o /dev/null -w '%{http_code} ' \"${OWN_URL%/app}/own\"";
     let mut running = online
         .command(&["sh", "-c", &format!("{get}; echo; read line; {get}")])
         .stdin(std::process::Stdio::piped())

@@ -32,7 +32,7 @@ pub enum Refusal {
 }
 
 /// Names that steer programs rather than tell them something.
-const RESERVED: [&str; 22] = [
+const RESERVED: [&str; 24] = [
     "HOME",
     "PATH",
     "USER",
@@ -55,10 +55,13 @@ const RESERVED: [&str; 22] = [
     "GIT_ASKPASS",
     "SSH_ASKPASS",
     "DISPLAY",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "PROMPT_COMMAND",
 ];
 
 /// Beginnings and ends of such names.
-const RESERVED_PARTS: [(&str, &str); 7] = [
+const RESERVED_PARTS: [(&str, &str); 8] = [
+    ("GIT_CONFIG", ""),
     ("LD_", ""),
     ("DYLD_", ""),
     ("FTL_", ""),

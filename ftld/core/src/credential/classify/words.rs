@@ -3,7 +3,7 @@
 //! Owns the words that mean a secret, and those that take the meaning away. Must not know values.
 
 /// Words of a name that mean a secret. Names are compared word by word, so that `MONKEY` is none.
-const SECRET: [&str; 35] = [
+const SECRET: [&str; 38] = [
     "KEY",
     "KEYS",
     "APIKEY",
@@ -14,6 +14,9 @@ const SECRET: [&str; 35] = [
     "PASSWORD",
     "PASSWORDS",
     "PASSWD",
+    "PW",
+    "MNEMONIC",
+    "SEED",
     "PASS",
     "PWD",
     "PASSPHRASE",
