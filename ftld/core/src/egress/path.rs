@@ -114,7 +114,7 @@ impl CanonicalPath {
 }
 
 /// Whether a canonical path is another or below it, by whole segments.
-pub(super) fn below(path: &str, prefix: &str) -> bool {
+pub(crate) fn below(path: &str, prefix: &str) -> bool {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

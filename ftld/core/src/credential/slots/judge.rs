@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION, SEC_WEBSOCKET
 use super::{Fill, Half, Held, Outgoing, Place, Plan, Signing, SlotRefusal, TokenEndpoint};
 use crate::credential::basic::{Basic, after_scheme};
 use crate::credential::{Binding, CredentialName, Grant, Slot, carriers, query};
+use crate::egress::path;
 use crate::sigv4::{Inbound, SigV4Error};
 
 /// Longest half of Basic authentication that can stand beside a credential without looking like one,
@@ -317,11 +318,7 @@ fn is_own(binding: &Binding, request: &Outgoing<'_>) -> bool {
 /// Whether method and path are those of a binding.
 fn allows(binding: &Binding, request: &Outgoing<'_>) -> bool {
     let method = binding.methods.is_empty() || binding.methods.iter().any(|one| one == request.method);
-    let below = |prefix: &String| {
-        let whole = prefix.strip_suffix('/').unwrap_or(prefix);
-        let rest = request.path.strip_prefix(whole);
-        prefix.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let below = |prefix: &String| prefix.starts_with('/') && path::below(request.path, prefix);
     let path = binding.paths.is_empty() || (!request.path_is_odd && binding.paths.iter().any(below));
     method && path
 }
