@@ -14,6 +14,7 @@ pub mod egress;
 pub mod merge;
 pub mod pipe;
 pub mod policy;
+mod private;
 pub mod sandbox;
 pub mod snapshot;
 pub mod vault;

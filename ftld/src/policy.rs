@@ -10,14 +10,15 @@
 //! ```
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::egress::policy_file::{self, PolicyError};
 use ftl_core::egress::preset::Preset;
 use ftl_core::egress::rule::Rule;
+
+use crate::private;
 
 /// Every policy file that was read.
 #[derive(Default)]
@@ -142,7 +143,7 @@ impl PolicyFiles {
         if let Some(rule) = more {
             text = format!("{text}{rule}\n");
         }
-        write(path, &text)?;
+        private::replace(path, text.as_bytes()).map_err(io("write"))?;
         Ok(removed)
     }
 }
@@ -156,22 +157,6 @@ fn supersedes(new: &Rule, old: &Rule) -> bool {
         (Rule::Allow(what), Rule::Deny(before)) | (Rule::Deny(what), Rule::Allow(before)) => what == before,
         (new, old) => new == old,
     }
-}
-
-/// Writes a file whole, private, beside its place, and puts it there.
-fn write(path: &Path, text: &str) -> Result<(), PolicyFileError> {
-    let io = |act| move |source| PolicyFileError::Io { act, path: path.to_owned(), source };
-    if let Some(dir) = path.parent() {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(dir).map_err(io("make the directory of"))?;
-    }
-    let draft = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(io("write"))?;
-    file.write_all(text.as_bytes()).map_err(io("write"))?;
-    file.sync_all().map_err(io("write"))?;
-    std::fs::rename(&draft, path).map_err(io("replace"))
 }
 
 fn parse(path: &Path) -> Result<Vec<Rule>, String> {

@@ -3,8 +3,8 @@
 //! Owns that they are private, and replaced whole or not at all. Must not know what a value is for.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use ftl_core::credential::CredentialName;
@@ -12,6 +12,7 @@ use ftl_core::credential::dotenv;
 use ftl_core::credential::secret_value::Secret;
 
 use super::{Bound, VaultError};
+use crate::private;
 
 /// The most that a file may hold, bytes.
 const LONGEST: u64 = 1 << 20;
@@ -81,28 +82,10 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, VaultError> {
     }
 }
 
-/// Replaces a file whole: never is it there with half of its content, nor open to others.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), VaultError> {
-    let io = |act| move |source| VaultError::Io { act, path: path.to_owned(), source };
-    if let Some(dir) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(io("make the directory of"))?;
-    }
-    let draft = path.with_extension("new");
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("replace")(error)),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(io("write"))?;
-    file.write_all(bytes).map_err(io("write"))?;
-    file.sync_all().map_err(io("write"))?;
-    std::fs::rename(&draft, path).map_err(io("replace"))
+    private::replace(path, bytes).map_err(|source| VaultError::Io {
+        act: "write",
+        path: path.to_owned(),
+        source,
+    })
 }

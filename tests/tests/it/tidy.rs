@@ -13,7 +13,7 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
@@ -23,10 +23,11 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("home.rs", &[]),
     ("merge", &["merge"]),
     ("pipe.rs", &[]),
-    ("policy.rs", &[]),
+    ("policy.rs", &["private"]),
+    ("private.rs", &[]),
     ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
-    ("vault", &["vault"]),
+    ("vault", &["vault", "private"]),
     (
         "session",
         &[
