@@ -315,20 +315,20 @@ impl Vault {
         for entry in project.iter().filter(|entry| self.has_source(entry)) {
             found.entry(entry.name.clone()).or_insert_with(|| entry.clone());
         }
+        let mut room = MOST;
         for file in wanted.dotenv {
             let names = dotenv::names(wanted.project, file, &mut problems);
-            for name in names {
+            if names.len() > room {
+                let what = format!("{}: only {MOST} variables of .env files are taken up", file.display());
+                problems.push(what);
+            }
+            let taken = names.len().min(room);
+            room -= taken;
+            for name in names.into_iter().take(taken) {
                 let source = Source::DotEnv { project: wanted.project.to_owned(), file: file.clone() };
                 let entry = Entry { name: name.clone(), source, scope: ours.clone(), bindings: Vec::new() };
                 found.entry(name).or_insert(entry);
             }
-            if found.len() > MOST {
-                problems.push(format!("only {MOST} variables of the project's .env files are taken up"));
-                break;
-            }
-        }
-        while found.len() > MOST {
-            found.pop_last();
         }
         for entry in global.iter().filter(|entry| is_wanted(entry.name.as_str()) && self.has_source(entry)) {
             found.entry(entry.name.clone()).or_insert_with(|| entry.clone());

@@ -141,3 +141,18 @@ async fn a_rotated_value_counts_at_once() {
     std::fs::remove_file(project.path().join(".env")).unwrap();
     assert!(vault.value(&name("KEY"), &source).await.is_err());
 }
+
+#[test]
+fn a_huge_dotenv_file_is_cut_and_pushes_out_nothing_that_the_human_gave() {
+    let home = tempfile::tempdir().unwrap();
+    let project = tempfile::tempdir().unwrap();
+    let lines: String = (0..2000).map(|number| format!("A_{number}=1\n")).collect();
+    std::fs::write(project.path().join(".env"), lines).unwrap();
+    let vault = vault(home.path(), &[]);
+    vault.set(&Scope::Project(project.path().to_owned()), &name("ZZ_KEPT"), &secret("x")).unwrap();
+    let wanted = Wanted { project: project.path(), dotenv: &[".env".into()], named: &[], agent: &[] };
+    let (entries, problems) = vault.of_session(&wanted).unwrap();
+    assert_eq!(entries.len(), MOST + 1);
+    assert!(names(&entries).contains(&"ZZ_KEPT".to_owned()));
+    assert!(problems.len() == 1 && problems[0].starts_with(".env: "), "{problems:?}");
+}
