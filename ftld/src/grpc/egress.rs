@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert;
 use super::status::status;
-use crate::session::outlet::{Answered, Asked, Row, RuleScope};
+use crate::session::outlet::{Answered, Row, RuleScope};
 use crate::session::{Error, Sessions};
 
 /// The service over the sessions' outlets.
@@ -105,8 +105,10 @@ impl EgressService for EgressApi {
         let request = request.into_inner();
         let session = self.session(&request.session)?;
         let project = convert::optional_project(request.project)?;
-        let asked = Asked { url: &request.url, method: &request.method };
-        let judged = self.0.judge(asked, session.as_ref(), &project).map_err(|error| status(&error))?;
+        let judged = self
+            .0
+            .judge(&request.method, &request.url, session.as_ref(), &project)
+            .map_err(|error| status(&error))?;
         let explanation = judged.explanation;
         let hint = match &explanation.verdict {
             Verdict::Allow(_) => String::new(),

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use ftl_core::credential::CredentialName;
-use ftl_core::egress::asked::Asked as Request;
+use ftl_core::egress::asked::Asked;
 use ftl_core::egress::host::Authority;
 use ftl_core::egress::path::CanonicalPath;
 use ftl_core::egress::policy::Explanation;
@@ -21,15 +21,6 @@ use super::super::driver::root;
 use super::super::{Error, Sessions, project, trust};
 use super::{Answered, Layered, Row, RuleScope, layered, rows};
 use crate::audit::{Entry, Sync};
-
-/// A request to judge, as text.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// `https://host[:port]/path`.
-    pub url: &'a str,
-    /// Method.
-    pub method: &'a str,
-}
 
 /// A verdict without traffic.
 #[derive(Clone, Debug)]
@@ -108,12 +99,13 @@ impl Sessions {
     /// When the request is none, or the rules cannot be read.
     pub fn judge(
         &self,
-        asked: Asked<'_>,
+        method: &str,
+        url: &str,
         session: Option<&SessionId>,
         project: &[u8],
     ) -> Result<Judged, Error> {
-        let request = Request::parse(asked.method, asked.url)
-            .map_err(|source| Error::BadUrl { url: asked.url.chars().take(200).collect(), source })?;
+        let request = Asked::parse(method, url)
+            .map_err(|source| Error::BadUrl { url: url.chars().take(200).collect(), source })?;
         let policy = self.rules(session, project)?.policy(0);
         let grants = session.and_then(|session| self.parts().outlets.get(session));
         let grants = grants.map(|outlet| outlet.grants()).unwrap_or_default();

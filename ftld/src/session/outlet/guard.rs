@@ -36,6 +36,8 @@ pub(super) struct SessionGuard {
     project: PathBuf,
     agent: String,
     home: Home,
+    /// The human's policy files that count, looked at for every request.
+    policies: [PathBuf; 3],
     vault: Arc<Vault>,
     files: Arc<PolicyFiles>,
     asks: Arc<Asks>,
@@ -66,9 +68,13 @@ struct Current {
 impl SessionGuard {
     pub(super) fn new(parts: &Parts, record: &Record) -> Self {
         let (audit, clock) = (Arc::clone(&parts.audit), Arc::clone(&parts.clock));
+        let project = project_of(record);
+        let scopes =
+            [RuleScope::Session(record.id.clone()), RuleScope::Project(project.clone()), RuleScope::Global];
         Self {
             session: record.id.clone(),
-            project: project_of(record),
+            project,
+            policies: scopes.map(|scope| scope.file(&parts.home)),
             agent: record.spec.agent.clone(),
             home: parts.home.clone(),
             vault: Arc::clone(&parts.vault),
@@ -147,13 +153,7 @@ impl SessionGuard {
 impl Guard for SessionGuard {
     fn policy(&self) -> Arc<Policy> {
         let turn = self.lock();
-        let files = [
-            RuleScope::Session(self.session.clone()),
-            RuleScope::Project(self.project.clone()),
-            RuleScope::Global,
-        ];
-        let made_of: Vec<_> =
-            files.iter().map(|scope| self.files.rules(&scope.file(&self.home)).rules).collect();
+        let made_of: Vec<_> = self.policies.iter().map(|path| self.files.rules(path).rules).collect();
         let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
         let same = current.made_of.len() == made_of.len()
             && current.made_of.iter().zip(&made_of).all(|(one, other)| Arc::ptr_eq(one, other));

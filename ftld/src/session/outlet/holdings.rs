@@ -26,7 +26,6 @@ use crate::vault::{self, Entry, Source, Vault, VaultError, Wanted};
 #[derive(Default)]
 pub(super) struct Holdings {
     held: Arc<Held>,
-    grants: Vec<Grant>,
     origins: BTreeMap<CredentialName, Origin>,
     /// Every variable with its value when the turn began: what stands beside a value says where it goes.
     values: Vec<(CredentialName, Secret)>,
@@ -79,9 +78,9 @@ impl Holdings {
         for (entry, value, minted) in mint(values) {
             holdings.take(entry, &value, minted, &record.shadows, &mut grants);
         }
-        holdings.held = Arc::new(Held::new(grants.clone()));
-        holdings.grants.clone_from(&grants);
-        let unbound: Vec<&str> = grants
+        holdings.held = Arc::new(Held::new(grants));
+        let unbound: Vec<&str> = holdings
+            .grants()
             .iter()
             .filter(|grant| !holdings.can_leave(grant))
             .map(|grant| grant.name.as_str())
@@ -136,7 +135,7 @@ impl Holdings {
 
     /// Every credential, bound or not.
     pub(super) fn grants(&self) -> &[Grant] {
-        &self.grants
+        self.held.grants()
     }
 
     /// Variables for the sandbox.
@@ -146,12 +145,12 @@ impl Holdings {
 
     /// Shadows by name.
     pub(super) fn shadows(&self) -> BTreeMap<String, String> {
-        self.grants.iter().map(|grant| (grant.name.to_string(), grant.shadow.clone())).collect()
+        self.grants().iter().map(|grant| (grant.name.to_string(), grant.shadow.clone())).collect()
     }
 
     /// Whether a credential can travel: by itself, or as a part of another one's signature.
     fn can_leave(&self, grant: &Grant) -> bool {
-        let slots = self.grants.iter().flat_map(|grant| &grant.bindings).flat_map(|binding| &binding.slots);
+        let slots = self.grants().iter().flat_map(|grant| &grant.bindings).flat_map(|binding| &binding.slots);
         let mut signs = slots.filter_map(|slot| match slot {
             Slot::SigV4 { key_id, token } => Some((key_id, token)),
             _ => None,
@@ -193,22 +192,22 @@ impl Holdings {
             return Some(value.clone());
         }
         let part = of(value)?;
-        let granted = self.grants.iter().find(|grant| grant.name == *name)?;
+        let granted = self.grants().iter().find(|grant| grant.name == *name)?;
         (origin.bound || part.grant.bindings == granted.bindings).then_some(part.real)
     }
 
     /// Credentials whose use the human has agreed to, by giving them to FTL or binding them; what stands in
     /// a file of the project is the project's word, which opens no host.
     pub(super) fn agreed(&self) -> Vec<Grant> {
-        let agreed = |grant: &&Grant| self.origins.get(&grant.name).is_none_or(|origin| origin.by_human);
-        self.grants.iter().filter(agreed).cloned().collect()
+        let agreed = |grant: &&Grant| self.origins.get(&grant.name).is_some_and(|origin| origin.by_human);
+        self.grants().iter().filter(agreed).cloned().collect()
     }
 
     /// These holdings after the human has bound a variable anew, or forgotten it (`None`).
     pub(super) fn changed(&self, variable: &CredentialName, bindings: Option<&[Binding]>) -> Self {
         let of_variable =
             |name: &CredentialName| self.origins.get(name).is_some_and(|origin| origin.variable == *variable);
-        let mut grants = self.grants.clone();
+        let mut grants = self.grants().to_vec();
         let mut origins = self.origins.clone();
         match bindings {
             None => grants.retain(|grant| !of_variable(&grant.name)),
@@ -221,11 +220,22 @@ impl Holdings {
                 }
             }
         }
-        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.with(grants, origins, Vec::new())
+    }
+
+    /// These holdings with other grants and further values that came with a response.
+    fn with(
+        &self,
+        grants: Vec<Grant>,
+        origins: BTreeMap<CredentialName, Origin>,
+        more: Vec<(CredentialName, Secret)>,
+    ) -> Self {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.extend(more.iter().cloned());
+        learned.extend(more);
         Self {
-            held: Arc::new(Held::new(grants.clone())),
-            grants,
+            held: Arc::new(Held::new(grants)),
             origins,
             values: self.values.clone(),
             env: self.env.clone(),
@@ -244,7 +254,7 @@ impl Holdings {
         }
         // A value that is bound to no host never leaves, so that none can answer with it; and such values
         // are often words, which would be replaced in texts that mean the word.
-        let bound = self.grants.iter().filter(|grant| self.can_leave(grant));
+        let bound = self.grants().iter().filter(|grant| self.can_leave(grant));
         let shadows: BTreeMap<&CredentialName, &String> =
             bound.map(|grant| (&grant.name, &grant.shadow)).collect();
         let pairs: Vec<(&str, &str)> = seen
@@ -267,30 +277,21 @@ impl Holdings {
     /// These holdings with tokens that a vendor has just issued. The new tokens may be used where the one
     /// that they were asked for with may be.
     pub(super) fn learn(&self, asked_with: &CredentialName, tokens: Vec<NewToken>) -> Self {
-        let mut grants = self.grants.clone();
+        let mut grants = self.grants().to_vec();
+        let mut origins = self.origins.clone();
         let bindings = grants.iter().find(|grant| grant.name == *asked_with);
         let bindings = bindings.map(|grant| grant.bindings.clone()).unwrap_or_default();
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut learned = Vec::new();
         for token in tokens {
             let field = token.field.to_ascii_uppercase();
             let Ok(name) = CredentialName::parse(&format!("{asked_with}__{field}")) else { continue };
             grants.retain(|grant| grant.name != name);
             grants.push(Grant { name: name.clone(), shadow: token.shadow, bindings: bindings.clone() });
-            let real = Secret::new(token.real);
-            seen.push((name.clone(), real.clone()));
-            learned.insert(name, real);
+            // What the human agreed to for the one holds for the other, and no more.
+            origins.extend(self.origins.get(asked_with).map(|origin| (name.clone(), origin.clone())));
+            learned.push((name, Secret::new(token.real)));
         }
-        Self {
-            held: Arc::new(Held::new(grants.clone())),
-            grants,
-            origins: self.origins.clone(),
-            values: self.values.clone(),
-            env: self.env.clone(),
-            seen: Mutex::new(seen),
-            scrubber: Mutex::default(),
-            learned: Mutex::new(learned),
-        }
+        self.with(grants, origins, learned)
     }
 }
 

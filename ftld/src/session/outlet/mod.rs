@@ -27,7 +27,7 @@ use ftl_core::id::SessionId;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::api::{Asked, Judged};
+pub use self::api::Judged;
 pub use self::ask::{Answered, Asks, Watching};
 pub use self::dotenv::dotenv_at_root;
 pub(super) use self::dotenv::{by_weight, is_dotenv};
@@ -107,9 +107,7 @@ impl Outlets {
         name: &CredentialName,
         bindings: Option<&[Binding]>,
     ) {
-        let outlets: Vec<_> =
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for outlet in outlets.iter().filter(|outlet| outlet.guard.is_of(project)) {
+        for outlet in self.all().iter().filter(|outlet| outlet.guard.is_of(project)) {
             outlet.guard.credential_changed(name, bindings);
         }
         self.rules_changed();
@@ -117,13 +115,15 @@ impl Outlets {
 
     /// Rules have changed: connections that are no longer allowed are closed.
     pub fn rules_changed(&self) {
-        let outlets: Vec<_> =
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for outlet in outlets {
+        for outlet in self.all() {
             if let Some(gateway) = outlet.gateway() {
                 gateway.policy_changed();
             }
         }
+    }
+
+    fn all(&self) -> Vec<Arc<Outlet>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     fn keep(&self, session: &SessionId, outlet: Outlet) -> Arc<Outlet> {
