@@ -319,3 +319,32 @@ fn random(bytes: &mut [u8]) {
         std::process::abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_tokens_have_no_more_than_what_they_were_asked_for_with() {
+        let name = CredentialName::parse("REFRESH_TOKEN").unwrap();
+        let grant = Grant { name: name.clone(), shadow: "shadow".into(), bindings: Vec::new() };
+        for by_human in [false, true] {
+            let source = Source::Environment;
+            let origin = Origin { variable: name.clone(), source, by_human, bound: false };
+            let holdings = Holdings {
+                held: Arc::new(Held::new(vec![grant.clone()])),
+                origins: BTreeMap::from([(name.clone(), origin)]),
+                ..Holdings::default()
+            };
+            let token =
+                NewToken { field: "access_token".into(), real: "real".into(), shadow: "another".into() };
+            let after = holdings.learn(&name, vec![token]);
+            assert_eq!(after.grants().len(), 2);
+            assert_eq!(after.agreed().len(), if by_human { 2 } else { 0 });
+            assert!(
+                after.changed(&name, None).grants().is_empty(),
+                "what is forgotten takes its tokens along"
+            );
+        }
+    }
+}
