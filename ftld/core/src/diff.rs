@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Hash;
 use crate::refuse::{self, Refusal};
-use crate::tree::{Node, RelPath, Tree, beneath};
+use crate::tree::{Node, RelPath, Tree};
 
 /// What stands at a path of the upper layer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -150,10 +150,9 @@ pub fn between(base: &Tree, upper: &UpperTree, ignored: &dyn Fn(&RelPath, bool) 
 }
 
 /// The paths and nodes that a base becomes when every change that is not refused is applied.
-#[must_use]
-pub fn resulting(base: &Tree, changes: &[Change]) -> BTreeMap<RelPath, Node> {
-    let mut nodes: BTreeMap<_, _> =
-        base.iter().map(|(path, entry)| (path.clone(), entry.node.clone())).collect();
+#[cfg(test)]
+pub(crate) fn resulting(base: &Tree, changes: &[Change]) -> BTreeMap<RelPath, Node> {
+    let mut nodes: BTreeMap<_, _> = base.iter().map(|(path, entry)| (path, entry.node.clone())).collect();
     for change in changes.iter().filter(|change| change.refused.is_none()) {
         match &change.after {
             After::Node(node) => nodes.insert(change.path.clone(), node.clone()),
@@ -169,9 +168,10 @@ fn hides_the_base(node: &UpperNode) -> bool {
 
 /// Adds a deletion for every path of the base beneath `dir` that the upper layer does not bring back.
 fn hide(base: &Tree, upper: &UpperTree, dir: &RelPath, changes: &mut BTreeMap<RelPath, Change>) {
-    for (path, entry) in beneath(base, dir) {
-        if matches!(upper.get(path), None | Some(UpperNode::Whiteout)) {
-            changes.insert(path.clone(), Change::new(path, Some(&entry.node), After::Absent));
+    for (path, entry) in base.beneath(dir) {
+        if matches!(upper.get(&path), None | Some(UpperNode::Whiteout)) {
+            let change = Change::new(&path, Some(&entry.node), After::Absent);
+            changes.insert(path, change);
         }
     }
 }

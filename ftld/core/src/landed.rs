@@ -20,9 +20,11 @@ pub fn base(base: &Tree, landed: &Landed) -> Tree {
         match node {
             Some(node) => {
                 let mtime_ns = tree.get(path).map_or(0, |entry| entry.mtime_ns);
-                tree.insert(path.clone(), Entry { node: node.clone(), mtime_ns });
+                tree.insert(path, Entry { node: node.clone(), mtime_ns });
             }
-            None => drop(tree.remove(path)),
+            None => {
+                tree.remove(path);
+            }
         }
     }
     tree

@@ -1,7 +1,11 @@
-//! A project's tree as a value: paths, nodes, and the manifest that a snapshot's id is the hash of.
+//! A project's tree as a value: paths, nodes, directories, and the listings that a snapshot's id is made of.
 //!
-//! Owns what a path beneath a root may look like and the manifest's byte format. Must not know the file
-//! system: whoever reads one hands the nodes in.
+//! Owns what a path beneath a root may look like. Must not know the file system: whoever reads one hands
+//! the nodes in.
+
+mod changes;
+mod dir;
+mod listing;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -11,10 +15,15 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Bytes;
-use crate::id::{Hash, SnapshotId};
+use crate::id::Hash;
+
+pub use changes::{Changed, changes};
+pub use dir::{Dir, Item, Tree};
+pub use listing::{ListingError, load, named};
 
 /// A path beneath a project's root: one or more components, none of them empty, `.` or `..`, joined by
-/// `/`, without NUL. Any other bytes are allowed, UTF-8 or not. At most 4096 bytes, 255 per component.
+/// `/`, without NUL. Any other bytes are allowed, UTF-8 or not. At most 4096 bytes, 255 per component, and 256
+/// components: whatever goes down a tree may do so by recursion.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Vec<u8>);
 
@@ -54,10 +63,6 @@ pub struct Entry {
     pub mtime_ns: i64,
 }
 
-/// Every path of a project at one moment, sorted by bytes; a directory precedes what it holds. The root
-/// itself is not an entry.
-pub type Tree = BTreeMap<RelPath, Entry>;
-
 /// A path that cannot be beneath a root.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} is not a path beneath the project: {why}")]
@@ -68,39 +73,14 @@ pub struct PathError {
     pub why: &'static str,
 }
 
-/// A manifest that cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ManifestError {
-    /// It ends early, or a length is out of range.
-    #[error("the manifest is truncated at byte {at}")]
-    Truncated {
-        /// Offset in bytes.
-        at: usize,
-    },
-    /// It has another version or an unknown node kind.
-    #[error("the manifest holds an unknown {what} at byte {at}")]
-    Unknown {
-        /// What is unknown.
-        what: &'static str,
-        /// Offset in bytes.
-        at: usize,
-    },
-    /// A path is not beneath the root.
-    #[error("the manifest holds a bad path")]
-    Path(#[from] PathError),
-    /// Paths are not strictly ascending.
-    #[error("the manifest's paths are not in order at byte {at}")]
-    Order {
-        /// Offset in bytes.
-        at: usize,
-    },
-}
-
-const MAGIC: &[u8] = b"ftl-manifest-1\n";
-
 // === impl RelPath ===
 
 impl RelPath {
+    /// The most bytes of a path.
+    pub const LONGEST: usize = 4096;
+    /// The most components of a path.
+    pub const DEEPEST: usize = 256;
+
     /// Checks the bytes and keeps them.
     ///
     /// # Errors
@@ -177,8 +157,11 @@ impl RelPath {
 }
 
 fn fault(bytes: &[u8]) -> Option<&'static str> {
-    if bytes.len() > 4096 {
+    if bytes.len() > RelPath::LONGEST {
         return Some("it is longer than 4096 bytes");
+    }
+    if bytes.iter().filter(|byte| **byte == b'/').count() >= RelPath::DEEPEST {
+        return Some("it is more than 256 levels deep");
     }
     if bytes.contains(&0) {
         return Some("it holds a NUL byte");
@@ -300,108 +283,8 @@ pub fn names_in<'map, V>(
     })
 }
 
-// === the manifest ===
-
-/// The canonical bytes of a tree: equal trees, and only they, have equal manifests.
-#[must_use]
-pub fn manifest(tree: &Tree) -> Vec<u8> {
-    let mut out = Vec::with_capacity(MAGIC.len() + tree.len() * 96);
-    out.extend_from_slice(MAGIC);
-    for (path, entry) in tree {
-        put_bytes(&mut out, path.as_bytes());
-        out.extend_from_slice(&entry.mtime_ns.to_le_bytes());
-        match &entry.node {
-            Node::File { mode, size, hash } => {
-                out.push(b'f');
-                out.extend_from_slice(&mode.to_le_bytes());
-                out.extend_from_slice(&size.to_le_bytes());
-                out.extend_from_slice(&hash.0);
-            }
-            Node::Dir { mode } => {
-                out.push(b'd');
-                out.extend_from_slice(&mode.to_le_bytes());
-            }
-            Node::Symlink { target } => {
-                out.push(b'l');
-                put_bytes(&mut out, target);
-            }
-        }
-    }
-    out
-}
-
-/// The id of a manifest's bytes.
-#[must_use]
-pub fn snapshot_id(manifest: &[u8]) -> SnapshotId {
-    SnapshotId(Hash::of(manifest))
-}
-
-/// Reads a manifest back.
-///
-/// # Errors
-/// When the bytes are not what [`manifest`] writes.
-pub fn read_manifest(bytes: &[u8]) -> Result<Tree, ManifestError> {
-    let mut reader = Reader { bytes, at: 0 };
-    if reader.take(MAGIC.len())? != MAGIC {
-        return Err(ManifestError::Unknown { what: "version", at: 0 });
-    }
-    let mut tree = Tree::new();
-    while reader.at < bytes.len() {
-        let at = reader.at;
-        let path = RelPath::new(reader.take_bytes()?)?;
-        let mtime_ns = i64::from_le_bytes(reader.array()?);
-        let node = match reader.array::<1>()?[0] {
-            b'f' => Node::File {
-                mode: u32::from_le_bytes(reader.array()?),
-                size: u64::from_le_bytes(reader.array()?),
-                hash: Hash(reader.array()?),
-            },
-            b'd' => Node::Dir { mode: u32::from_le_bytes(reader.array()?) },
-            b'l' => Node::Symlink { target: reader.take_bytes()?.to_vec() },
-            _ => return Err(ManifestError::Unknown { what: "node kind", at: reader.at - 1 }),
-        };
-        if tree.last_key_value().is_some_and(|(last, _)| *last >= path) {
-            return Err(ManifestError::Order { at });
-        }
-        tree.insert(path, Entry { node, mtime_ns });
-    }
-    Ok(tree)
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], ManifestError> {
-        let end = self.at.checked_add(length).ok_or(ManifestError::Truncated { at: self.at })?;
-        let taken = self.bytes.get(self.at..end).ok_or(ManifestError::Truncated { at: self.at })?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], ManifestError> {
-        let at = self.at;
-        self.take(N)?.try_into().map_err(|_| ManifestError::Truncated { at })
-    }
-
-    fn take_bytes(&mut self) -> Result<&'a [u8], ManifestError> {
-        let length = u32::from_le_bytes(self.array()?);
-        self.take(length as usize)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -413,6 +296,8 @@ mod tests {
             assert!(RelPath::new(bad).is_err(), "{bad:?}");
         }
         assert!(RelPath::new(vec![b'a'; 256]).is_err());
+        assert!(RelPath::new(["a"; 256].join("/")).is_ok());
+        assert!(RelPath::new(["a"; 257].join("/")).is_err());
     }
 
     #[test]
@@ -434,41 +319,5 @@ mod tests {
         assert_eq!(names_in(&map, Some(&a)).collect::<Vec<_>>(), [b"b", b"b", b"d"]);
         let root: std::collections::BTreeSet<_> = names_in(&map, None).collect();
         assert_eq!(root, [&b"a"[..], b"a-b", b"ab", b"z"].into());
-    }
-
-    fn any_tree() -> impl Strategy<Value = Tree> {
-        let node = prop_oneof![
-            (0u32..0o1000, any::<u64>(), any::<[u8; 32]>()).prop_map(|(mode, size, hash)| Node::File {
-                mode,
-                size,
-                hash: Hash(hash)
-            }),
-            (0u32..0o1000).prop_map(|mode| Node::Dir { mode }),
-            proptest::collection::vec(any::<u8>(), 0..20).prop_map(|target| Node::Symlink { target }),
-        ];
-        let name = proptest::collection::vec(1u8..=255, 1..20)
-            .prop_filter_map("not a path", |bytes| RelPath::new(bytes).ok());
-        proptest::collection::btree_map(
-            name,
-            (node, any::<i64>()).prop_map(|(node, mtime_ns)| Entry { node, mtime_ns }),
-            0..20,
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn a_manifest_is_read_back(tree in any_tree()) {
-            prop_assert_eq!(read_manifest(&manifest(&tree)), Ok(tree));
-        }
-
-        #[test]
-        fn hostile_manifests_are_errors_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read_manifest(&bytes);
-            let mut with_magic = MAGIC.to_vec();
-            with_magic.extend(bytes);
-            if let Ok(tree) = read_manifest(&with_magic) {
-                prop_assert_eq!(manifest(&tree), with_magic);
-            }
-        }
     }
 }

@@ -106,7 +106,7 @@ impl SnapshotService for SnapshotApi {
         let (entries, stream) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(async move {
             for (path, entry) in tree.iter() {
-                if entries.send(Ok(wire_entry(path, entry))).await.is_err() {
+                if entries.send(Ok(wire_entry(&path, entry))).await.is_err() {
                     return;
                 }
             }

@@ -228,9 +228,9 @@ fn open_root(project: &Project) -> Result<Root, Error> {
 fn links(parts: &Parts, base: SnapshotId, approval: &Approval) -> Result<Vec<RelPath>, Error> {
     let is_link = |node: Option<&Node>| matches!(node, Some(Node::Symlink { .. }));
     let base = parts.store.tree(base)?;
-    let old = base.iter().filter(|(_, entry)| is_link(Some(&entry.node))).map(|(path, _)| path);
-    let new = approval.changes().iter().filter(|change| is_link(change.result())).map(|change| &change.path);
-    Ok(old.chain(new).cloned().collect())
+    let old = base.links().map(|(path, _)| path);
+    let new = approval.changes().iter().filter(|change| is_link(change.result()));
+    Ok(old.chain(new.map(|change| change.path.clone())).collect())
 }
 
 fn new_apply_id() -> Result<ApplyId, Error> {

@@ -47,11 +47,14 @@ struct Place {
 /// Writes a tree into an empty directory.
 pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<(), SnapshotError> {
     let mut place = Place::open(target)?;
-    for (path, entry) in tree {
+    let mut dirs = Vec::new();
+    for (path, entry) in tree.iter() {
+        let path = &path;
         let dir = place.parent_of(path).map_err(io_error("enter", target))?;
         match &entry.node {
             // Everyone may enter until its content is complete; its mode follows.
-            Node::Dir { .. } => {
+            Node::Dir { mode } => {
+                dirs.push((path.clone(), *mode, entry.mtime_ns));
                 mkdirat(dir, path.name(), Mode::from_raw_mode(0o700))
                     .map_err(io_error("create", path.to_string()))?;
             }
@@ -64,12 +67,10 @@ pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<
         }
     }
     // A directory's time is set after its content, its mode after everything beneath it.
-    for (path, entry) in tree.iter().rev() {
-        if let Node::Dir { mode } = entry.node {
-            let dir = place.parent_of(path).map_err(io_error("enter", target))?;
-            dress_dir(dir, path, mode, entry.mtime_ns, writing.owner)
-                .map_err(io_error("prepare", path.to_string()))?;
-        }
+    while let Some((path, mode, mtime_ns)) = dirs.pop() {
+        let dir = place.parent_of(&path).map_err(io_error("enter", target))?;
+        dress_dir(dir, &path, mode, mtime_ns, writing.owner)
+            .map_err(io_error("prepare", path.to_string()))?;
     }
     Ok(())
 }
@@ -79,7 +80,7 @@ pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<
 pub(super) fn matches(tree: &Tree, target: &Path, owner: Option<(u32, u32)>) -> bool {
     let Ok(mut place) = Place::open(target) else { return false };
     let fits = tree.iter().all(|(path, entry)| {
-        let Ok(dir) = place.parent_of(path) else { return false };
+        let Ok(dir) = place.parent_of(&path) else { return false };
         let Ok(stat) = statat(dir, path.name(), AtFlags::SYMLINK_NOFOLLOW) else { return false };
         let mode = stat.st_mode & 0o7777;
         let node_fits = match &entry.node {

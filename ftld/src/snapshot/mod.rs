@@ -7,7 +7,7 @@
 //! What survives a power cut:
 //! - A content is written to a temporary file and renamed, so that its name never stands for half of it
 //!   after a crash of the daemon. What a project still holds is not forced to the disk: it can be read
-//!   again. Its size is compared when it is used, and a base tree is compared with its manifest once per
+//!   again. Its size is compared when it is used, and a base tree is compared with its listings once per
 //!   daemon; what does not fit is made anew.
 //! - Captured work and pre-images exist nowhere else. They are forced to the disk, file and directory,
 //!   before the call that stores them returns.
@@ -27,7 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::ManifestError;
+use ftl_core::tree::ListingError;
 
 pub use capture::{Captured, Unread};
 pub use remove::remove_tree;
@@ -60,15 +60,9 @@ pub enum SnapshotError {
         /// Which.
         id: SnapshotId,
     },
-    /// A manifest that cannot be read.
-    #[error("the manifest of snapshot {id} is damaged")]
-    Manifest {
-        /// Which.
-        id: SnapshotId,
-        /// What is wrong with it.
-        #[source]
-        source: Option<ManifestError>,
-    },
+    /// A directory's listing that cannot be read.
+    #[error("the store holds a damaged listing")]
+    Listing(#[from] ListingError),
     /// An upper layer that says something this daemon never lets an overlay say.
     #[error("the sandbox's layer has odd metadata at {path}: {what}")]
     Odd {

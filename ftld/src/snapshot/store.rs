@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::{Node, Tree, manifest, read_manifest, snapshot_id};
+use ftl_core::tree::{Dir, Tree, load};
 
 use super::blob::{Blobs, Look};
 use super::capture::{self, Captured};
@@ -34,7 +34,7 @@ pub struct LocalStore {
     /// One snapshot of a project at a time: the second finds everything read by the first.
     projects: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>>,
     trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
-    /// Base trees that were compared with their manifests, and where each one's predecessor is.
+    /// Base trees that were compared with their listings, and where each one's predecessor is.
     bases: Mutex<BTreeSet<SnapshotId>>,
     predecessors: Mutex<BTreeMap<SnapshotId, SnapshotId>>,
 }
@@ -100,9 +100,8 @@ impl LocalStore {
             fs::read(&index_path).ok().and_then(|bytes| Index::from_bytes(&bytes)).unwrap_or_default();
         let mut found = scan::scan(&project, &index, &self.blobs, now_ns)?;
 
-        let manifest = manifest(&found.tree);
-        let id = snapshot_id(&manifest);
-        self.blobs.put_bytes(&manifest, PLAIN)?;
+        let id = found.tree.id();
+        self.put_listings(found.tree.root())?;
         let rules = found.rules.to_bytes().map_err(io_error("write", &self.dir))?;
         self.replace(&self.rules_path(id), &rules)?;
         found.index.last = Some(id);
@@ -177,22 +176,16 @@ impl LocalStore {
     /// A snapshot's paths.
     ///
     /// # Errors
-    /// When there is no such snapshot, or its manifest is damaged.
+    /// When there is no such snapshot, or one of its listings is missing or damaged.
     pub fn tree(&self, id: SnapshotId) -> Result<Arc<Tree>, SnapshotError> {
         if let Some((_, tree)) = lock(&self.trees).iter().find(|(known, _)| *known == id) {
             return Ok(Arc::clone(tree));
         }
-        let mut bytes = Vec::new();
-        let read = match self.blobs.get(id.0) {
-            Err(SnapshotError::Missing { .. }) => return Err(SnapshotError::Unknown { id }),
-            file => file?.read_to_end(&mut bytes),
-        };
-        read.map_err(io_error("read", self.blobs.path(id.0)))?;
-        if snapshot_id(&bytes) != id {
-            return Err(SnapshotError::Manifest { id, source: None });
-        }
-        let tree = read_manifest(&bytes);
-        let tree = Arc::new(tree.map_err(|source| SnapshotError::Manifest { id, source: Some(source) })?);
+        let tree = load(id.0, &mut |hash| self.listing(hash)).map_err(|error| match error {
+            SnapshotError::Missing { hash } if hash == id.0 => SnapshotError::Unknown { id },
+            other => other,
+        })?;
+        let tree = Arc::new(tree);
         self.remember(id, &tree);
         Ok(tree)
     }
@@ -267,6 +260,25 @@ impl LocalStore {
         Ok(moved.hash)
     }
 
+    /// Stores the listings of a directory and of all beneath it; what stands in one before the one itself, so
+    /// that a listing which is there has everything that it names.
+    fn put_listings(&self, dir: &Dir) -> Result<(), SnapshotError> {
+        if self.blobs.path(dir.hash()).symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        for inner in dir.items().filter_map(|(_, item)| item.dir()) {
+            self.put_listings(inner)?;
+        }
+        self.blobs.put_bytes(&dir.listing(), PLAIN).map(drop)
+    }
+
+    fn listing(&self, hash: Hash) -> Result<Vec<u8>, SnapshotError> {
+        let mut bytes = Vec::new();
+        let read = self.blobs.get(hash)?.read_to_end(&mut bytes);
+        read.map_err(io_error("read", self.blobs.path(hash)))?;
+        Ok(bytes)
+    }
+
     /// Replaces one of the store's own files as a whole.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), SnapshotError> {
         if fs::read(path).is_ok_and(|known| known == bytes) {
@@ -300,14 +312,7 @@ impl LocalStore {
 }
 
 fn measure(tree: &Tree) -> Restored {
-    let sizes = tree.values().filter_map(|entry| match entry.node {
-        Node::File { size, .. } => Some(size),
-        Node::Dir { .. } | Node::Symlink { .. } => None,
-    });
-    sizes.fold(Restored { files: 0, bytes: 0 }, |sum, size| Restored {
-        files: sum.files + 1,
-        bytes: sum.bytes + size,
-    })
+    Restored { files: tree.files(), bytes: tree.bytes() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

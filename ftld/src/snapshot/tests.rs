@@ -88,5 +88,5 @@ fn as_nobody<T: Send>(test: impl FnOnce() -> T + Send) -> T {
 }
 
 fn paths(tree: &ftl_core::tree::Tree) -> Vec<String> {
-    tree.keys().map(ToString::to_string).collect()
+    tree.keys().map(|path| path.to_string()).collect()
 }

@@ -193,7 +193,7 @@ fn grow(at: Option<&RelPath>, held: &BTreeMap<u8, Plant>, tree: &mut Tree) {
             Plant::Link(target) => link(&format!("nowhere-{target}")),
             Plant::Dir(open, _) => Node::Dir { mode: if *open { 0o755 } else { 0o700 } },
         };
-        tree.insert(path.clone(), Entry { node, mtime_ns: 0 });
+        tree.insert(&path, Entry { node, mtime_ns: 0 });
         if let Plant::Dir(_, held) = plant {
             grow(Some(&path), held, tree);
         }
@@ -205,7 +205,8 @@ fn grow(at: Option<&RelPath>, held: &BTreeMap<u8, Plant>, tree: &mut Tree) {
 fn layer(base: &Tree, work: &Tree, choose: &mut dyn FnMut() -> bool) -> UpperTree {
     let mut upper = UpperTree::new();
     let is_dir = |tree: &Tree, at: &RelPath| tree.get(at).is_some_and(|entry| entry.node.is_dir());
-    for (at, entry) in work {
+    for (at, entry) in work.iter() {
+        let at = &at;
         let old = base.get(at).map(|entry| &entry.node);
         let hidden = at.ancestors().any(|above| {
             matches!(upper.get(&above), Some(UpperNode::Dir { opaque: true, .. })) || !is_dir(base, &above)
@@ -220,7 +221,7 @@ fn layer(base: &Tree, work: &Tree, choose: &mut dyn FnMut() -> bool) -> UpperTre
             upper.insert(at.clone(), node);
         }
     }
-    for at in base.keys().filter(|at| !work.contains_key(*at)) {
+    for at in base.keys().filter(|at| !work.contains_key(at)) {
         let parent_stays = at.parent().is_none_or(|parent| is_dir(work, &parent));
         let hidden = at
             .ancestors()
@@ -232,7 +233,7 @@ fn layer(base: &Tree, work: &Tree, choose: &mut dyn FnMut() -> bool) -> UpperTre
     // An upper layer holds the directories above everything in it.
     for at in upper.keys().cloned().collect::<Vec<_>>() {
         for above in at.ancestors() {
-            let mode = work[&above].node.mode();
+            let mode = work.get(&above).unwrap().node.mode();
             upper.entry(above).or_insert(UpperNode::Dir { mode, opaque: false });
         }
     }
@@ -252,7 +253,7 @@ proptest! {
             prop_assert_ne!(change.before.as_ref(), change.result());
             prop_assert_eq!(change.before.as_ref(), base.get(&change.path).map(|entry| &entry.node));
         }
-        let work: BTreeMap<_, _> = work.into_iter().map(|(at, entry)| (at, entry.node)).collect();
+        let work: BTreeMap<_, _> = work.iter().map(|(at, entry)| (at, entry.node.clone())).collect();
         prop_assert_eq!(resulting(&base, &diff.changes), work);
     }
 

@@ -49,7 +49,7 @@ pub(super) fn repositories(outcome: &Outcome<'_>) -> BTreeMap<RelPath, Refusal> 
 
 /// Whether the directory has a head and either its own objects and refs or a pointer to others.
 fn has_shape(outcome: &Outcome<'_>, dir: Option<&RelPath>) -> bool {
-    let names = names_in(outcome.base, dir).chain(names_in(outcome.changes, dir));
+    let names = outcome.base.names_in(dir).chain(names_in(outcome.changes, dir));
     let present =
         names.filter(|name| RelPath::under(dir, name).is_ok_and(|path| outcome.get(&path).is_some()));
     let folded: BTreeSet<_> = present.map(fold).collect();

@@ -95,7 +95,7 @@ pub fn collisions(base: &Tree, changes: &[Change]) -> BTreeSet<RelPath> {
     let mut colliding = BTreeSet::new();
     for parent in parents {
         let mut twins: BTreeMap<Cow<'_, str>, BTreeSet<RelPath>> = BTreeMap::new();
-        for name in names_in(base, parent.as_ref()).chain(names_in(&changed, parent.as_ref())) {
+        for name in base.names_in(parent.as_ref()).chain(names_in(&changed, parent.as_ref())) {
             if let Ok(path) = RelPath::under(parent.as_ref(), name)
                 && present(&path)
             {

@@ -24,14 +24,14 @@ pub(super) fn leaving(outcome: &Outcome<'_>) -> BTreeMap<RelPath, Refusal> {
     if changed.is_empty() {
         return found;
     }
-    let kept = outcome.base.keys().filter(|path| !changed.contains_key(*path));
-    for path in kept.chain(changed.keys()) {
-        let Some(Node::Symlink { target }) = outcome.get(path) else { continue };
+    let kept = outcome.base.links().map(|(path, _)| path).filter(|path| !changed.contains_key(path));
+    for path in kept.chain(changed.keys().cloned()) {
+        let Some(Node::Symlink { target }) = outcome.get(&path) else { continue };
         let mut through = BTreeSet::from([path.clone()]);
-        if let Err(refusal) = resolve(outcome, path, target, &mut through) {
+        if let Err(refusal) = resolve(outcome, &path, target, &mut through) {
             // A link of the base cannot be refused; the changed ones that turned its way are.
-            match changed.contains_key(path) {
-                true => through = BTreeSet::from([path.clone()]),
+            match changed.contains_key(&path) {
+                true => through = BTreeSet::from([path]),
                 false => through.retain(|link| changed.contains_key(link)),
             }
             found.extend(through.into_iter().map(|link| (link, refusal.clone())));

@@ -1,0 +1,501 @@
+//! Directories as shared values: a tree is changed by copying the directories on the way to the change.
+//!
+//! Owns the tree's shape: copies cost nothing, a change costs the directories above it, and every
+//! directory remembers its hash and its sums. Must not know where listings are kept.
+
+use std::collections::{BTreeMap, btree_map};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use super::{Entry, Node, RelPath, listing};
+use crate::id::{Hash, SnapshotId};
+
+/// Every path of a project at one moment. A copy shares everything with what it was copied from. The
+/// root itself is not an entry; every other directory that something stands in is one.
+///
+/// Memory: about 150 bytes for a path, shared by all trees that have its directory in common.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    root: Arc<Dir>,
+}
+
+/// What stands in one directory, by name.
+#[derive(Clone, Default)]
+pub struct Dir {
+    items: BTreeMap<Arc<[u8]>, Item>,
+    sums: Sums,
+    hash: OnceLock<Hash>,
+}
+
+/// One name of a directory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Item {
+    entry: Entry,
+    /// What stands in it, when it is a directory.
+    dir: Option<Arc<Dir>>,
+}
+
+/// What there is beneath a directory, all levels together.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    paths: u64,
+    files: u64,
+    bytes: u64,
+    links: u64,
+}
+
+/// The permission bits of a directory that nobody listed although something stands in it.
+const IMPLIED: u32 = 0o755;
+
+// === impl Tree ===
+
+impl Tree {
+    /// A tree without paths.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tree whose root holds this.
+    #[must_use]
+    pub fn of_root(root: Arc<Dir>) -> Self {
+        Self { root }
+    }
+
+    /// What stands in the root.
+    #[must_use]
+    pub fn root(&self) -> &Arc<Dir> {
+        &self.root
+    }
+
+    /// The id of a snapshot with this tree: the hash of the root's listing. Equal trees, and only they,
+    /// have equal ids. Costs the directories that changed since the last call.
+    #[must_use]
+    pub fn id(&self) -> SnapshotId {
+        SnapshotId(self.root.hash())
+    }
+
+    /// Paths.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.root.sums.paths).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there is no path.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.root.items.is_empty()
+    }
+
+    /// Regular files.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.root.sums.files
+    }
+
+    /// Size of the files together, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.root.sums.bytes
+    }
+
+    /// What stands at a path.
+    #[must_use]
+    pub fn get(&self, path: &RelPath) -> Option<&Entry> {
+        self.item(path).map(|item| &item.entry)
+    }
+
+    /// Whether something stands at a path.
+    #[must_use]
+    pub fn contains_key(&self, path: &RelPath) -> bool {
+        self.item(path).is_some()
+    }
+
+    /// What stands in the directory at a path (`None`: the root); `None` when there is no such directory.
+    #[must_use]
+    pub fn dir(&self, path: Option<&RelPath>) -> Option<&Arc<Dir>> {
+        match path {
+            None => Some(&self.root),
+            Some(path) => self.item(path)?.dir.as_ref(),
+        }
+    }
+
+    /// Puts an entry at a path. A directory keeps what stands in it; what is not a directory takes the
+    /// place of all that stood there. Where something above the path is no directory, it becomes one.
+    pub fn insert(&mut self, path: &RelPath, entry: Entry) {
+        let names: Vec<&[u8]> = path.components().collect();
+        Dir::put(&mut self.root, &names, entry);
+    }
+
+    /// Takes a path out, with all that stands beneath it. Says whether it was there.
+    pub fn remove(&mut self, path: &RelPath) -> bool {
+        let is_there = self.contains_key(path);
+        if is_there {
+            let names: Vec<&[u8]> = path.components().collect();
+            Dir::take(&mut self.root, &names);
+        }
+        is_there
+    }
+
+    /// Every path and its entry; a directory precedes what stands in it, names are sorted by bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (RelPath, &Entry)> {
+        Walk::over(&self.root, Vec::new(), false)
+    }
+
+    /// Every path, in the same order.
+    pub fn keys(&self) -> impl Iterator<Item = RelPath> {
+        self.iter().map(|(path, _)| path)
+    }
+
+    /// Every entry, in the same order.
+    pub fn values(&self) -> impl Iterator<Item = &Entry> {
+        self.iter().map(|(_, entry)| entry)
+    }
+
+    /// The symbolic links. Costs the directories that have any.
+    pub fn links(&self) -> impl Iterator<Item = (RelPath, &Entry)> {
+        Walk::over(&self.root, Vec::new(), true)
+            .filter(|(_, entry)| matches!(entry.node, Node::Symlink { .. }))
+    }
+
+    /// Everything that stands beneath a directory; the directory itself is not included.
+    pub fn beneath(&self, dir: &RelPath) -> impl Iterator<Item = (RelPath, &Entry)> {
+        let held = self.item(dir).and_then(|item| item.dir.as_deref());
+        let prefix = [dir.as_bytes(), b"/"].concat();
+        held.into_iter().flat_map(move |held| Walk::over(held, prefix.clone(), false))
+    }
+
+    /// The names that stand directly in a directory (`None`: the root).
+    pub fn names_in(&self, dir: Option<&RelPath>) -> impl Iterator<Item = &[u8]> {
+        self.dir(dir).into_iter().flat_map(|dir| dir.items.keys().map(|name| &**name))
+    }
+
+    fn item(&self, path: &RelPath) -> Option<&Item> {
+        let mut dir = &self.root;
+        let mut found: Option<&Item> = None;
+        for name in path.components() {
+            if let Some(above) = found {
+                dir = above.dir.as_ref()?;
+            }
+            found = Some(dir.items.get(name)?);
+        }
+        found
+    }
+}
+
+impl FromIterator<(RelPath, Entry)> for Tree {
+    fn from_iter<I: IntoIterator<Item = (RelPath, Entry)>>(entries: I) -> Self {
+        let mut tree = Self::new();
+        entries.into_iter().for_each(|(path, entry)| tree.insert(&path, entry));
+        tree
+    }
+}
+
+impl<const N: usize> From<[(RelPath, Entry); N]> for Tree {
+    fn from(entries: [(RelPath, Entry); N]) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+// === impl Dir ===
+
+impl Dir {
+    /// A directory with these names.
+    #[must_use]
+    pub fn of(items: impl IntoIterator<Item = (Vec<u8>, Entry, Option<Arc<Self>>)>) -> Self {
+        let mut dir = Self::default();
+        for (name, entry, inner) in items {
+            dir.set(&name, Item::new(entry, inner));
+        }
+        dir
+    }
+
+    /// The hash of its listing.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        *self.hash.get_or_init(|| Hash::of(&listing::encode(self)))
+    }
+
+    /// Its listing's bytes.
+    #[must_use]
+    pub fn listing(&self) -> Vec<u8> {
+        listing::encode(self)
+    }
+
+    /// Its names with what stands there, sorted.
+    pub fn items(&self) -> impl Iterator<Item = (&[u8], &Item)> {
+        self.items.iter().map(|(name, item)| (&**name, item))
+    }
+
+    /// What has this name.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&Item> {
+        self.items.get(name)
+    }
+
+    fn set(&mut self, name: &[u8], item: Item) {
+        self.hash.take();
+        let more = item.sums();
+        let old = match self.items.get_mut(name) {
+            Some(place) => Some(std::mem::replace(place, item)),
+            None => self.items.insert(name.into(), item),
+        };
+        self.sums = self.sums.less(old.map_or_else(Sums::default, |old| old.sums())).plus(more);
+    }
+
+    fn put(at: &mut Arc<Self>, names: &[&[u8]], entry: Entry) {
+        let dir = Arc::make_mut(at);
+        match names {
+            [] => {}
+            [name] => {
+                let kept = dir.items.get_mut(*name).and_then(|old| old.dir.clone());
+                dir.set(name, Item::new(entry, kept));
+            }
+            [name, rest @ ..] => {
+                if dir.items.get(*name).is_none_or(|item| item.dir.is_none()) {
+                    let entry = Entry { node: Node::Dir { mode: IMPLIED }, mtime_ns: 0 };
+                    dir.set(name, Item::new(entry, None));
+                }
+                dir.within(name, |inner| Self::put(inner, rest, entry));
+            }
+        }
+    }
+
+    fn take(at: &mut Arc<Self>, names: &[&[u8]]) {
+        let dir = Arc::make_mut(at);
+        match names {
+            [] => {}
+            [name] => {
+                dir.hash.take();
+                let old = dir.items.remove(*name);
+                dir.sums = dir.sums.less(old.map_or_else(Sums::default, |old| old.sums()));
+            }
+            [name, rest @ ..] => dir.within(name, |inner| Self::take(inner, rest)),
+        }
+    }
+
+    /// Changes what stands in one of its directories.
+    fn within(&mut self, name: &[u8], change: impl FnOnce(&mut Arc<Self>)) {
+        self.hash.take();
+        if let Some(inner) = self.items.get_mut(name).and_then(|item| item.dir.as_mut()) {
+            let before = inner.sums;
+            change(inner);
+            self.sums = self.sums.less(before).plus(inner.sums);
+        }
+    }
+}
+
+impl PartialEq for Dir {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.hash.get(), other.hash.get()) {
+            (Some(hash), Some(others)) => hash == others,
+            _ => self.sums == other.sums && self.items == other.items,
+        }
+    }
+}
+
+impl Eq for Dir {}
+
+// === impl Item ===
+
+impl Item {
+    /// Only a directory holds something, and a directory always does, be it nothing.
+    fn new(entry: Entry, dir: Option<Arc<Dir>>) -> Self {
+        let dir = entry.node.is_dir().then(|| dir.unwrap_or_default());
+        Self { entry, dir }
+    }
+
+    /// The node and its time.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// What stands in it, when it is a directory.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Arc<Dir>> {
+        self.dir.as_ref()
+    }
+
+    fn sums(&self) -> Sums {
+        let own = match &self.entry.node {
+            Node::File { size, .. } => Sums { paths: 1, files: 1, bytes: *size, links: 0 },
+            Node::Dir { .. } => Sums { paths: 1, ..Sums::default() },
+            Node::Symlink { .. } => Sums { paths: 1, links: 1, ..Sums::default() },
+        };
+        self.dir.as_ref().map_or(own, |dir| own.plus(dir.sums))
+    }
+}
+
+impl Sums {
+    fn plus(self, more: Self) -> Self {
+        Self {
+            paths: self.paths + more.paths,
+            files: self.files + more.files,
+            bytes: self.bytes.wrapping_add(more.bytes),
+            links: self.links + more.links,
+        }
+    }
+
+    fn less(self, part: Self) -> Self {
+        Self {
+            paths: self.paths - part.paths,
+            files: self.files - part.files,
+            bytes: self.bytes.wrapping_sub(part.bytes),
+            links: self.links - part.links,
+        }
+    }
+}
+
+// === walking ===
+
+/// A walk through directories, in the order of names.
+struct Walk<'a> {
+    path: Vec<u8>,
+    /// The directories on the way down, with the length of the path to each.
+    open: Vec<(usize, btree_map::Iter<'a, Arc<[u8]>, Item>)>,
+    only_links: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn over(dir: &'a Dir, prefix: Vec<u8>, only_links: bool) -> Self {
+        Self { open: vec![(prefix.len(), dir.items.iter())], path: prefix, only_links }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (RelPath, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (length, items) = self.open.last_mut()?;
+            self.path.truncate(*length);
+            let Some((name, item)) = items.next() else {
+                self.open.pop();
+                continue;
+            };
+            self.path.extend_from_slice(name);
+            let path = RelPath(self.path.clone());
+            if let Some(dir) = item.dir.as_deref().filter(|dir| !self.only_links || dir.sums.links > 0) {
+                self.path.push(b'/');
+                self.open.push((self.path.len(), dir.items.iter()));
+            }
+            return Some((path, &item.entry));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    fn file(size: u64) -> Entry {
+        Entry { node: Node::File { mode: 0o644, size, hash: Hash::of(&size.to_le_bytes()) }, mtime_ns: 1 }
+    }
+
+    fn link() -> Entry {
+        Entry { node: Node::Symlink { target: b"x".to_vec() }, mtime_ns: 1 }
+    }
+
+    fn dir() -> Entry {
+        Entry { node: Node::Dir { mode: IMPLIED }, mtime_ns: 0 }
+    }
+
+    fn listed(tree: &Tree) -> Vec<String> {
+        tree.keys().map(|path| path.to_string()).collect()
+    }
+
+    #[test]
+    fn directories_come_before_what_stands_in_them_and_names_are_sorted() {
+        let tree: Tree = ["z/y", "a-b", "a/b/c", "ab", "a/d"].map(|text| (path(text), file(1))).into();
+        assert_eq!(listed(&tree), ["a", "a/b", "a/b/c", "a/d", "a-b", "ab", "z", "z/y"]);
+        assert_eq!((tree.len(), tree.files(), tree.bytes()), (8, 5, 5));
+        let beneath: Vec<_> = tree.beneath(&path("a")).map(|(path, _)| path.to_string()).collect();
+        assert_eq!(beneath, ["a/b", "a/b/c", "a/d"]);
+        assert_eq!(tree.names_in(Some(&path("a"))).collect::<Vec<_>>(), [b"b", b"d"]);
+        assert_eq!(tree.names_in(Some(&path("ab"))).count(), 0);
+    }
+
+    #[test]
+    fn links_are_found_and_other_directories_not_entered() {
+        let mut tree: Tree = ["a/b", "c/d"].map(|text| (path(text), file(1))).into();
+        tree.insert(&path("c/e/l"), link());
+        let links: Vec<_> = tree.links().map(|(path, _)| path.to_string()).collect();
+        assert_eq!(links, ["c/e/l"]);
+    }
+
+    #[test]
+    fn a_copy_does_not_see_later_changes_and_shares_the_rest() {
+        let before: Tree = ["a/b", "c/d"].map(|text| (path(text), file(1))).into();
+        let mut after = before.clone();
+        after.insert(&path("c/d"), file(2));
+        assert_eq!(before.get(&path("c/d")), Some(&file(1)));
+        assert_ne!(before.id(), after.id());
+        let shared = |tree: &Tree| Arc::as_ptr(tree.dir(Some(&path("a"))).unwrap());
+        assert_eq!(shared(&before), shared(&after));
+        after.insert(&path("c/d"), file(1));
+        assert_eq!((before.id(), &before), (after.id(), &after));
+    }
+
+    /// What an ordinary map of paths would hold.
+    fn insert(map: &mut BTreeMap<Vec<u8>, Entry>, at: &RelPath, entry: &Entry) {
+        for above in at.ancestors() {
+            let held = map.entry(above.as_bytes().to_vec()).or_insert_with(dir);
+            if !held.node.is_dir() {
+                *held = dir();
+            }
+        }
+        if !entry.node.is_dir() {
+            forget(map, at);
+        }
+        map.insert(at.as_bytes().to_vec(), entry.clone());
+    }
+
+    fn forget(map: &mut BTreeMap<Vec<u8>, Entry>, at: &RelPath) {
+        map.retain(|path, _| path != at.as_bytes() && !RelPath::new(path.clone()).unwrap().is_beneath(at));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changes_leave_what_a_plain_map_would_hold(
+            steps in proptest::collection::vec((("[ab]", "[ab-]", "[abc]"), 1usize..4, 0u8..5), 0..40)
+        ) {
+            let (mut tree, mut map) = (Tree::new(), BTreeMap::new());
+            for ((a, b, c), depth, what) in steps {
+                let at = path(&[a, b, c][..depth].join("/"));
+                match what {
+                    0 => { tree.remove(&at); forget(&mut map, &at); }
+                    1 => { tree.insert(&at, dir()); insert(&mut map, &at, &dir()); }
+                    2 => { tree.insert(&at, link()); insert(&mut map, &at, &link()); }
+                    size => { tree.insert(&at, file(size.into())); insert(&mut map, &at, &file(size.into())); }
+                }
+                let _hash_in_between = (size_is_odd(what)).then(|| tree.id());
+            }
+            let held: BTreeMap<Vec<u8>, Entry> =
+                tree.iter().map(|(path, entry)| (path.as_bytes().to_vec(), entry.clone())).collect();
+            prop_assert_eq!(&held, &map);
+            let links = map.values().filter(|entry| matches!(entry.node, Node::Symlink { .. })).count();
+            prop_assert_eq!((tree.len(), tree.links().count()), (map.len(), links));
+            let anew: Tree = tree.iter().map(|(path, entry)| (path, entry.clone())).collect();
+            prop_assert_eq!((anew.id(), anew.files(), anew.bytes()), (tree.id(), tree.files(), tree.bytes()));
+        }
+    }
+
+    fn size_is_odd(what: u8) -> bool {
+        what % 2 == 1
+    }
+}
