@@ -355,11 +355,14 @@ impl Sums {
 
 // === walking ===
 
+/// The names of a directory that are still to come.
+type Names<'a> = btree_map::Iter<'a, Arc<[u8]>, Item>;
+
 /// A walk through directories, in the order of names.
 struct Walk<'a> {
     path: Vec<u8>,
     /// The directories on the way down, with the length of the path to each.
-    open: Vec<(usize, btree_map::Iter<'a, Arc<[u8]>, Item>)>,
+    open: Vec<(usize, Names<'a>)>,
     only_links: bool,
 }
 

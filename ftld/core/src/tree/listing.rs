@@ -130,17 +130,28 @@ fn parse(bytes: &[u8]) -> Result<Vec<Line>, ListingError> {
     Ok(lines)
 }
 
-/// The hashes that a listing names: contents, then listings.
+/// What a listing names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Named {
+    /// Contents, with their sizes in bytes.
+    pub contents: Vec<(Hash, u64)>,
+    /// Listings of directories.
+    pub listings: Vec<Hash>,
+}
+
+/// What a listing names, without reading what that names.
 ///
 /// # Errors
 /// When the bytes are not a listing.
-pub fn named(bytes: &[u8]) -> Result<(Vec<(Hash, u64)>, Vec<Hash>), ListingError> {
-    let lines = parse(bytes)?;
-    let contents = lines.iter().filter_map(|(_, entry, _)| match entry.node {
-        Node::File { size, hash, .. } => Some((hash, size)),
-        Node::Dir { .. } | Node::Symlink { .. } => None,
-    });
-    Ok((contents.collect(), lines.iter().filter_map(|(.., inner)| *inner).collect()))
+pub fn named(bytes: &[u8]) -> Result<Named, ListingError> {
+    let mut named = Named::default();
+    for (_, entry, inner) in parse(bytes)? {
+        if let Node::File { size, hash, .. } = entry.node {
+            named.contents.push((hash, size));
+        }
+        named.listings.extend(inner);
+    }
+    Ok(named)
 }
 
 /// Reading under way.
