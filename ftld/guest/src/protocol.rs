@@ -129,8 +129,8 @@ pub enum Reply {
 /// The sandbox to build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
-    /// The immutable tree below the workspace.
-    pub base: Bytes,
+    /// The immutable directories below the workspace, the one on top first.
+    pub layers: Vec<Bytes>,
     /// The session's directory; `upper`, `work`, `home` and `tmp` stand in it.
     pub dir: Bytes,
     /// Files and directories to show read-only.

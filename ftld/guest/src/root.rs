@@ -105,14 +105,17 @@ fn write_file(dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> rustix::io::Re
 fn mount_workspace(root: BorrowedFd<'_>, sources: &Sources) -> Result<(), Failure> {
     let stage = Stage::Overlay;
     let staging = make_place(root, Path::new(".staging"), Kind::Directory).at(stage, "making a directory")?;
-    place(root, &sources.base, ".staging/base")?;
+    // Relative paths: no name of the host's can be mistaken for an option or a separator.
+    let names: Vec<String> = (0..sources.layers.len()).map(|number| number.to_string()).collect();
+    for (name, layer) in names.iter().zip(&sources.layers) {
+        place(root, layer, &format!(".staging/{name}"))?;
+    }
     place(root, &sources.session, ".staging/session")?;
     rustix::process::fchdir(&staging).at(stage, "entering a directory")?;
     let overlay = Mount::new(
         c"overlay",
         &[
-            // Relative paths: no name of the host's can be mistaken for an option or a separator.
-            ("lowerdir", Some("base")),
+            ("lowerdir", Some(&names.join(":"))),
             ("upperdir", Some("session/upper")),
             ("workdir", Some("session/work")),
             ("userxattr", None),
@@ -128,8 +131,8 @@ fn mount_workspace(root: BorrowedFd<'_>, sources: &Sources) -> Result<(), Failur
     )?;
     overlay.restrict(mounts::SAFE).at(stage, "restricting the workspace")?;
     place(root, &overlay, WORKSPACE)?;
-    // The overlay keeps its own hold on both; no name for them stays behind.
-    for name in ["base", "session"] {
+    // The overlay keeps its own hold on all of them; no name for them stays behind.
+    for name in names.iter().map(String::as_str).chain(["session"]) {
         rustix::mount::unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).at(stage, name)?;
         rustix::fs::unlinkat(&staging, name, AtFlags::REMOVEDIR).at(stage, name)?;
     }

@@ -26,8 +26,8 @@ pub(crate) struct Sources {
     pub(crate) shown: Vec<Shown>,
     /// Symbolic links to make: path and target.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
-    /// The immutable tree below the workspace.
-    pub(crate) base: Mount,
+    /// The immutable directories below the workspace, the one on top first.
+    pub(crate) layers: Vec<Mount>,
     /// The session's directory, whole: both of the overlay's directories must be on one mount.
     pub(crate) session: Mount,
     /// The session's home.
@@ -62,7 +62,11 @@ impl Sources {
         let mut sources = Self {
             shown: Vec::with_capacity(64),
             links: Vec::new(),
-            base: open(setup.base.as_path(), mounts::READ_ONLY)?,
+            layers: setup
+                .layers
+                .iter()
+                .map(|layer| open(layer.as_path(), mounts::READ_ONLY))
+                .collect::<Result<_, _>>()?,
             session: open(dir, mounts::SAFE)?,
             home: open(&dir.join("home"), mounts::SAFE)?,
             tmp: open(&dir.join("tmp"), mounts::SAFE)?,

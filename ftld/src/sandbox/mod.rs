@@ -95,8 +95,9 @@ pub struct Owner {
 pub struct SandboxSpec {
     /// Whose it is.
     pub session: SessionId,
-    /// The tree below the workspace. It must not change while the sandbox lives.
-    pub base: PathBuf,
+    /// The directories below the workspace, as an overlay has them: the one on top first, at least one. They
+    /// must not change while the sandbox lives.
+    pub layers: Vec<PathBuf>,
     /// The session's own directory. `upper`, `work`, `home`, `tmp` and `pid` in it belong to the backend,
     /// which makes what is missing; `upper` is what the session changed.
     pub dir: PathBuf,

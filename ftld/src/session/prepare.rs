@@ -28,7 +28,7 @@ use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
 use crate::sandbox::{Check, Command, Limits, Network, Outcome, Sandbox, SandboxSpec, Stdio};
-use crate::snapshot::{Class, Exclusion};
+use crate::snapshot::{Base, Class, Exclusion};
 use crate::vault::Wanted;
 
 /// A snapshot as the session and the API tell of it.
@@ -251,6 +251,8 @@ fn told(excluded: &Exclusion) -> Excluded {
 /// A sandbox that is up, with its outlet.
 pub(super) struct Opened {
     pub(super) sandbox: Box<dyn Sandbox>,
+    /// The directories below its workspace. They must outlive it.
+    pub(super) _base: Base,
     pub(super) outlet: Arc<Outlet>,
     /// Serves the sandbox's pipe as long as it lives; absent when the backend has none.
     pub(super) serving: Option<Serving>,
@@ -271,8 +273,9 @@ pub(super) async fn launch(
     let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
     let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
     let base_id = record.base.ok_or(Error::Interrupted)?;
-    let store = Arc::clone(&parts.store);
-    let base = blocking(move || Ok(store.base_dir(base_id)?)).await?;
+    let (store, project) = (Arc::clone(&parts.store), root(&record.project.root));
+    let base = blocking(move || Ok(store.base(&project, base_id)?)).await?;
+    tidy_later(parts, record, base_id);
     let adapter = adapter(&record.spec, settings)?;
     let places = Places::of(parts, &record.spec, &root(&record.project.root));
     let found = find(parts, &places, settings, &*adapter)?;
@@ -292,7 +295,7 @@ pub(super) async fn launch(
     }
     let spec = SandboxSpec {
         session: record.id.clone(),
-        base,
+        layers: base.layers(),
         dir: session_dir(parts, record),
         limits: limits(parts, settings),
         tools: binds,
@@ -310,7 +313,26 @@ pub(super) async fn launch(
         None => (None, mpsc::channel(1).1),
     };
     let outlet::Furnishing { shadows, notices, .. } = furnishing;
-    Ok(Opened { sandbox, outlet, serving, facts, shadows, notices })
+    Ok(Opened { sandbox, _base: base, outlet, serving, facts, shadows, notices })
+}
+
+/// Folds what has become many layers, while the session goes on.
+fn tidy_later(parts: &Arc<Parts>, record: &Record, base: SnapshotId) {
+    let project = root(&record.project.root);
+    if !parts.store.is_untidy(&project) {
+        return;
+    }
+    let parts = Arc::clone(parts);
+    tokio::task::spawn_blocking(move || {
+        let result = parts.db.records::<Record>("").map_err(Error::from).and_then(|records| {
+            let open = records.iter().filter(|record| !record.state.has_ended());
+            let keep = open.filter_map(|record| record.base).collect();
+            Ok(parts.store.fold(&project, base, &keep)?)
+        });
+        if let Err(error) = result {
+            tracing::warn!(project = %project.display(), %error, "base trees could not be tidied");
+        }
+    });
 }
 
 /// What an agent must be able to reach to work at all.

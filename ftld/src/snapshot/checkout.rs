@@ -3,14 +3,15 @@
 //! Owns how a base tree comes to be: a link to the stored content where mode and time allow it, else a link
 //! into the tree before it, else a copy. Also compares a directory with a tree. Must not know why.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ftl_core::tree::{Entry, Node, RelPath, Tree};
+use ftl_core::tree::{Changed, Entry, Node, RelPath, Tree};
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, futimens, linkat, mkdirat,
-    openat, statat, symlinkat, utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, futimens, linkat,
+    mkdirat, mknodat, openat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -34,8 +35,9 @@ pub(super) struct Writing<'a> {
 pub(super) enum Links<'a> {
     /// Nothing: whoever gets the tree may write to it.
     None,
-    /// Contents, and the files of an earlier base tree if there is one.
-    Shared(Option<(&'a Path, &'a Tree)>),
+    /// Contents, and the files of an earlier base if there is one: its layers, the one on top first, and
+    /// the tree that they show.
+    Shared(Option<(&'a [PathBuf], &'a Tree)>),
 }
 
 /// The directory that was written to last; consecutive paths mostly share one.
@@ -46,6 +48,16 @@ struct Place {
 
 /// Writes a tree into an empty directory.
 pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<(), SnapshotError> {
+    write_with(tree, target, writing, |_| Ok(()))
+}
+
+/// Writes a tree, and more before the directories get their times.
+fn write_with(
+    tree: &Tree,
+    target: &Path,
+    writing: Writing<'_>,
+    more: impl FnOnce(&mut Place) -> Result<(), SnapshotError>,
+) -> Result<(), SnapshotError> {
     let mut place = Place::open(target)?;
     let mut dirs = Vec::new();
     for (path, entry) in tree.iter() {
@@ -66,6 +78,7 @@ pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<
             }
         }
     }
+    more(&mut place)?;
     // A directory's time is set after its content, its mode after everything beneath it.
     while let Some((path, mode, mtime_ns)) = dirs.pop() {
         let dir = place.parent_of(&path).map_err(io_error("enter", target))?;
@@ -73,6 +86,43 @@ pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<
             .map_err(io_error("prepare", path.to_string()))?;
     }
     Ok(())
+}
+
+/// Writes what `changes` make of `before` into an empty directory, so that an overlay with it over `before`
+/// shows `after`. Directories on the way to a change are there with their own modes and times.
+pub(super) fn write_delta(
+    before: &Tree,
+    after: &Tree,
+    changes: &[Changed],
+    target: &Path,
+    writing: Writing<'_>,
+) -> Result<(), SnapshotError> {
+    let is_dir = |tree: &Tree, path: Option<&RelPath>| tree.dir(path).is_some();
+    let mut dirs = BTreeSet::new();
+    let mut gone = Vec::new();
+    for Changed { path, after: now, .. } in changes {
+        let parent = path.parent();
+        match now {
+            // What went with its directory needs no mark of its own.
+            None if is_dir(after, parent.as_ref()) && is_dir(before, parent.as_ref()) => gone.push(path),
+            None => continue,
+            Some(entry) if entry.node.is_dir() => drop(dirs.insert(path.clone())),
+            Some(_) => {}
+        }
+        dirs.extend(path.ancestors());
+    }
+    let entry = |path: &RelPath| after.get(path).map(|entry| (path.clone(), entry.clone()));
+    let present = changes.iter().filter(|change| change.after.is_some()).map(|change| &change.path);
+    // As a tree of its own: whatever is in it is written in order and dressed at the end.
+    let layer: Tree = dirs.iter().chain(present).filter_map(entry).collect();
+    write_with(&layer, target, writing, |place| {
+        for path in gone {
+            let dir = place.parent_of(path).map_err(io_error("enter", target))?;
+            let whiteout = mknodat(dir, path.name(), FileType::CharacterDevice, Mode::empty(), 0);
+            whiteout.map_err(io_error("mark as gone", path.to_string()))?;
+        }
+        Ok(())
+    })
 }
 
 /// Whether a directory holds exactly the tree: every path in its kind, size, mode and time, and in no
@@ -111,7 +161,8 @@ fn put_file(path: &RelPath, entry: &Entry, dir: &OwnedFd, writing: Writing<'_>) 
         let sources = linkable
             .then(|| blob.clone())
             .into_iter()
-            .chain(same_before.map(|(dir, _)| dir.join(std::ffi::OsStr::new(&os(path)))));
+            // The first layer that has a file there is the one whose file the tree before shows.
+            .chain(same_before.into_iter().flat_map(|(layers, _)| layers).map(|layer| layer.join(os(path))));
         for source in sources {
             match linkat(CWD, &source, dir, path.name(), AtFlags::empty()) {
                 Ok(()) => return Ok(()),

@@ -12,6 +12,7 @@
 //! - Captured work and pre-images exist nowhere else. They are forced to the disk, file and directory,
 //!   before the call that stores them returns.
 
+mod base;
 mod blob;
 mod capture;
 mod checkout;
@@ -25,10 +26,12 @@ mod store;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::ListingError;
 
+pub use base::{Base, FOLD_FROM};
 pub use capture::{Captured, Unread};
 pub use remove::remove_tree;
 pub use rules::{Class, Exclusion, Rules};
@@ -85,6 +88,11 @@ fn io_error<E: Into<io::Error>>(
     path: impl AsRef<Path>,
 ) -> impl FnOnce(E) -> SnapshotError {
     move |source| SnapshotError::Io { act, path: path.as_ref().to_owned(), source: source.into() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves everything here as it was: each is changed in one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

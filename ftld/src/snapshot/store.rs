@@ -8,17 +8,18 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Dir, Tree, load};
 
+use super::base::{Base, Bases};
 use super::blob::{Blobs, Look};
 use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
 use super::index::Index;
 use super::rules::{Exclusion, Rules};
-use super::{SnapshotError, content, dir, io_error, remove_tree, scan};
+use super::{SnapshotError, content, dir, io_error, lock, scan};
 
 /// Trees that are kept in memory.
 const TREES: usize = 8;
@@ -29,14 +30,11 @@ const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
 #[derive(Debug)]
 pub struct LocalStore {
     dir: PathBuf,
-    owner: Option<(u32, u32)>,
     blobs: Blobs,
     /// One snapshot of a project at a time: the second finds everything read by the first.
     projects: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>>,
     trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
-    /// Base trees that were compared with their listings, and where each one's predecessor is.
-    bases: Mutex<BTreeSet<SnapshotId>>,
-    predecessors: Mutex<BTreeMap<SnapshotId, SnapshotId>>,
+    bases: Bases,
 }
 
 /// A snapshot that was taken.
@@ -70,19 +68,17 @@ impl LocalStore {
     /// # Errors
     /// When the directory cannot be prepared.
     pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, SnapshotError> {
-        for part in ["trees", "index", "rules"] {
+        for part in ["index", "rules"] {
             let part = dir.join(part);
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
             made.map_err(io_error("create", &part))?;
         }
         Ok(Self {
             dir: dir.to_owned(),
-            owner,
             blobs: Blobs::open(dir, owner)?,
             projects: Mutex::default(),
             trees: Mutex::default(),
-            bases: Mutex::default(),
-            predecessors: Mutex::default(),
+            bases: Bases::open(dir, owner)?,
         })
     }
 
@@ -108,69 +104,58 @@ impl LocalStore {
         if found.index != index {
             self.replace(&index_path, &found.index.to_bytes())?;
         }
-        if let Some(last) = index.last.filter(|last| *last != id) {
-            lock(&self.predecessors).insert(id, last);
-        }
         let tree = Arc::new(found.tree);
         self.remember(id, &tree);
         let Restored { files, bytes } = measure(&tree);
         Ok(Taken { id, tree, files, bytes, exclusions: found.exclusions })
     }
 
-    /// Takes a snapshot and makes its base tree. When a power cut took contents from the store, the project
-    /// is read anew.
+    /// Takes a snapshot and makes its base. When a power cut took contents from the store, the project is
+    /// read anew.
     ///
     /// # Errors
-    /// Those of [`LocalStore::take`] and [`LocalStore::base_dir`].
-    pub fn take_with_base(&self, root: &Path, now_ns: i64) -> Result<(Taken, PathBuf), SnapshotError> {
+    /// Those of [`LocalStore::take`] and [`LocalStore::base`].
+    pub fn take_with_base(&self, root: &Path, now_ns: i64) -> Result<(Taken, Base), SnapshotError> {
         let taken = self.take(root, now_ns)?;
-        match self.base_dir(taken.id) {
+        match self.base(root, taken.id) {
             Err(SnapshotError::Missing { .. }) => {}
             other => return other.map(|base| (taken, base)),
         }
         let index = self.index_path(root);
         fs::remove_file(&index).map_err(io_error("remove", &index))?;
         let taken = self.take(root, now_ns)?;
-        let base = self.base_dir(taken.id)?;
+        let base = self.base(root, taken.id)?;
         Ok((taken, base))
     }
 
-    /// The directory with a snapshot's tree, made if it is missing or damaged. Nobody may write to it.
+    /// The directories below a workspace over a snapshot of the project at `root`, made if they are missing
+    /// or damaged.
     ///
     /// # Errors
     /// When the snapshot or one of its contents is missing, or the disk is full.
-    pub fn base_dir(&self, id: SnapshotId) -> Result<PathBuf, SnapshotError> {
-        let target = self.base_path(id);
-        // Held while the tree is made: whoever else wants it waits for it.
-        let mut bases = lock(&self.bases);
-        if bases.contains(&id) {
-            return Ok(target);
-        }
-        let tree = self.tree(id)?;
-        if target.symlink_metadata().is_ok() {
-            if checkout::matches(&tree, &target, self.owner) {
-                bases.insert(id);
-                return Ok(target);
-            }
-            remove_tree(&target).map_err(io_error("remove", &target))?;
-        }
-        let before = lock(&self.predecessors).get(&id).copied().filter(|before| bases.contains(before));
-        let before = before.and_then(|before| Some((self.base_path(before), self.tree(before).ok()?)));
-        let links = Links::Shared(before.as_ref().map(|(dir, tree)| (dir.as_path(), tree.as_ref())));
-        let half = self.blobs.fresh_path();
-        fs::DirBuilder::new().mode(0o755).create(&half).map_err(io_error("create", &half))?;
-        let written = checkout::write(&tree, &half, Writing { blobs: &self.blobs, owner: self.owner, links });
-        if let Err(error) = written {
-            // The error that counts is the first one; what is left goes when the store is opened next.
-            let _ = remove_tree(&half);
-            return Err(error);
-        }
-        if let Some((uid, gid)) = self.owner {
-            std::os::unix::fs::chown(&half, Some(uid), Some(gid)).map_err(io_error("prepare", &half))?;
-        }
-        fs::rename(&half, &target).map_err(io_error("rename", &target))?;
-        bases.insert(id);
-        Ok(target)
+    pub fn base(&self, root: &Path, id: SnapshotId) -> Result<Base, SnapshotError> {
+        self.bases.get(root, id, &self.tree(id)?, (&self.blobs, &|id| self.tree(id).ok()))
+    }
+
+    /// Whether [`LocalStore::fold`] has something to do for a project.
+    #[must_use]
+    pub fn is_untidy(&self, root: &Path) -> bool {
+        self.bases.is_untidy(root)
+    }
+
+    /// Makes a base that has many layers one whole tree, and removes the directories that nobody uses any
+    /// more; `keep` names snapshots whose bases are wanted again soon. Takes its time.
+    ///
+    /// # Errors
+    /// Those of [`LocalStore::base`].
+    pub fn fold(
+        &self,
+        root: &Path,
+        id: SnapshotId,
+        keep: &BTreeSet<SnapshotId>,
+    ) -> Result<(), SnapshotError> {
+        self.bases.fold(root, id, &self.tree(id)?, &self.blobs)?;
+        self.bases.tidy(keep)
     }
 
     /// A snapshot's paths.
@@ -298,10 +283,6 @@ impl LocalStore {
         trees.truncate(TREES);
     }
 
-    fn base_path(&self, id: SnapshotId) -> PathBuf {
-        self.dir.join("trees").join(id.to_string())
-    }
-
     fn rules_path(&self, id: SnapshotId) -> PathBuf {
         self.dir.join("rules").join(id.to_string())
     }
@@ -313,9 +294,4 @@ impl LocalStore {
 
 fn measure(tree: &Tree) -> Restored {
     Restored { files: tree.files(), bytes: tree.bytes() }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves every map here as it was: each is changed in one step.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 //! Real directories, real files: what the store promises about them.
 
+mod base;
 mod capture;
 mod project;
 
@@ -85,6 +86,12 @@ fn as_nobody<T: Send>(test: impl FnOnce() -> T + Send) -> T {
         });
         thread.join().unwrap()
     })
+}
+
+/// A snapshot whose base is one whole tree, and where that is.
+fn only((taken, base): (Taken, Base)) -> (Taken, PathBuf) {
+    let [layer] = &base.layers()[..] else { panic!("{base:?}") };
+    (taken, layer.clone())
 }
 
 fn paths(tree: &ftl_core::tree::Tree) -> Vec<String> {

@@ -40,7 +40,7 @@ fn spec(root: &Path, session: u8, backend: &dyn SandboxBackend, network: Network
     }
     SandboxSpec {
         session,
-        base,
+        layers: vec![base],
         dir,
         limits: LIMITS,
         tools: vec![probe()],
@@ -115,7 +115,7 @@ async fn attempt_everything(network: Network, carrier: Carrier) {
     let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
     add("--hidden", secret.clone().into());
     add("--hidden", other_spec.dir.clone().into());
-    add("--hidden", other_spec.base.clone().into());
+    add("--hidden", other_spec.layers[0].clone().into());
     add("--read-only", probe().into());
     add("--socket", socket.into());
     add("--abstract", name.into());

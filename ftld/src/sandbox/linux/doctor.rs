@@ -60,7 +60,7 @@ async fn try_it(backend: Arc<Backend>, scratch: &Path, limits: Limits) -> Result
     std::fs::create_dir_all(&base).map_err(failed)?;
     let spec = SandboxSpec {
         session,
-        base,
+        layers: vec![base],
         dir: dir.clone(),
         limits,
         tools: Vec::new(),

@@ -214,7 +214,7 @@ fn process_of(process: &OwnedFd) -> Option<i32> {
 
 fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>, carrier: Carrier) -> Setup {
     Setup {
-        base: spec.base.as_path().into(),
+        layers: spec.layers.iter().map(|layer| layer.as_path().into()).collect(),
         dir: spec.dir.as_path().into(),
         tools,
         limits: protocol::Limits {

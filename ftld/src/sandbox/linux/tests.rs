@@ -80,7 +80,7 @@ impl Bench {
         std::fs::create_dir(&dir).unwrap();
         SandboxSpec {
             session,
-            base: self.root.path().join("base"),
+            layers: vec![self.root.path().join("base")],
             dir,
             limits: LIMITS,
             tools: Vec::new(),
@@ -378,7 +378,7 @@ async fn a_sandbox_with_too_much_on_disk_is_ended_and_says_so() {
 #[tokio::test]
 async fn a_launch_that_fails_says_why_and_leaves_nothing() {
     let bench = Bench::new();
-    let spec = SandboxSpec { base: bench.root.path().join("missing"), ..bench.spec() };
+    let spec = SandboxSpec { layers: vec![bench.root.path().join("missing")], ..bench.spec() };
     match bench.backend.launch(spec.clone()).await.map(|_| ()) {
         Err(SandboxError::Unavailable { source, .. }) => {
             assert_eq!(source.errno, libc::ENOENT);
