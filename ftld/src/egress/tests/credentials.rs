@@ -7,7 +7,7 @@ use http::{HeaderValue, Request};
 
 use super::bench::{Bench, Setup, bearer, body, get, grant, read, reason};
 use super::bodies::echo;
-use crate::egress::guard::End;
+use crate::egress::guard::{End, Stage};
 use crate::egress::testing::{Site, World, until};
 
 const HOST: &str = "api.example.com";
@@ -139,6 +139,16 @@ async fn without_a_record_or_a_value_nothing_is_dialled() {
     until(|| !bench.told.outcomes.lock().unwrap().is_empty()).await;
     let (_, outcome) = bench.told.outcomes.lock().unwrap()[0];
     assert!(matches!(outcome.end, End::Refused(_)) && outcome.status == 0);
+    let stages = || bench.told.refused.lock().unwrap().iter().map(|one| one.stage).collect::<Vec<_>>();
+    assert_eq!(stages(), [Stage::Arrived, Stage::Recorded]);
+    assert!(bench.told.left.lock().unwrap().is_empty());
+    bench.told.reals.lock().unwrap().insert("KEY".into(), REAL.into());
+    // A host that is there and gives no answer has been sent something.
+    drop(site);
+    let (status, _, _) = bench.ask(request()).await;
+    assert_eq!(status, 502);
+    assert_eq!(stages(), [Stage::Arrived, Stage::Recorded, Stage::Recorded], "there was no connection");
+    assert!(bench.told.left.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
