@@ -139,8 +139,10 @@ impl JsonlAudit {
             project: entry.project,
             detail: entry.detail,
         };
-        let damaged =
-            |error: serde_json::Error| AuditError::Damaged { path: tail.path.clone(), what: error.to_string() };
+        let damaged = |error: serde_json::Error| AuditError::Damaged {
+            path: tail.path.clone(),
+            what: error.to_string(),
+        };
         let (mut line, mac) = self.key.seal(tail.at.mac, &record).map_err(damaged)?;
         line.push(b'\n');
         let at = Reach { count: record.seq, mac };
@@ -291,9 +293,8 @@ fn find(key: &Key, segments: &[Segment], head: Option<Head>) -> Result<Found, Au
             ControlFlow::Break(())
         })?;
     }
-    let fits = |head: &Head| {
-        last.as_ref().is_some_and(|last| last.record.seq == head.count && last.mac == head.mac)
-    };
+    let fits =
+        |head: &Head| last.as_ref().is_some_and(|last| last.record.seq == head.count && last.mac == head.mac);
     if let Some(head) = head.filter(|head| key.made(head) && fits(head)) {
         return Ok(Found { at: Reach { count: head.count, mac: head.mac }, gap: None });
     }

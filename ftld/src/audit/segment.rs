@@ -121,18 +121,21 @@ mod tests {
             let path = path(dir.path(), 1);
             std::fs::write(&path, &text).unwrap();
             let segment = &all(dir.path()).unwrap()[0];
-            let lines: Vec<&[u8]> = text.split('\n').map(str::as_bytes).filter(|line| !line.is_empty()).collect();
+            let lines: Vec<&[u8]> =
+                text.split('\n').map(str::as_bytes).filter(|line| !line.is_empty()).collect();
             let (mut there, mut back) = (Vec::new(), Vec::new());
-            segment.forwards(|line| {
-                there.push(line.to_vec());
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-            segment.backwards(|line| {
-                back.push(line.to_vec());
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+            let _all = segment
+                .forwards(|line| {
+                    there.push(line.to_vec());
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            let _all = segment
+                .backwards(|line| {
+                    back.push(line.to_vec());
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
             back.reverse();
             assert!(there == lines && back == lines, "{} bytes", text.len());
         }

@@ -13,7 +13,12 @@ use crate::egress::testing::{Site, World, until};
 const HOST: &str = "api.example.com";
 const REAL: &str = "real-0123456789abcdef";
 const SHADOW: &str = "shadow-0123456789abcdef";
-const RULES: &[&str] = &["allow api.example.com", "allow other.example.com", "allow api.example.com:8443"];
+const RULES: &[&str] = &[
+    "allow api.example.com",
+    "allow other.example.com",
+    "allow nowhere.example.com",
+    "allow api.example.com:8443",
+];
 
 fn bench(world: &World, site: &Site) -> Bench {
     let sites = &[
@@ -143,12 +148,13 @@ async fn without_a_record_or_a_value_nothing_is_dialled() {
     assert_eq!(stages(), [Stage::Arrived, Stage::Recorded]);
     assert!(bench.told.left.lock().unwrap().is_empty());
     bench.told.reals.lock().unwrap().insert("KEY".into(), REAL.into());
-    // A host that is there and gives no answer has been sent something.
-    drop(site);
-    let (status, _, _) = bench.ask(request()).await;
-    assert_eq!(status, 502);
-    assert_eq!(stages(), [Stage::Arrived, Stage::Recorded, Stage::Recorded], "there was no connection");
+    // A host that cannot be reached is sent nothing.
+    let (status, headers, _) = bench.ask(get("nowhere.example.com", "/", &[])).await;
+    assert_eq!((status.as_u16(), reason(&headers)), (502, "unresolvable"));
+    assert_eq!(stages(), [Stage::Arrived, Stage::Recorded, Stage::Recorded]);
     assert!(bench.told.left.lock().unwrap().is_empty());
+    assert_eq!(bench.ask(request()).await.0, 200);
+    assert_eq!(*bench.told.left.lock().unwrap(), [3]);
 }
 
 #[tokio::test]

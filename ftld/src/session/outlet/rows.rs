@@ -165,7 +165,9 @@ pub(super) fn newest(
             _ => return ControlFlow::Continue(()),
         }
         let mut row = row(&record);
-        if row.allowed && let Some(end) = ends.remove(&number(&record)) {
+        if row.allowed
+            && let Some(end) = ends.remove(&number(&record))
+        {
             row.settle(&end);
         }
         shown += 1;

@@ -32,7 +32,8 @@ impl Log {
     }
 
     fn settled(&mut self, session: u8, request: u64, status: u16) {
-        let detail = serde_json::json!({ "request": request, "status": status, "end": "whole", "left": true });
+        let detail =
+            serde_json::json!({ "request": request, "status": status, "end": "whole", "left": true });
         self.add(session, SETTLED, detail);
     }
 
