@@ -159,6 +159,7 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
         (&["policy", "deny", "kept.example.com"], ""),
         (&["policy", "preset", "open"], ""),
         (&["policy", "limit", "kept.example.com", "60/min"], ""),
+        (&["policy", "private", "db.example.com:5432"], ""),
         (&["policy", "alias", "kept.ftl.local", "kept.example.com"], ""),
         (&["secret", "set", "NEW_KEY"], value),
         (&["secret", "set", "KEPT_KEY"], "sk_test_another_AbCdEfGhIjKlMnOpQrSt"),

@@ -67,6 +67,9 @@ pub struct Wanted {
 /// the oldest is shown as it is.
 const WAITING: usize = 50_000;
 
+/// The most that is kept in memory to be turned round. For more than these the log is read twice.
+const KEPT: usize = 10_000;
+
 /// What makes a request's end its own.
 type Number = (Option<SessionId>, u64);
 
@@ -79,10 +82,9 @@ impl Wanted {
             && (self.project.is_empty() || record.project.as_ref().is_some_and(|of| of.0 == self.project))
     }
 
-    /// The newest records are enough: there is a limit or an oldest time.
-    #[must_use]
-    pub fn from_the_end(&self) -> bool {
-        self.limit > 0 || self.since_us > 0
+    /// Few enough are wanted to be kept in memory and turned round.
+    fn is_few(&self) -> bool {
+        (1..=KEPT).contains(&self.limit)
     }
 
     fn limit(&self) -> usize {
@@ -90,8 +92,8 @@ impl Wanted {
     }
 }
 
-/// The wanted records, oldest first, one by one until `show` breaks off. With a limit or an oldest time only
-/// that much of the log is read, from its end, and kept in memory.
+/// The wanted records, oldest first, one by one until `show` breaks off. When only a few are wanted, only
+/// that much of the log is read, from its end.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -100,8 +102,9 @@ pub fn records(
     wanted: &Wanted,
     mut show: impl FnMut(Record) -> ControlFlow<()>,
 ) -> Result<(), AuditError> {
-    if !wanted.from_the_end() {
-        return audit.read(Order::OldestFirst, &mut |record| match wanted.is_of(&record) {
+    if !wanted.is_few() {
+        let from = begin(audit, wanted, |_| true)?;
+        return audit.read(Order::OldestFirst, &mut |record| match record.seq >= from && wanted.is_of(&record) {
             true => show(record),
             false => ControlFlow::Continue(()),
         });
@@ -129,7 +132,7 @@ pub fn rows(
     wanted: &Wanted,
     mut show: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), AuditError> {
-    if !wanted.from_the_end() {
+    if !wanted.is_few() {
         return all(audit, wanted, show);
     }
     let mut found = Vec::new();
@@ -139,6 +142,33 @@ pub fn rows(
     })?;
     let _all = found.into_iter().rev().try_for_each(&mut show);
     Ok(())
+}
+
+/// The number of the oldest wanted record, where only records that count are counted.
+fn begin(
+    audit: &dyn AuditSink,
+    wanted: &Wanted,
+    counts: impl Fn(&Record) -> bool,
+) -> Result<u64, AuditError> {
+    if wanted.limit == 0 && wanted.since_us == 0 {
+        return Ok(0);
+    }
+    let (mut from, mut counted) = (u64::MAX, 0);
+    audit.read(Order::NewestFirst, &mut |record| {
+        if record.time_us < wanted.since_us || counted == wanted.limit() {
+            return ControlFlow::Break(());
+        }
+        if wanted.is_of(&record) && counts(&record) {
+            counted += 1;
+            from = record.seq;
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(from)
+}
+
+fn is_row(record: &Record) -> bool {
+    matches!(record.action.as_str(), FORWARDED | REFUSED)
 }
 
 /// The wanted rows, newest first. The end of a request comes before its beginning.
@@ -185,8 +215,9 @@ fn all(
     let mut shown = 0_usize;
     let mut open: HashMap<Number, usize> = HashMap::new();
     let mut broke = false;
+    let from = begin(audit, wanted, is_row)?;
     audit.read(Order::OldestFirst, &mut |record| {
-        if !wanted.is_of(&record) {
+        if record.seq < from || !wanted.is_of(&record) {
             return ControlFlow::Continue(());
         }
         match record.action.as_str() {

@@ -84,9 +84,18 @@ fn a_request_and_its_end_are_one_row_from_both_ends_of_the_log() {
     let unsent: Vec<_> = every.iter().filter(|row| row.unsent).map(|row| row.path.as_str()).collect();
     assert_eq!(unsent, ["/unsent"]);
     assert!(every[5].credentials.is_empty() && every[0].credentials == ["K"]);
-    for limit in 1..10 {
-        let newest = log.rows(&Wanted { limit, ..Wanted::default() });
-        assert_eq!(newest, every[every.len().saturating_sub(limit)..], "{limit}");
+    for limit in (1..10).chain([KEPT + 1]) {
+        let wanted = Wanted { limit, ..Wanted::default() };
+        let newest = &every[every.len().saturating_sub(limit)..];
+        assert_eq!(log.rows(&wanted), newest, "{limit}");
+        // As many as are not kept in memory.
+        let mut streamed = Vec::new();
+        all(&*log.audit, &wanted, |row| {
+            streamed.push(row);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(streamed, newest, "{limit}");
     }
     assert_eq!(log.rows(&Wanted { since_us: 1, ..Wanted::default() }), every);
     assert_eq!(log.rows(&Wanted { since_us: 7, ..Wanted::default() }), every[4..]);
