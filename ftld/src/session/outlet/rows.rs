@@ -104,10 +104,13 @@ pub fn records(
 ) -> Result<(), AuditError> {
     if !wanted.is_few() {
         let from = begin(audit, wanted, |_| true)?;
-        return audit.read(Order::OldestFirst, &mut |record| match record.seq >= from && wanted.is_of(&record) {
-            true => show(record),
-            false => ControlFlow::Continue(()),
-        });
+        return audit.read(
+            Order::OldestFirst,
+            &mut |record| match record.seq >= from && wanted.is_of(&record) {
+                true => show(record),
+                false => ControlFlow::Continue(()),
+            },
+        );
     }
     let mut found = Vec::new();
     audit.read(Order::NewestFirst, &mut |record| {
