@@ -151,7 +151,7 @@ impl App {
         let lock = home.lock().map_err(AppError::Lock)?;
         let audit = match ports.audit {
             Some(audit) => audit,
-            None => Arc::new(JsonlAudit::open(&home.audit()).map_err(AppError::Audit)?),
+            None => Arc::new(JsonlAudit::open(&home.audit(), ports.clock.now_us()).map_err(AppError::Audit)?),
         };
         let db = Arc::new(Db::open(&home.db()).map_err(AppError::Db)?);
         let store = LocalStore::open(&home.store(), ports.owner).map_err(AppError::Store)?;

@@ -98,6 +98,7 @@ Examples:
   ftlctl logs -n 20                        this project's last 20 records
   ftlctl logs --all --json
   ftlctl logs --egress --session s-bcdfghjkmn
+  ftlctl logs --egress --since 1h
   ftlctl logs --verify                     is every record there and unchanged?";
 
 pub(super) const DOCTOR: &str = "\

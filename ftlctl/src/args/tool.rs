@@ -88,21 +88,78 @@ pub(crate) struct RestoreSnapshot {
 #[derive(Debug, Args)]
 #[command(after_help = help::LOGS)]
 pub(crate) struct Logs {
-    /// Records of every project
+    /// Everything, of every project
     #[arg(long, conflicts_with = "session")]
     pub(crate) all: bool,
     /// Records of this session only
     #[arg(long, value_name = "SESSION")]
     pub(crate) session: Option<String>,
-    /// At most this many, the newest
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub(crate) limit: u32,
+    /// At most this many, the newest; 0 for no limit [default: 200, without --all]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+    /// Not older than this: 90s, 15m, 1h, 7d
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) since: Option<i64>,
     /// Check that every record is there and unchanged
-    #[arg(long, conflicts_with_all = ["all", "session", "limit"])]
+    #[arg(long, conflicts_with_all = ["all", "session", "limit", "since"])]
     pub(crate) verify: bool,
     /// Show the requests of sandboxes instead: what was allowed, what was refused, and by which rule
     #[arg(long, conflicts_with = "verify")]
     pub(crate) egress: bool,
+    /// With --egress: every column and whole values, however wide
+    #[arg(long, requires = "egress")]
+    pub(crate) wide: bool,
+}
+
+/// Records that are shown when nobody says how many.
+const SHOWN: u32 = 200;
+
+impl Logs {
+    /// How many are shown at most; 0 is no limit.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.unwrap_or(if self.all { 0 } else { SHOWN })
+    }
+
+    /// What to say after `shown` records, when there may be more that nobody has asked to leave out.
+    pub(crate) fn cut(&self, shown: usize) -> Option<String> {
+        let cut = self.limit.is_none() && !self.all && shown >= SHOWN as usize;
+        cut.then(|| format!("the newest {SHOWN}; `-n 0` shows all"))
+    }
+
+    /// The oldest time that is shown, microseconds since the Unix epoch; 0 is any.
+    pub(crate) fn since_us(&self, now: jiff::Timestamp) -> i64 {
+        self.since.map_or(0, |age| now.as_microsecond().saturating_sub(age).max(1))
+    }
+}
+
+/// An age in microseconds.
+fn age(text: &str) -> Result<i64, String> {
+    let bad = || "an age is a number with s, m, h or d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(bad)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(bad()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| bad())?;
+    Ok(i64::from(number).saturating_mul(seconds * 1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_a_unit() {
+        assert_eq!(age("90s"), Ok(90_000_000));
+        assert_eq!(age("1h"), Ok(3_600_000_000));
+        assert_eq!(age("4294967295d").map(|age| age > 0), Ok(true));
+        for text in ["", "1", "h", "1.5h", "-1h", "1é", "1 h", "99999999999s"] {
+            age(text).unwrap_err();
+        }
+    }
 }
 
 /// Start, stop and inspect the daemon

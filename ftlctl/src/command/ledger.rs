@@ -1,16 +1,16 @@
 //! `ftlctl logs --egress`: what left the sandboxes, and what did not.
 
-use std::collections::VecDeque;
-
 use ftl_proto::v1;
 
 use crate::args;
 use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::render::style::Style;
-use crate::render::table::table;
-use crate::render::{egress, json};
+use crate::render::egress::{self, Columns};
+use crate::render::json;
+
+/// Rows of one table.
+const PAGE: usize = 1000;
 
 /// Prints the ledger, oldest first.
 pub(super) async fn show(context: &Context, client: &Client, args: &args::Logs) -> Result<Outcome, Failure> {
@@ -20,69 +20,33 @@ pub(super) async fn show(context: &Context, client: &Client, args: &args::Logs) 
         None if args.all => (String::new(), Vec::new()),
         None => (String::new(), context.project_bytes()?),
     };
-    let with_session = session.is_empty();
-    let request = v1::LedgerRequest { session, project };
+    let columns = Columns { session: session.is_empty(), wide: args.wide, terminal: output.width() };
+    let (since_us, limit) = (args.since_us(context.now()), args.limit());
+    let request = v1::LedgerRequest { session, project, limit, since_us };
     let mut rows = client.egress().ledger(request).await?.into_inner();
-    let limit = if args.limit == 0 { usize::MAX } else { args.limit as usize };
-    // A table's columns are as wide as their widest cell, and a limit counts from the end: only JSON
-    // without one can be printed as it comes.
-    let mut kept = VecDeque::new();
+    // A table's columns are as wide as their widest cell, so it is printed in pages.
+    let (mut page, mut shown) = (Vec::new(), 0);
     while let Some(row) = rows.message().await? {
-        if output.is_json() && args.limit == 0 {
+        shown += 1;
+        if output.is_json() {
             output.json(&json::egress::ledger(&row))?;
             continue;
         }
-        kept.push_back(row);
-        if kept.len() > limit {
-            kept.pop_front();
+        page.push(row);
+        if page.len() == PAGE {
+            output.line(&egress::page(&std::mem::take(&mut page), &columns, output.style))?;
         }
     }
-    for row in &kept {
-        output.json(&json::egress::ledger(row))?;
+    if output.is_json() {
+        return Ok(Outcome::DONE);
     }
-    if kept.is_empty() && !output.is_json() {
+    if shown == 0 {
         output.note("no requests")?;
-    } else {
-        output.line(&page(kept.make_contiguous(), with_session, output.style, output.width()))?;
+    } else if !page.is_empty() {
+        output.line(&egress::page(&page, &columns, output.style))?;
+    }
+    if let Some(cut) = args.cut(shown) {
+        output.note(&cut)?;
     }
     Ok(Outcome::DONE)
-}
-
-fn page(rows: &[v1::LedgerRow], with_session: bool, style: Style, width: Option<usize>) -> String {
-    let mut headings = egress::LEDGER.to_vec();
-    if with_session {
-        headings.insert(1, "SESSION");
-    }
-    let rows: Vec<_> = rows.iter().map(|row| egress::ledger(row, with_session)).collect();
-    table(&headings, &rows, style, width)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ledger_is_a_table() {
-        let row = v1::LedgerRow {
-            session: "s-1".into(),
-            decision: "allowed".into(),
-            method: "GET".into(),
-            authority: "a.example:443".into(),
-            path: "/x".into(),
-            rule: "allow a.example".into(),
-            credentials: vec!["K".into()],
-            status: 200,
-            bytes_down: 2048,
-            count: 1,
-            ..Default::default()
-        };
-        assert_eq!(
-            page(std::slice::from_ref(&row), false, Style::Plain, None),
-            "TIME                  DECISION  METHOD  HOST       PATH  STATUS  UP   DOWN     CREDENTIALS  RULE\n\
-             1970-01-01 00:00:00Z  allowed   GET     a.example  /x    200     0 B  2.0 KiB  K            allow a.example"
-        );
-        assert!(
-            page(&[row], true, Style::Plain, None).starts_with("TIME                  SESSION  DECISION")
-        );
-    }
 }

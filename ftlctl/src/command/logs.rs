@@ -22,16 +22,21 @@ pub(crate) async fn run(context: &Context, args: args::Logs) -> Result<Outcome, 
         return ledger::show(context, &client, &args).await;
     }
     let project = if args.all || args.session.is_some() { Vec::new() } else { context.project_bytes()? };
-    let request = v1::LogRequest { project, session: args.session.unwrap_or_default(), limit: args.limit };
+    let since_us = args.since_us(context.now());
+    let (session, limit) = (args.session.clone().unwrap_or_default(), args.limit());
+    let request = v1::LogRequest { project, session, limit, since_us };
     let mut records = client.events().log(request).await?.into_inner();
-    let mut found = false;
+    let mut found = 0;
     while let Some(record) = records.message().await? {
-        found = true;
+        found += 1;
         context.output.json(&json::record(&record))?;
         context.output.line(&line(&record))?;
     }
-    if !found && !context.output.is_json() {
+    if found == 0 && !context.output.is_json() {
         context.output.note("no records")?;
+    }
+    if let Some(cut) = args.cut(found).filter(|_| !context.output.is_json()) {
+        context.output.note(&cut)?;
     }
     Ok(Outcome::DONE)
 }

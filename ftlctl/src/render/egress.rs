@@ -3,7 +3,11 @@
 //! Owns their words. Must not know when they are shown. Methods, hosts and paths come from inside a
 //! sandbox: everything is escaped here, and a path is cut where it grows long, but never a host.
 
+mod ledger;
+
 use ftl_proto::v1;
+
+pub(crate) use self::ledger::{Columns, page};
 
 use crate::render::escape;
 use crate::render::measure::{self, count, plural, size};
@@ -12,15 +16,8 @@ use crate::render::style::{Style, Tone};
 /// Characters of a path that are shown.
 const PATH: usize = 100;
 
-/// Characters of a path in the ledger.
-const LEDGER_PATH: usize = 50;
-
 /// Hosts that the daemon lists in its totals.
 const LISTED: usize = 50;
-
-/// The ledger's columns; `SESSION` comes after `TIME` where there is more than one.
-pub(crate) const LEDGER: [&str; 10] =
-    ["TIME", "DECISION", "METHOD", "HOST", "PATH", "STATUS", "UP", "DOWN", "CREDENTIALS", "RULE"];
 
 /// What was wanted: `POST api.example.com/v1/pay`, or `the name api.example.com`.
 pub(crate) fn target(method: &str, authority: &str, path: &str) -> String {
@@ -119,36 +116,6 @@ pub(crate) fn totals(totals: &v1::EgressTotals) -> Option<String> {
     Some(text)
 }
 
-/// The cells of a ledger's row.
-pub(crate) fn ledger(row: &v1::LedgerRow, with_session: bool) -> Vec<String> {
-    let decision = match row.count {
-        0 | 1 => escape::name(&row.decision),
-        times => format!("{} ×{}", escape::name(&row.decision), count(times)),
-    };
-    let rule = match (row.rule.is_empty(), row.reason.is_empty()) {
-        (true, _) => reason(&row.reason),
-        (false, true) => escape::name(&row.rule),
-        (false, false) => format!("{} ({})", escape::name(&row.rule), reason(&row.reason)),
-    };
-    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-    let mut cells = vec![measure::second(row.time_us)];
-    if with_session {
-        cells.push(escape::name(&row.session));
-    }
-    cells.extend([
-        decision,
-        or_dash(escape::summary(&row.method, 20)),
-        host(&row.authority),
-        or_dash(escape::summary(&row.path, LEDGER_PATH)),
-        if row.status == 0 { "-".to_owned() } else { row.status.to_string() },
-        size(row.bytes_up),
-        size(row.bytes_down),
-        or_dash(names(&row.credentials)),
-        rule,
-    ]);
-    cells
-}
-
 /// Names in one line.
 pub(crate) fn names(names: &[String]) -> String {
     names.iter().map(escape::name).collect::<Vec<_>>().join(", ")
@@ -229,40 +196,5 @@ mod tests {
         let refused = v1::EgressTotals { refused: 1, ..Default::default() };
         assert_eq!(totals(&refused).unwrap(), "network: 0 requests, 1 refused");
         assert_eq!(totals(&v1::EgressTotals::default()), None);
-    }
-
-    #[test]
-    fn a_row_of_the_ledger_has_every_column() {
-        let row = v1::LedgerRow {
-            time_us: 1_700_000_000_000_042,
-            session: "s-1".into(),
-            decision: "refused".into(),
-            method: "GET".into(),
-            authority: "a.example:443".into(),
-            path: "/x\ny".into(),
-            reason: "not_allowed".into(),
-            count: 3,
-            ..Default::default()
-        };
-        let cells = ledger(&row, true);
-        assert_eq!(cells.len(), LEDGER.len() + 1);
-        assert_eq!(
-            cells,
-            [
-                "2023-11-14 22:13:20Z",
-                "s-1",
-                "refused ×3",
-                "GET",
-                "a.example",
-                "/x…",
-                "-",
-                "0 B",
-                "0 B",
-                "-",
-                "not allowed"
-            ]
-        );
-        let allowed = v1::LedgerRow { rule: "allow a".into(), status: 200, count: 1, ..row };
-        assert_eq!(ledger(&allowed, false).last().unwrap(), "allow a (not allowed)");
     }
 }

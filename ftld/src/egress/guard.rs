@@ -43,6 +43,10 @@ pub trait Guard: Send + Sync {
     /// When it cannot be recorded; nothing is then forwarded.
     async fn record(&self, intent: &Intent) -> Result<u64, AuditFailed>;
 
+    /// There is a connection, and what was recorded is about to be written to it. Called at most once for
+    /// each number, before [`Self::settle`]; never when nothing left. Must not block.
+    fn leaving(&self, id: u64);
+
     /// Says how something that was recorded ended. Called once for each number, and must not block.
     fn settle(&self, id: u64, outcome: &Outcome);
 
@@ -125,6 +129,19 @@ pub struct Refused {
     pub credential: Option<CredentialName>,
     /// The narrowest rule that would have allowed it.
     pub would_allow: Option<Rule>,
+    /// How far it had come.
+    pub stage: Stage,
+}
+
+/// How far something had come when it was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stage {
+    /// It was not recorded; the refusal is all there is.
+    Arrived,
+    /// It was recorded, and nothing of it left. [`Guard::settle`] says how it ended.
+    Recorded,
+    /// It left. [`Guard::settle`] says how it ended.
+    Left,
 }
 
 /// What was refused.

@@ -5,7 +5,7 @@
 //! Must not know bodies or connections; they hold an [`Underway`] for as long as they last.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ftl_core::credential::CredentialName;
@@ -17,7 +17,7 @@ use ftl_core::egress::rule::Scheme;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::guard::{End, Guard, Outcome};
+use super::guard::{End, Guard, Outcome, Stage};
 
 /// What a request was allowed on.
 #[derive(Clone, Debug)]
@@ -56,6 +56,7 @@ pub(super) struct Place {
 pub(super) struct Underway {
     guard: Arc<dyn Guard>,
     id: u64,
+    left: AtomicBool,
     status: AtomicU16,
     up: AtomicU64,
     down: AtomicU64,
@@ -117,6 +118,7 @@ impl Underway {
         Self {
             guard,
             id,
+            left: AtomicBool::new(false),
             status: AtomicU16::new(0),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
@@ -128,6 +130,18 @@ impl Underway {
 
     pub(super) fn token(&self) -> &CancellationToken {
         &self.place.token
+    }
+
+    /// It is about to be written to a connection.
+    pub(super) fn leaving(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            self.guard.leaving(self.id);
+        }
+    }
+
+    /// How far it has come.
+    pub(super) fn stage(&self) -> Stage {
+        if self.left.load(Ordering::Relaxed) { Stage::Left } else { Stage::Recorded }
     }
 
     pub(super) fn set_status(&self, status: u16) {

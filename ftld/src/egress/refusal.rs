@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
 use super::body::{self, Reply};
-use super::guard::{Refused, What};
+use super::guard::{Refused, Stage, What};
 
 /// A refusal, before it is told anybody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<u64>,
     /// Whether it is the host's answer that is refused.
     pub(super) answered: bool,
+    /// How far the request had come.
+    pub(super) stage: Stage,
 }
 
 /// What was asked for, as far as it could be read.
@@ -62,6 +64,7 @@ impl Refusal {
             credential: None,
             retry_after: None,
             answered: false,
+            stage: Stage::Arrived,
         }
     }
 
@@ -184,6 +187,7 @@ impl Refusal {
             detail: self.detail.clone(),
             credential: self.credential.clone(),
             would_allow: self.would_allow.as_deref().cloned(),
+            stage: self.stage,
         }
     }
 }

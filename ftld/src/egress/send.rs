@@ -68,7 +68,7 @@ pub(super) async fn send(
         let token = underway.token().clone();
         let sent = async {
             let request = seal(shared, &ready, &mut outward, &underway).await?;
-            exchange(shared, &ready, outward.wanted, request).await
+            exchange(shared, &ready, outward.wanted, request, &underway).await
         };
         let response = tokio::select! {
             biased;
@@ -78,11 +78,10 @@ pub(super) async fn send(
         underway.set_status(response.status().as_u16());
         receive(shared, &ready, outward, response, &underway).await
     };
-    let response = done.await;
-    if let Err(refusal) = &response {
+    done.await.map_err(|refusal| {
         underway.finish(End::Refused(refusal.reason));
-    }
-    response
+        Refusal { stage: underway.stage(), ..refusal }
+    })
 }
 
 async fn exchange(
@@ -90,11 +89,13 @@ async fn exchange(
     ready: &Ready,
     wanted: Wanted,
     request: Request<Outgoing>,
+    underway: &Underway,
 ) -> Result<Response<Incoming>, Refusal> {
     let alpn = if wanted == Wanted::WebSocket { Alpn::Http1 } else { Alpn::Any };
     let route = Route::new(&ready.permit, alpn).credentialed(!ready.names.is_empty());
-    let sent = shared.upstream.exchange(&route, request, shared.limits.response).await;
-    sent.map_err(|error| {
+    let leaving = || underway.leaving();
+    let sent = shared.upstream.exchange(&route, request, shared.limits.response, &leaving);
+    sent.await.map_err(|error| {
         // The text of the error stays in the daemon's log: it may quote the request.
         tracing::debug!(%error, authority = %route.authority(), "the host did not answer");
         Refusal::new(error.reason())

@@ -86,6 +86,9 @@ impl Upstream {
     /// HTTP/1.1 and, answered with 101, is upgraded through `hyper::upgrade::on` as usual. `Expect` is not
     /// sent: the body follows at once, and it is the other side of the proxy that lets the client wait.
     ///
+    /// `leaving` is called when there is a connection and the request is about to be written to it; never
+    /// when there is none.
+    ///
     /// A request that met a kept connection which the host had closed is sent once more on a new one, if
     /// nothing of it was sent, or it has no body and a method that changes nothing.
     ///
@@ -96,6 +99,7 @@ impl Upstream {
         route: &Route,
         request: Request<Outgoing>,
         patience: Duration,
+        leaving: &(dyn Fn() + Sync),
     ) -> Result<Response<Incoming>, UpstreamError> {
         if request.method() == Method::CONNECT {
             return Err(UpstreamError::Unsupported("a tunnel is never asked for"));
@@ -104,6 +108,7 @@ impl Upstream {
         let only_http1 = upgrade.then(|| route.clone().without_http2());
         let route = only_http1.as_ref().unwrap_or(route);
         let (handle, kept) = self.pool.get(route).await?;
+        leaving();
         let response = match attempt(handle, request, patience, kept).await? {
             Sent::Answered(response) => response,
             Sent::Again(request) => {

@@ -7,12 +7,13 @@ use ftl_core::egress::rule::Rule;
 use ftl_core::id::SessionId;
 use ftl_proto::v1;
 use ftl_proto::v1::egress_service_server::EgressService;
-use tokio_stream::Iter;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::convert;
+use super::event::streamed;
 use super::status::status;
-use crate::session::outlet::{Answered, Row, RuleScope};
+use crate::session::outlet::{self, Answered, Row, RuleScope, Wanted};
 use crate::session::{Error, Sessions};
 
 /// The service over the sessions' outlets.
@@ -154,18 +155,21 @@ impl EgressService for EgressApi {
         Ok(Response::new(v1::AnswerReply { waiting }))
     }
 
-    type LedgerStream = Iter<std::vec::IntoIter<Result<v1::LedgerRow, Status>>>;
+    type LedgerStream = ReceiverStream<Result<v1::LedgerRow, Status>>;
 
     async fn ledger(
         &self,
         request: Request<v1::LedgerRequest>,
     ) -> Result<Response<Self::LedgerStream>, Status> {
         let request = request.into_inner();
-        let session = self.session(&request.session)?;
+        let session = self.session(&request.session)?.map(String::from).unwrap_or_default();
         let project = convert::optional_project(request.project)?;
-        let rows = self.read(move |sessions| sessions.ledger(session.as_ref(), &project)).await?;
-        let rows: Vec<_> = rows.into_iter().map(|row| Ok(wire(row))).collect();
-        Ok(Response::new(tokio_stream::iter(rows)))
+        let (since_us, limit) = (request.since_us, request.limit as usize);
+        let wanted = Wanted { session, project, since_us, limit };
+        let audit = Arc::clone(&self.0.parts().audit);
+        Ok(Response::new(streamed(move |show| {
+            outlet::rows(&*audit, &wanted, |row| show(wire(row))).map_err(Error::from)
+        })))
     }
 }
 
@@ -188,5 +192,8 @@ fn wire(row: Row) -> v1::LedgerRow {
         bytes_up: row.bytes_up,
         bytes_down: row.bytes_down,
         count: row.count,
+        source: row.source,
+        end: row.end,
+        unsent: row.unsent,
     }
 }

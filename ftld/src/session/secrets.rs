@@ -50,7 +50,7 @@ impl Sessions {
     /// # Errors
     /// When it cannot be recorded or kept.
     pub fn keep_secret(&self, scope: &Scope, name: &CredentialName, value: &Secret) -> Result<Kept, Error> {
-        self.audit_secret("secret_set", scope, name)?;
+        self.audit_secret("secret_set", scope, name, json!({}))?;
         let replaced = self.parts().vault.set(scope, name, value)?;
         let vendor = Catalogue::builtin().recognise(name.as_str(), value.expose()).ok();
         let hosts = vendor.map(|vendor| hosts(&vendor.bindings(name, &[]))).unwrap_or_default();
@@ -63,7 +63,8 @@ impl Sessions {
     /// # Errors
     /// When it cannot be recorded or kept.
     pub fn bind_secret(&self, scope: &Scope, name: &CredentialName, said: Bound) -> Result<Bound, Error> {
-        self.audit_secret("secret_bound", scope, name)?;
+        let hosts = hosts(&said.bindings);
+        self.audit_secret("secret_bound", scope, name, json!({ "hosts": hosts }))?;
         let bound = self.parts().vault.bind(scope, name, said)?;
         if !bound.bindings.is_empty() {
             self.parts().outlets.credential_changed(project(scope), name, Some(&bound.bindings));
@@ -76,7 +77,7 @@ impl Sessions {
     /// # Errors
     /// When it cannot be recorded or forgotten.
     pub fn forget_secret(&self, scope: &Scope, name: &CredentialName) -> Result<bool, Error> {
-        self.audit_secret("secret_removed", scope, name)?;
+        self.audit_secret("secret_removed", scope, name, json!({}))?;
         let removed = self.parts().vault.remove(scope, name)?;
         self.parts().outlets.credential_changed(project(scope), name, None);
         Ok(removed)
@@ -144,13 +145,19 @@ impl Sessions {
             .collect()
     }
 
-    fn audit_secret(&self, action: &'static str, scope: &Scope, name: &CredentialName) -> Result<(), Error> {
+    fn audit_secret(
+        &self,
+        action: &'static str,
+        scope: &Scope,
+        name: &CredentialName,
+        mut detail: serde_json::Value,
+    ) -> Result<(), Error> {
         let parts = self.parts();
         let project = match scope {
             Scope::Global => None,
             Scope::Project(project) => Some(Bytes::from(project.as_os_str().as_bytes())),
         };
-        let detail = json!({ "name": name.as_str() });
+        detail["name"] = name.as_str().into();
         let entry = AuditEntry { time_us: parts.clock.now_us(), action, session: None, project, detail };
         Ok(parts.audit.append(entry, Sync::Disk)?)
     }

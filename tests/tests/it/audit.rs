@@ -48,7 +48,7 @@ fn a_changed_removed_or_truncated_record_is_found() {
     let world = World::new(Who::Me);
     world.files(&[("a", "1\n")]);
     world.shell("echo 2 > a");
-    let log = world.ftl_home().join("audit/log.jsonl");
+    let log = world.ftl_home().join("audit/log-000001.jsonl");
     let intact = std::fs::read_to_string(&log).unwrap();
     let lines: Vec<&str> = intact.lines().collect();
     let damaged = [
@@ -73,10 +73,7 @@ fn without_an_audit_record_nothing_is_applied() {
     let world = World::new(Who::Me);
     world.files(&[("a", "1\n")]);
     let last = world.shell("echo 2 > a");
-    // A log that cannot be appended to: a directory stands where the head is written.
-    std::fs::remove_file(world.ftl_home().join("audit/head")).unwrap();
-    std::fs::create_dir(world.ftl_home().join("audit/head")).unwrap();
-    std::fs::write(world.ftl_home().join("audit/head/x"), "").unwrap();
+    fill_log(&world);
     let said = world.run([
         "approve",
         last["session"].as_str().unwrap(),
@@ -86,4 +83,111 @@ fn without_an_audit_record_nothing_is_applied() {
     assert_eq!(said.code, 1, "{said:#?}");
     assert!(said.err.contains("audit"), "{said:#?}");
     assert_eq!(std::fs::read_to_string(world.project().join("a")).unwrap(), "1\n");
+    // What the write left half done is taken back, and the log goes on.
+    assert_eq!(world.json(0, ["logs", "--verify"])["intact"], true);
+    let session = last["session"].as_str().unwrap();
+    world.ok(["approve", session, "--digest", last["digest"].as_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(world.project().join("a")).unwrap(), "2\n");
+}
+
+/// Makes the log's file as long as a file can be, but for a few bytes: the kernel takes a part of the next
+/// record and no more. The daemon takes that back, so this is for one record.
+pub(crate) fn fill_log(world: &World) {
+    let dir = world.ftl_home().join("audit");
+    let names =
+        std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let last = names.filter(|name| name.starts_with("log-")).max().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(dir.join(last)).unwrap();
+    let (mut fits, mut too_long) = (0, u64::MAX >> 1);
+    while too_long - fits > 1 {
+        let middle = fits + (too_long - fits) / 2;
+        // The log's own text stays: it is never made shorter than it is.
+        if middle < 1 << 24 || file.set_len(middle).is_ok() { fits = middle } else { too_long = middle }
+    }
+    file.set_len(fits - 10).unwrap();
+}
+
+/// Everything that the human has said, and what follows from it.
+fn said_so_far(world: &World) -> Vec<String> {
+    let mut found =
+        vec![world.ok(["policy", "show"]), world.ok(["secret", "list"]), world.ok(["sessions", "--json"])];
+    let mut dirs = vec![world.ftl_home(), world.project()];
+    // What the daemon keeps for itself.
+    let own = ["audit", "db", "run", "store", "ftld.log", "journal", "ftld.lock"];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if dir == world.ftl_home() && own.iter().any(|own| path.ends_with(own)) {
+                continue;
+            }
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                found.push(format!("{} {:?}", path.display(), std::fs::read(&path)));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn run_with(world: &World, arguments: &[&str], input: &str) -> ftl_tests::world::Said {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut command = world.ftlctl(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
+    ftl_tests::world::said(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
+    let world = World::new(Who::Me);
+    let config = serde_json::json!({ "egress": ["allow trusted.example.com"] }).to_string();
+    world.files(&[("a", "1\n"), (".ftlconfig", &config)]);
+    let work = world.shell("echo 2 > a");
+    let session = work["session"].as_str().unwrap();
+    let value = "sk_test_51HhAbCdEfGhIjKlMnOpQrStUv";
+    assert_eq!(run_with(&world, &["secret", "set", "KEPT_KEY"], value).code, 0);
+    world.ok(["policy", "allow", "kept.example.com"]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["policy", "allow", "new.example.com"], ""),
+        (&["policy", "allow", "--session", session, "new.example.com"], ""),
+        (&["policy", "allow", "--global", "new.example.com"], ""),
+        (&["policy", "rm", "allow kept.example.com"], ""),
+        (&["policy", "deny", "kept.example.com"], ""),
+        (&["policy", "preset", "open"], ""),
+        (&["policy", "limit", "kept.example.com", "60/min"], ""),
+        (&["policy", "private", "db.example.com:5432"], ""),
+        (&["policy", "alias", "kept.ftl.local", "kept.example.com"], ""),
+        (&["secret", "set", "NEW_KEY"], value),
+        (&["secret", "set", "KEPT_KEY"], "sk_test_another_AbCdEfGhIjKlMnOpQrSt"),
+        (&["secret", "bind", "KEPT_KEY", "--host", "kept.example.com"], ""),
+        (&["secret", "rm", "KEPT_KEY"], ""),
+        (&["auth", "codex"], value),
+        (&["trust"], ""),
+        (&["approve", session, "--digest", work["digest"].as_str().unwrap()], ""),
+        (&["reject", session, "--why", "no"], ""),
+        (&["run", "--no-review", "--", "true"], ""),
+    ];
+    let before = said_so_far(&world);
+    for (arguments, input) in cases {
+        fill_log(&world);
+        let said = run_with(&world, arguments, input);
+        assert!(said.code == 1 && said.err.contains("audit"), "{arguments:?}: {said:#?}");
+        let after = said_so_far(&world);
+        for (one, other) in before.iter().zip(&after) {
+            assert_eq!(one, other, "{arguments:?}");
+        }
+        assert_eq!(before.len(), after.len(), "{arguments:?}");
+    }
+    // And each of them does something when it can be recorded.
+    for (arguments, input) in cases.iter().filter(|(arguments, _)| arguments[0] != "approve") {
+        let before = said_so_far(&world);
+        let said = run_with(&world, arguments, input);
+        assert_eq!(said.code, 0, "{arguments:?}: {said:#?}");
+        assert_ne!(before, said_so_far(&world), "{arguments:?}");
+    }
+    assert_eq!(world.json(0, ["logs", "--verify"])["intact"], true);
 }

@@ -27,6 +27,16 @@ fn ledger(online: &Online) -> Vec<Value> {
 
 /// Runs a script while somebody watches who gives these answers, one after the other.
 fn answered(online: &Online, script: &str, answers: &[v1::EgressAnswer]) -> (Said, Vec<v1::EgressAsked>) {
+    answered_after(online, script, None, answers)
+}
+
+/// Like [`answered`], after an answer to the first question that the full audit log does not take.
+fn answered_after(
+    online: &Online,
+    script: &str,
+    unrecorded: Option<v1::EgressAnswer>,
+    answers: &[v1::EgressAnswer],
+) -> (Said, Vec<v1::EgressAsked>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let mut client = Client::connect(&online.world.socket()).await.unwrap();
@@ -43,15 +53,22 @@ fn answered(online: &Online, script: &str, answers: &[v1::EgressAnswer]) -> (Sai
         let mut command = online.command(&["sh", "-c", script]);
         let running = tokio::task::spawn_blocking(move || command.output().unwrap());
         let mut asked = Vec::new();
+        let mut unrecorded = unrecorded;
         for answer in answers {
             loop {
                 let event = events.message().await.unwrap().unwrap();
                 let Some(Kind::EgressAsked(question)) = event.kind else { continue };
-                let request = v1::AnswerRequest {
+                let says = |answer: v1::EgressAnswer| v1::AnswerRequest {
                     session: online.session().into(),
                     ask: question.ask,
-                    answer: (*answer).into(),
+                    answer: answer.into(),
                 };
+                if let Some(answer) = unrecorded.take() {
+                    crate::audit::fill_log(&online.world);
+                    let refused = egress.answer(says(answer)).await.unwrap_err();
+                    assert!(refused.message().contains("audit"), "{refused:?}");
+                }
+                let request = says(*answer);
                 assert!(egress.answer(request).await.unwrap().into_inner().waiting);
                 asked.push(question);
                 break;
@@ -84,6 +101,54 @@ fn a_request_that_no_rule_allows_waits_for_the_human_and_then_goes_on() {
     let said = online.inside(&get("/other"));
     assert_eq!(said.out, "403 ", "{said:#?}");
     assert_eq!(online.upstream.at("/other").len(), 0);
+}
+
+#[test]
+fn a_lasting_answer_is_recorded_with_its_rule_before_the_rule_is_there() {
+    let online = online();
+    let get = format!("curl -s -o /dev/null -w %{{http_code}} https://{ASKED}/echo");
+    let (said, asked) = answered(&online, &get, &[v1::EgressAnswer::Always]);
+    assert_eq!(said.out, "200", "{said:#?}");
+    let records = online.world.json_lines(0, ["logs", "--all"]);
+    let answer = records.iter().find(|record| record["action"] == "egress_answered").unwrap();
+    let detail = &answer["detail"];
+    assert_eq!((&detail["rule"], &detail["scope"]), (&json!(asked[0].rule), &json!("project")), "{answer}");
+    online.world.ok(["policy", "rm", &asked[0].rule]);
+    // The answer that cannot be recorded counts for nothing, and the question still waits.
+    let unrecorded = Some(v1::EgressAnswer::Always);
+    let (said, _) = answered_after(&online, &get, unrecorded, &[v1::EgressAnswer::No]);
+    assert_eq!(said.out, "403", "{said:#?}");
+    let shown = online.world.ok(["policy", "show"]);
+    assert!(!shown.contains(&asked[0].rule), "{shown}");
+}
+
+#[test]
+fn an_answer_for_once_is_shown_as_one() {
+    let online = online();
+    let get = format!("curl -s -o /dev/null -w %{{http_code}} https://{ASKED}/echo");
+    let (said, _) = answered(&online, &get, &[v1::EgressAnswer::Once]);
+    assert_eq!(said.out, "200", "{said:#?}");
+    assert_eq!(ledger(&online).last().unwrap()["source"], "once");
+    let shown = online.world.ok(["logs", "--egress", "--session", online.session()]);
+    assert!(shown.trim_end().ends_with("allowed once by you"), "{shown}");
+}
+
+#[test]
+fn a_request_that_reaches_nobody_is_one_row_and_no_credential_was_used() {
+    let online = online();
+    // Nothing listens there.
+    let gone = "gone.example.com";
+    online.world.ok(["policy", "allow", gone]);
+    let said = online.inside(&format!("curl -s -o /dev/null -w %{{http_code}} https://{gone}/x"));
+    assert_eq!(said.out, "502", "{said:#?}");
+    let rows = ledger(&online);
+    let of: Vec<_> = rows.iter().filter(|row| row["authority"] == format!("{gone}:443")).collect();
+    assert_eq!(of.len(), 1, "{rows:#?}");
+    assert_eq!(
+        (&of[0]["decision"], &of[0]["unsent"], &of[0]["status"]),
+        (&json!("allowed"), &json!(true), &json!(0))
+    );
+    assert_eq!(of[0]["end"], "unresolvable", "{rows:#?}");
 }
 
 #[test]
@@ -132,7 +197,7 @@ fn the_ledger_has_every_request_and_no_value() {
     assert_eq!(refused, 2, "{rows:#?}");
     let suggested = online.world.ok(["policy", "suggest", online.session()]);
     assert!(suggested.contains(&format!("allow GET {ASKED}/refused")), "{suggested}");
-    let log = std::fs::read_to_string(online.world.ftl_home().join("audit/log.jsonl")).unwrap();
+    let log = std::fs::read_to_string(online.world.ftl_home().join("audit/log-000001.jsonl")).unwrap();
     // What the human types into `exec` is the human's own and stands there as it was typed.
     let log: String = log.lines().filter(|line| line.contains("\"egress_")).collect();
     assert!(

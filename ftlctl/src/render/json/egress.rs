@@ -49,6 +49,11 @@ pub(crate) fn ledger(row: &v1::LedgerRow) -> Value {
         "count": row.count,
     }));
     put_unless_empty(&mut object, "reason", &row.reason);
+    put_unless_empty(&mut object, "source", &row.source);
+    put_unless_empty(&mut object, "end", &row.end);
+    if row.unsent {
+        object.insert("unsent".to_owned(), json!(true));
+    }
     Value::Object(object)
 }
 

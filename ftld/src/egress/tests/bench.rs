@@ -51,6 +51,8 @@ pub(super) struct Told {
     pub(super) answer: Mutex<Answer>,
     pub(super) deaf: AtomicBool,
     pub(super) intents: Mutex<Vec<Intent>>,
+    /// Numbers of what left.
+    pub(super) left: Mutex<Vec<u64>>,
     pub(super) outcomes: Mutex<Vec<(u64, Outcome)>>,
     pub(super) refused: Mutex<Vec<Refused>>,
     pub(super) questions: Mutex<Vec<Question>>,
@@ -204,6 +206,10 @@ impl Guard for Told {
         Ok(intents.len() as u64)
     }
 
+    fn leaving(&self, id: u64) {
+        self.left.lock().unwrap().push(id);
+    }
+
     fn settle(&self, id: u64, outcome: &Outcome) {
         self.outcomes.lock().unwrap().push((id, *outcome));
     }
@@ -247,6 +253,7 @@ impl Bench {
             answer: Mutex::new(Answer::Nobody),
             deaf: AtomicBool::new(false),
             intents: Mutex::default(),
+            left: Mutex::default(),
             outcomes: Mutex::default(),
             refused: Mutex::default(),
             questions: Mutex::default(),

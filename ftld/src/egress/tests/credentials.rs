@@ -7,13 +7,18 @@ use http::{HeaderValue, Request};
 
 use super::bench::{Bench, Setup, bearer, body, get, grant, read, reason};
 use super::bodies::echo;
-use crate::egress::guard::End;
+use crate::egress::guard::{End, Stage};
 use crate::egress::testing::{Site, World, until};
 
 const HOST: &str = "api.example.com";
 const REAL: &str = "real-0123456789abcdef";
 const SHADOW: &str = "shadow-0123456789abcdef";
-const RULES: &[&str] = &["allow api.example.com", "allow other.example.com", "allow api.example.com:8443"];
+const RULES: &[&str] = &[
+    "allow api.example.com",
+    "allow other.example.com",
+    "allow nowhere.example.com",
+    "allow api.example.com:8443",
+];
 
 fn bench(world: &World, site: &Site) -> Bench {
     let sites = &[
@@ -139,6 +144,17 @@ async fn without_a_record_or_a_value_nothing_is_dialled() {
     until(|| !bench.told.outcomes.lock().unwrap().is_empty()).await;
     let (_, outcome) = bench.told.outcomes.lock().unwrap()[0];
     assert!(matches!(outcome.end, End::Refused(_)) && outcome.status == 0);
+    let stages = || bench.told.refused.lock().unwrap().iter().map(|one| one.stage).collect::<Vec<_>>();
+    assert_eq!(stages(), [Stage::Arrived, Stage::Recorded]);
+    assert!(bench.told.left.lock().unwrap().is_empty());
+    bench.told.reals.lock().unwrap().insert("KEY".into(), REAL.into());
+    // A host that cannot be reached is sent nothing.
+    let (status, headers, _) = bench.ask(get("nowhere.example.com", "/", &[])).await;
+    assert_eq!((status.as_u16(), reason(&headers)), (502, "unresolvable"));
+    assert_eq!(stages(), [Stage::Arrived, Stage::Recorded, Stage::Recorded]);
+    assert!(bench.told.left.lock().unwrap().is_empty());
+    assert_eq!(bench.ask(request()).await.0, 200);
+    assert_eq!(*bench.told.left.lock().unwrap(), [3]);
 }
 
 #[tokio::test]

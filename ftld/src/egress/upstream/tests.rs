@@ -47,7 +47,7 @@ fn text(text: impl Into<Bytes>) -> Answer {
 
 /// Sends, and reads the response to its end.
 async fn ask(upstream: &Upstream, route: &Route, request: Request<Outgoing>) -> (StatusCode, String) {
-    let response = upstream.exchange(route, request, PATIENT).await.unwrap();
+    let response = upstream.exchange(route, request, PATIENT, &|| ()).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -121,7 +121,7 @@ async fn a_redirect_is_an_answer_like_any_other() {
     })
     .await;
     let upstream = upstream(&world, &[("a.example.com:443", &site)]);
-    let response = upstream.exchange(&https("a.example.com:443"), get("/a"), PATIENT).await.unwrap();
+    let response = upstream.exchange(&https("a.example.com:443"), get("/a"), PATIENT, &|| ()).await.unwrap();
     assert_eq!(response.status(), 302);
     assert_eq!(response.headers().get("location").unwrap(), "https://a.example.com/b");
 }
@@ -132,7 +132,7 @@ async fn a_tunnel_is_refused_before_anything_is_dialled() {
     let site = numbered(&world, Alpn::Any).await;
     let upstream = upstream(&world, &[("a.example.com:443", &site)]);
     let request = Request::connect("a.example.com:443").body(empty()).unwrap();
-    let refused = upstream.exchange(&https("a.example.com:443"), request, PATIENT).await.unwrap_err();
+    let refused = upstream.exchange(&https("a.example.com:443"), request, PATIENT, &|| ()).await.unwrap_err();
     assert_eq!((refused.reason(), site.connections()), (Reason::Unsupported, 0));
 }
 
@@ -152,7 +152,7 @@ async fn trailers_arrive() {
     let body = Full::from("x").with_trailers(async { Some(Ok::<_, Infallible>(sent)) });
     let body = body.map_err(|never| match never {}).boxed_unsync();
     let request = Request::post("/").body(body).unwrap();
-    let response = upstream.exchange(&https("a.example.com:443"), request, PATIENT).await.unwrap();
+    let response = upstream.exchange(&https("a.example.com:443"), request, PATIENT, &|| ()).await.unwrap();
     let got = response.into_body().collect().await.unwrap();
     assert_eq!(got.trailers(), Some(&trailers));
 }
@@ -172,7 +172,7 @@ async fn the_head_of_a_response_has_a_limit() {
         })
         .await;
         let upstream = upstream(&world, &[("a.example.com:443", &site)]);
-        let failed = upstream.exchange(&https("a.example.com:443"), get("/"), PATIENT).await;
+        let failed = upstream.exchange(&https("a.example.com:443"), get("/"), PATIENT, &|| ()).await;
         assert!(matches!(failed, Err(UpstreamError::Broken(_))), "{alpn:?} {headers}: {failed:?}");
     }
 }
@@ -185,7 +185,7 @@ async fn a_host_that_does_not_answer_is_given_up() {
         let site = Site::serve(Some(tls), |_, _| std::future::pending()).await;
         let upstream = upstream(&world, &[("a.example.com:443", &site)]);
         let patience = Duration::from_millis(20);
-        let failed = upstream.exchange(&https("a.example.com:443"), get("/"), patience).await;
+        let failed = upstream.exchange(&https("a.example.com:443"), get("/"), patience, &|| ()).await;
         assert_eq!(failed.unwrap_err().reason(), Reason::Timeout, "{alpn:?}");
     }
 }
@@ -211,7 +211,7 @@ async fn no_certificate_no_request() {
     let (world, stranger) = (World::new(), World::new());
     let (site, heads) = recording(Some(stranger.good("a.example.com"))).await;
     let upstream = upstream(&world, &[("a.example.com:443", &site)]);
-    let failed = upstream.exchange(&https("a.example.com:443"), get("/"), PATIENT).await.unwrap_err();
+    let failed = upstream.exchange(&https("a.example.com:443"), get("/"), PATIENT, &|| ()).await.unwrap_err();
     assert_eq!(failed.reason(), Reason::UpstreamCertificate);
     assert!(heads.lock().unwrap().is_empty());
 }

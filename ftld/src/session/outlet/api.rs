@@ -3,6 +3,8 @@
 //! Owns that a change of rules is recorded before it is made and reaches live connections. Must not know
 //! how the human asks.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +21,9 @@ use serde_json::json;
 
 use super::super::driver::root;
 use super::super::{Error, Sessions, project, trust};
-use super::{Answered, Layered, Row, RuleScope, layered, rows};
+use super::excerpt::is_cut;
+use super::rows::newest;
+use super::{Answered, Layered, RuleScope, Wanted, layered};
 use crate::audit::{Entry, Sync};
 
 /// A verdict without traffic.
@@ -30,6 +34,11 @@ pub struct Judged {
     /// Credentials that could travel with the request.
     pub credentials: Vec<CredentialName>,
 }
+
+/// Kinds of refused requests that suggestions are made from, the newest.
+const SUGGESTED_FROM: usize = 10_000;
+/// Rules that are suggested at once; nobody reads more.
+const MOST_SUGGESTED: usize = 200;
 
 impl Sessions {
     /// The rules that count for a session, a project, or everywhere.
@@ -122,17 +131,23 @@ impl Sessions {
     /// # Errors
     /// When the audit log cannot be read.
     pub fn suggest(&self, session: &SessionId) -> Result<Vec<(Rule, u64)>, Error> {
-        let refused: Vec<Refused> = self
-            .ledger(Some(session), b"")?
-            .into_iter()
-            .filter(|row| !row.allowed && row.reason == "not_allowed")
-            .filter_map(|row| {
-                let authority = Authority::parse(&row.authority, Some(443)).ok()?;
-                let path = CanonicalPath::parse(&row.path).ok();
-                Some(Refused { method: row.method, scheme: None, authority, path, count: row.count })
-            })
-            .collect();
-        Ok(suggest::suggest(&refused))
+        let wanted = Wanted { session: session.as_str().to_owned(), ..Wanted::default() };
+        let mut counts: HashMap<(String, String, String), u64> = HashMap::new();
+        newest(&*self.parts().audit, &wanted, |row| {
+            if !row.allowed && row.reason == "not_allowed" {
+                *counts.entry((row.method, row.authority, row.path)).or_default() += row.count;
+            }
+            if counts.len() < SUGGESTED_FROM { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let refused = counts.into_iter().filter_map(|((method, authority, path), count)| {
+            let authority = Authority::parse(&authority, Some(443)).ok()?;
+            // What is left of a path that was cut is another path.
+            let path = CanonicalPath::parse(&path).ok().filter(|_| !is_cut(&path));
+            Some(Refused { method, scheme: None, authority, path, count })
+        });
+        let mut rules = suggest::suggest(&refused.collect::<Vec<_>>());
+        rules.truncate(MOST_SUGGESTED);
+        Ok(rules)
     }
 
     /// Takes the human's answer to a question; whether somebody still waited for it.
@@ -142,31 +157,24 @@ impl Sessions {
     pub fn answer_egress(&self, session: &SessionId, ask: u64, answered: Answered) -> Result<bool, Error> {
         let parts = self.parts();
         let asks = parts.outlets.asks(session);
-        if !asks.waits(ask) {
-            return Ok(false);
-        }
+        let Some(rule) = asks.rule(ask) else { return Ok(false) };
+        // The rule is added by whoever waits, after it has this answer.
+        let mut detail = match answered {
+            Answered::Session => json!({ "rule": rule.to_string(), "scope": "session" }),
+            Answered::Always => json!({ "rule": rule.to_string(), "scope": "project" }),
+            Answered::Once | Answered::No | Answered::Nobody => json!({ "rule": rule.to_string() }),
+        };
+        detail["ask"] = ask.into();
+        detail["answer"] = answered.name().into();
         let entry = Entry {
             time_us: parts.clock.now_us(),
             action: "egress_answered",
             session: Some(session.clone()),
-            project: None,
-            detail: json!({ "ask": ask, "answer": answered.name() }),
+            project: Some(self.get(session)?.project.root),
+            detail,
         };
         parts.audit.append(entry, Sync::Disk)?;
         Ok(asks.answer(ask, answered))
-    }
-
-    /// What left, and what wanted to, oldest first.
-    ///
-    /// # Errors
-    /// When the audit log cannot be read.
-    pub fn ledger(&self, session: Option<&SessionId>, project: &[u8]) -> Result<Vec<Row>, Error> {
-        let mut records = self.parts().audit.records()?;
-        records.retain(|record| {
-            session.is_none_or(|session| record.session.as_ref() == Some(session))
-                && (project.is_empty() || record.project.as_ref().is_some_and(|of| of.0 == project))
-        });
-        Ok(rows(records))
     }
 
     /// The scope of a rule or a credential for a project's directory.

@@ -1,12 +1,14 @@
 //! Questions that a waiting request has for the human.
 //!
-//! Owns their numbers, who could answer, and how long they wait. Must not know what is asked.
+//! Owns their numbers, who could answer, and how long they wait. Must not know what becomes of an
+//! answer.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ftl_core::egress::rule::Rule;
 use tokio::sync::oneshot;
 
 /// The questions of one session.
@@ -14,7 +16,13 @@ use tokio::sync::oneshot;
 pub struct Asks {
     next: AtomicU64,
     watching: Arc<AtomicUsize>,
-    open: Mutex<HashMap<u64, oneshot::Sender<Answered>>>,
+    open: Mutex<HashMap<u64, Open>>,
+}
+
+/// A question that waits.
+struct Open {
+    rule: Rule,
+    sender: oneshot::Sender<Answered>,
 }
 
 /// What a question came to.
@@ -48,8 +56,8 @@ impl Asks {
         Watching(Arc::clone(&self.watching))
     }
 
-    /// Opens a question; `None` when nobody could answer it.
-    pub(super) fn open(&self) -> Option<(u64, oneshot::Receiver<Answered>)> {
+    /// Opens a question about what a rule would allow; `None` when nobody could answer it.
+    pub(super) fn open(&self, rule: Rule) -> Option<(u64, oneshot::Receiver<Answered>)> {
         if self.watching.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -59,20 +67,20 @@ impl Asks {
         }
         let ask = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, answer) = oneshot::channel();
-        open.insert(ask, sender);
+        open.insert(ask, Open { rule, sender });
         Some((ask, answer))
     }
 
     /// Takes the human's answer; whether somebody still waited for it.
     pub fn answer(&self, ask: u64, answered: Answered) -> bool {
         let waiting = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&ask);
-        waiting.is_some_and(|waiting| waiting.send(answered).is_ok())
+        waiting.is_some_and(|waiting| waiting.sender.send(answered).is_ok())
     }
 
-    /// Whether a question still waits.
+    /// The rule that a question is about; `None` when it no longer waits.
     #[must_use]
-    pub fn waits(&self, ask: u64) -> bool {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&ask)
+    pub fn rule(&self, ask: u64) -> Option<Rule> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&ask).map(|open| open.rule.clone())
     }
 
     /// A question that is no longer waited for.

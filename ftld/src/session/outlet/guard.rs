@@ -190,6 +190,10 @@ impl Guard for SessionGuard {
         })
     }
 
+    fn leaving(&self, id: u64) {
+        self.ledger.leaving(id);
+    }
+
     fn settle(&self, id: u64, outcome: &Outcome) {
         self.ledger.settle(id, outcome);
     }
@@ -200,7 +204,7 @@ impl Guard for SessionGuard {
 
     async fn ask(&self, question: &Question) -> Answer {
         let Some(rule) = &question.would_allow else { return Answer::Nobody };
-        let Some((ask, answer)) = self.asks.open() else { return Answer::Nobody };
+        let Some((ask, answer)) = self.asks.open(rule.clone()) else { return Answer::Nobody };
         // A request that goes away takes its question back.
         let mut asked = Asked { guard: self, ask, answered: Answered::Nobody };
         self.ledger.tell(Kind::EgressAsked {

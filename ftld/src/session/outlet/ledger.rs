@@ -3,19 +3,19 @@
 //! Owns when a record is written (before the effect), how refusals of one kind are counted together, and
 //! the totals of a turn. Never sees a value: names, hosts and paths only.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ftl_core::chain::Record as AuditRecord;
 use ftl_core::egress::policy::Reason;
 use ftl_core::event::{Bytes, Kind, LISTED};
 use ftl_core::id::SessionId;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::excerpt::{self, excerpt};
 use crate::audit::{AuditError, AuditSink, Entry, Sync};
 use crate::clock::Clock;
-use crate::egress::guard::{End, Intent, Outcome, Refused, What};
+use crate::egress::guard::{End, Intent, Outcome, Refused, Stage, What};
 
 /// One session's ledger.
 pub(super) struct Ledger {
@@ -30,6 +30,8 @@ pub(super) struct Ledger {
 struct State {
     next: u64,
     facts: Option<mpsc::Sender<Kind>>,
+    /// What is recorded and has not left: where it goes and the credentials that travel.
+    staying: HashMap<u64, (String, Vec<String>)>,
     totals: Totals,
     refusals: HashMap<RefusalKind, Counted>,
 }
@@ -52,6 +54,7 @@ struct RefusalKind {
     reason: &'static str,
     method: String,
     authority: String,
+    stage: Stage,
 }
 
 /// Refusals of one kind.
@@ -71,6 +74,7 @@ struct Flat {
     rule: String,
     hint: String,
     credential: String,
+    stage: Stage,
 }
 
 impl Flat {
@@ -85,46 +89,16 @@ impl Flat {
         let rule = refused.would_allow.as_ref().filter(|_| askable).map(ToString::to_string);
         let rule = rule.as_deref().and_then(|rule| rule.strip_prefix("allow "));
         Self {
-            method,
-            authority: authority.or(host).unwrap_or_default(),
-            path,
+            method: excerpt(&method, excerpt::METHOD),
+            authority: excerpt(&authority.or(host).unwrap_or_default(), excerpt::AUTHORITY),
+            path: excerpt(&path, excerpt::PATH),
             reason: refused.reason.code(),
-            rule: refused.rule.clone().unwrap_or_default(),
+            rule: excerpt(refused.rule.as_deref().unwrap_or_default(), excerpt::RULE),
             hint: rule.map(|rule| format!("ftlctl policy allow '{rule}'")).unwrap_or_default(),
             credential: refused.credential.as_ref().map(ToString::to_string).unwrap_or_default(),
+            stage: refused.stage,
         }
     }
-}
-
-/// One request of the ledger, for people.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    /// When, microseconds since the Unix epoch.
-    pub time_us: i64,
-    /// Session.
-    pub session: String,
-    /// Whether it was forwarded.
-    pub allowed: bool,
-    /// Method; empty for a name that was asked for.
-    pub method: String,
-    /// Host and port.
-    pub authority: String,
-    /// Path without query.
-    pub path: String,
-    /// The rule that decided.
-    pub rule: String,
-    /// Why it was refused.
-    pub reason: String,
-    /// Names of the credentials that travelled with it.
-    pub credentials: Vec<String>,
-    /// Status of the response; 0 when there was none.
-    pub status: u32,
-    /// Bytes of the request's body.
-    pub bytes_up: u64,
-    /// Bytes of the response's body.
-    pub bytes_down: u64,
-    /// How many requests the row stands for.
-    pub count: u64,
 }
 
 /// Refusals of one kind are told at most this often, microseconds.
@@ -134,9 +108,9 @@ const KINDS: usize = 256;
 /// What an authority is called when there are too many kinds to tell them apart.
 const OTHERS: &str = "(others)";
 
-const FORWARDED: &str = "egress_forwarded";
-const SETTLED: &str = "egress_settled";
-const REFUSED: &str = "egress_refused";
+pub(super) const FORWARDED: &str = "egress_forwarded";
+pub(super) const SETTLED: &str = "egress_settled";
+pub(super) const REFUSED: &str = "egress_refused";
 
 impl Ledger {
     pub(super) fn new(
@@ -187,14 +161,23 @@ impl Ledger {
             state.next += 1;
             state.next
         };
+        let authority = intent.authority.to_string();
         let detail = json!({
-            "request": id, "method": intent.method, "authority": intent.authority.to_string(),
-            "scheme": intent.scheme.name(), "path": intent.path, "rule": intent.rule,
+            "request": id, "method": excerpt(&intent.method, excerpt::METHOD),
+            "authority": excerpt(&authority, excerpt::AUTHORITY), "scheme": intent.scheme.name(),
+            "path": excerpt(&intent.path, excerpt::PATH), "rule": excerpt(&intent.rule, excerpt::RULE),
             "source": intent.source.to_string(), "generation": intent.generation, "credentials": names,
         });
         self.append(FORWARDED, detail)?;
-        let authority = intent.authority.to_string();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.staying.insert(id, (authority, names));
+        Ok(id)
+    }
+
+    /// A request that was recorded is about to leave: from now on it counts, and its credentials are used.
+    pub(super) fn leaving(&self, id: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((authority, names)) = state.staying.remove(&id) else { return };
         state.totals.requests += 1;
         if state.totals.authorities.len() < 10 * LISTED {
             state.totals.authorities.insert(authority.clone());
@@ -206,21 +189,26 @@ impl Ledger {
                 state.tell(Kind::CredentialUsed { name, authority: authority.clone() });
             }
         }
-        Ok(id)
     }
 
     /// Records how a request went.
     pub(super) fn settle(&self, id: u64, outcome: &Outcome) {
+        let stayed = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.staying.remove(&id).is_some()
+        };
+        // What was read of a body that went nowhere is not counted.
+        let (up, down) = if stayed { (0, 0) } else { (outcome.up, outcome.down) };
         let detail = json!({
-            "request": id, "status": outcome.status, "bytes_up": outcome.up, "bytes_down": outcome.down,
+            "request": id, "left": !stayed, "status": outcome.status, "bytes_up": up, "bytes_down": down,
             "end": end(outcome.end),
         });
         if let Err(error) = self.append(SETTLED, detail) {
             tracing::error!(session = %self.session, %error, "the end of a request could not be recorded");
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.totals.bytes_up += outcome.up;
-        state.totals.bytes_down += outcome.down;
+        state.totals.bytes_up += up;
+        state.totals.bytes_down += down;
     }
 
     /// Records a refusal, together with others of its kind when there are many.
@@ -228,8 +216,10 @@ impl Ledger {
         let refused = Flat::of(refused);
         let now = self.clock.monotonic_us();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.totals.refused += 1;
+        // What left is counted as a request.
+        state.totals.refused += u64::from(refused.stage != Stage::Left);
         let mut kind = RefusalKind {
+            stage: refused.stage,
             reason: refused.reason,
             method: refused.method.clone(),
             authority: refused.authority.clone(),
@@ -263,6 +253,10 @@ impl Ledger {
     }
 
     fn audit_refused(&self, refused: &Flat, count: u64) {
+        // What was recorded before it was refused has its row already, and gets its end there.
+        if refused.stage != Stage::Arrived {
+            return;
+        }
         let detail = json!({
             "method": refused.method, "authority": refused.authority, "path": refused.path,
             "reason": refused.reason, "rule": refused.rule, "credential": refused.credential, "count": count,
@@ -315,44 +309,5 @@ fn refused_fact(refused: &Flat, count: u64) -> Kind {
     }
 }
 
-/// The ledger's rows out of the audit log, oldest first.
-#[must_use]
-pub fn rows(records: Vec<AuditRecord>) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    let mut open: BTreeMap<(String, u64), usize> = BTreeMap::new();
-    for record in records {
-        let text = |name: &str| record.detail[name].as_str().unwrap_or_default().to_owned();
-        let number = |name: &str| record.detail[name].as_u64().unwrap_or_default();
-        let session = record.session.clone().map(String::from).unwrap_or_default();
-        match record.action.as_str() {
-            FORWARDED | REFUSED => {
-                let names = record.detail["credentials"].as_array().into_iter().flatten();
-                let allowed = record.action == FORWARDED;
-                if allowed {
-                    open.insert((session.clone(), number("request")), rows.len());
-                }
-                rows.push(Row {
-                    time_us: record.time_us,
-                    session,
-                    allowed,
-                    method: text("method"),
-                    authority: text("authority"),
-                    path: text("path"),
-                    rule: text("rule"),
-                    reason: text("reason"),
-                    credentials: names.filter_map(|name| name.as_str().map(str::to_owned)).collect(),
-                    count: number("count").max(1),
-                    ..Row::default()
-                });
-            }
-            SETTLED => {
-                let Some(row) = open.remove(&(session, number("request"))) else { continue };
-                let row = &mut rows[row];
-                row.status = u32::try_from(number("status")).unwrap_or_default();
-                (row.bytes_up, row.bytes_down) = (number("bytes_up"), number("bytes_down"));
-            }
-            _ => {}
-        }
-    }
-    rows
-}
+#[cfg(test)]
+mod tests;

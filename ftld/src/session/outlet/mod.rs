@@ -9,9 +9,11 @@
 mod api;
 mod ask;
 mod dotenv;
+mod excerpt;
 mod guard;
 mod holdings;
 mod ledger;
+mod rows;
 mod rules;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,7 +35,7 @@ pub use self::dotenv::dotenv_at_root;
 pub(super) use self::dotenv::{by_weight, is_dotenv};
 use self::guard::SessionGuard;
 use self::holdings::Holdings;
-pub use self::ledger::{Row, rows};
+pub use self::rows::{Row, Wanted, records, rows};
 pub use self::rules::{Layered, RuleScope, layered};
 use super::driver::root;
 use super::record::Record;

@@ -85,7 +85,7 @@ async fn a_sweep_breaks_no_response_off() {
     })
     .await;
     let upstream = upstream(&world, &[(NAME, &site)]);
-    let response = upstream.exchange(&https(NAME), get("/"), PATIENT).await.unwrap();
+    let response = upstream.exchange(&https(NAME), get("/"), PATIENT, &|| ()).await.unwrap();
     while upstream.pool.sweep() {}
     more.send(()).unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "first last");
@@ -98,7 +98,7 @@ async fn a_response_under_way_is_broken_off_with_its_route_and_no_other() {
     for alpn in [Alpn::Http1, Alpn::Any] {
         let (site, other) = (endless(&world, alpn).await, numbered(&world, alpn).await);
         let upstream = upstream(&world, &[(NAME, &site), ("a.example.com:8443", &other)]);
-        let mut body = upstream.exchange(&https(NAME), get("/"), PATIENT).await.unwrap().into_body();
+        let mut body = upstream.exchange(&https(NAME), get("/"), PATIENT, &|| ()).await.unwrap().into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
         ask(&upstream, &https("a.example.com:8443"), get("/")).await;
         until(|| upstream.pool.live_now() == 2).await;
@@ -127,7 +127,7 @@ async fn a_request_that_waits_is_told_that_it_was_closed() {
             asked.notified().await;
             upstream.clear();
         };
-        let (failed, ()) = tokio::join!(upstream.exchange(&route, get("/"), PATIENT), closing);
+        let (failed, ()) = tokio::join!(upstream.exchange(&route, get("/"), PATIENT, &|| ()), closing);
         let failed = failed.unwrap_err();
         assert!(matches!(failed, UpstreamError::Closed), "{alpn:?}: {failed:?}");
         assert_eq!(failed.reason(), Reason::Revoked);
@@ -139,7 +139,7 @@ async fn a_session_that_ends_closes_everything() {
     let world = World::new();
     let (site, idle) = (endless(&world, Alpn::Any).await, numbered(&world, Alpn::Any).await);
     let upstream = upstream(&world, &[(NAME, &site), ("a.example.com:8443", &idle)]);
-    let mut body = upstream.exchange(&https(NAME), get("/"), PATIENT).await.unwrap().into_body();
+    let mut body = upstream.exchange(&https(NAME), get("/"), PATIENT, &|| ()).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
     ask(&upstream, &https("a.example.com:8443"), get("/")).await;
     drop(upstream);
@@ -152,7 +152,7 @@ async fn an_upgrade_goes_over_http1_and_both_ways_until_it_is_closed() {
     let world = World::new();
     let site = echo(&world).await;
     let upstream = upstream(&world, &[(NAME, &site)]);
-    let mut response = upstream.exchange(&https(NAME), switch(), PATIENT).await.unwrap();
+    let mut response = upstream.exchange(&https(NAME), switch(), PATIENT, &|| ()).await.unwrap();
     assert_eq!((response.status(), response.version()), (StatusCode::SWITCHING_PROTOCOLS, Version::HTTP_11));
     let mut line = TokioIo::new(upgrade::on(&mut response).await.unwrap());
     let mut bytes = [0; 4];
@@ -189,7 +189,7 @@ async fn a_host_does_not_switch_protocols_unasked() {
         let mut rest = Vec::new();
         let _ended = stream.read_to_end(&mut rest).await;
     });
-    let failed = upstream.exchange(&http("a.example.com:80"), get("/"), PATIENT).await.unwrap_err();
+    let failed = upstream.exchange(&http("a.example.com:80"), get("/"), PATIENT, &|| ()).await.unwrap_err();
     assert!(matches!(failed, UpstreamError::Unsupported(_) | UpstreamError::Broken(_)), "{failed:?}");
     host.await.unwrap();
 }

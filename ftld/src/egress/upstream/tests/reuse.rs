@@ -25,7 +25,7 @@ async fn a_connection_whose_response_was_not_read_is_not() {
     let tls = world.config(&["a.example.com"], 4000, Alpn::Http1);
     let site = Site::serve(Some(tls), |_, _| async { text(vec![b'x'; 10_000_000]) }).await;
     let upstream = upstream(&world, &[(NAME, &site)]);
-    let unread = upstream.exchange(&https(NAME), get("/"), PATIENT).await.unwrap();
+    let unread = upstream.exchange(&https(NAME), get("/"), PATIENT, &|| ()).await.unwrap();
     // In use: the second gets another one.
     assert_eq!(ask(&upstream, &https(NAME), get("/")).await.1.len(), 10_000_000);
     assert_eq!(site.connections(), 2);
@@ -162,7 +162,7 @@ async fn a_request_that_may_have_had_an_effect_is_not() {
     let route = http("a.example.com:80");
     assert_eq!(ask(&upstream, &route, post("/x", "body")).await.1, "ok");
     until(|| upstream.pool.kept_now() == 1).await;
-    let failed = upstream.exchange(&route, post("/x", "body"), PATIENT).await.unwrap_err();
+    let failed = upstream.exchange(&route, post("/x", "body"), PATIENT, &|| ()).await.unwrap_err();
     assert_eq!(failed.reason(), Reason::UpstreamUnreachable);
     assert_eq!(host.await.unwrap().len(), 2);
 }
