@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -159,7 +159,11 @@ impl LocalStore {
         let before = before.and_then(|before| Some((self.base_path(before), self.tree(before).ok()?)));
         let links = Links::Shared(before.as_ref().map(|(dir, tree)| (dir.as_path(), tree.as_ref())));
         let half = self.blobs.fresh_path();
-        fs::DirBuilder::new().mode(0o755).create(&half).map_err(io_error("create", &half))?;
+        // Set, not only asked for: the daemon's mask must not decide what a sandbox sees.
+        fs::DirBuilder::new()
+            .create(&half)
+            .and_then(|()| fs::set_permissions(&half, fs::Permissions::from_mode(0o755)))
+            .map_err(io_error("create", &half))?;
         let written = checkout::write(&tree, &half, Writing { blobs: &self.blobs, owner: self.owner, links });
         if let Err(error) = written {
             // The error that counts is the first one; what is left goes when the store is opened next.

@@ -119,7 +119,8 @@ fn whole(
 #[must_use]
 pub fn credential_name(variable: &str) -> CredentialName {
     let fold = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let front = if variable.starts_with(|c: char| c.is_ascii_digit()) || variable.is_empty() { "_" } else { "" };
+    let front =
+        if variable.starts_with(|c: char| c.is_ascii_digit()) || variable.is_empty() { "_" } else { "" };
     let rest: String = variable.chars().map(fold).take(LONGEST - front.len()).collect();
     CredentialName(format!("{front}{rest}"))
 }

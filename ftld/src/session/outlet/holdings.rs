@@ -355,7 +355,8 @@ mod tests {
                 let from = CredentialName::try_from("REFRESH_TOKEN.REFRESH".to_owned()).unwrap();
                 let from = if round == 0 { &name } else { &from };
                 let shadow = format!("shadow {round}");
-                rotated = rotated.learn(from, vec![NewToken { field: "refresh".into(), real: "real".into(), shadow }]);
+                rotated = rotated
+                    .learn(from, vec![NewToken { field: "refresh".into(), real: "real".into(), shadow }]);
             }
             let names: Vec<&str> = rotated.grants().iter().map(|grant| grant.name.as_str()).collect();
             assert_eq!(names, ["REFRESH_TOKEN", "REFRESH_TOKEN.ACCESS_TOKEN", "REFRESH_TOKEN.REFRESH"]);

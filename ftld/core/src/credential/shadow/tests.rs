@@ -90,7 +90,14 @@ fn a_part_never_takes_the_name_of_a_variable_or_of_another_part() {
     let names = names(&minted);
     assert_eq!(
         names,
-        ["OPENAI.PASSWORD", "OPENAI.API_KEY", "OPENAI.API_KEY_2", "OPENAI_API_KEY", "OPENAI_PASSWORD", "OPENAI_API_KEY_2"]
+        [
+            "OPENAI.PASSWORD",
+            "OPENAI.API_KEY",
+            "OPENAI.API_KEY_2",
+            "OPENAI_API_KEY",
+            "OPENAI_PASSWORD",
+            "OPENAI_API_KEY_2"
+        ]
     );
     for name in names.iter().filter(|name| name.contains('.')) {
         assert!(CredentialName::parse(name).is_err(), "a variable could be called {name}");
