@@ -48,9 +48,14 @@ impl Asks {
         Watching(Arc::clone(&self.watching))
     }
 
+    /// Whether somebody watches who can answer.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watching.load(Ordering::Relaxed) > 0
+    }
+
     /// Opens a question; `None` when nobody could answer it.
     pub(super) fn open(&self) -> Option<(u64, oneshot::Receiver<Answered>)> {
-        if self.watching.load(Ordering::Relaxed) == 0 {
+        if !self.is_watched() {
             return None;
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
