@@ -19,6 +19,7 @@ use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
+use rustix::fs::Mode;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,6 +60,9 @@ const DISK_INTERVAL: Duration = Duration::from_millis(1000);
 
 fn main() -> ExitCode {
     let Command::Serve { ready_fd, egress } = Options::parse().command;
+    // Whatever is made below the state directory, also by libraries, is nobody else's to read. What goes
+    // into projects gets its modes set.
+    let umask = rustix::process::umask(Mode::from_raw_mode(0o077)).as_raw_mode();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("FTL_LOG")
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    match serve(ready_fd, &egress) {
+    match serve(ready_fd, &egress, umask) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line: the client shows the log's last lines as the cause of a daemon that did not start.
@@ -83,7 +87,7 @@ fn eprintln_all(line: &str) {
     let _unheard = writeln!(std::io::stderr(), "{line}");
 }
 
-fn serve(ready_fd: Option<u32>, egress: &EgressOptions) -> anyhow::Result<()> {
+fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::Result<()> {
     let env = |name: &str| std::env::var_os(name);
     let home = Home::prepare(&HomeEnv {
         ftl_home: env("FTL_HOME"),
@@ -102,7 +106,7 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions) -> anyhow::Result<()> {
     // The client's directory may go away; nothing here is relative to it any more.
     std::env::set_current_dir("/").context("cannot leave the client's directory")?;
     let clock = Arc::new(SystemClock::new());
-    let native = native(&home).context("cannot prepare the native sandbox")?;
+    let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
     let ports = Ports {
         clock,
@@ -158,15 +162,15 @@ impl EgressOptions {
     }
 }
 
-/// The `native` backend of this daemon.
-fn native(home: &Home) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
+/// The `native` backend of this daemon, whose sandboxes have the mask that the daemon was started with.
+fn native(home: &Home, umask: u32) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
     // Not the human's home: tool-chains lie in it. That the home as a whole is no tool, `agent` sees to.
     let protected = vec![home.root().to_owned(), home.run().to_owned()];
     // The same name after a restart, so that what an earlier daemon left is found; another one for
     // another state directory.
     let instance = Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned();
-    let config =
-        NativeConfig { instance, protected, disk_interval: DISK_INTERVAL, carrier: Carrier::Descriptors };
+    let (disk_interval, carrier) = (DISK_INTERVAL, Carrier::Descriptors);
+    let config = NativeConfig { instance, protected, disk_interval, carrier, umask };
     Ok(Arc::new(NativeBackend::new(config)?))
 }
 

@@ -29,6 +29,8 @@ pub struct Setup {
     pub stored: Vec<(String, String)>,
     /// Further commands of `ftlctl`.
     pub commands: Vec<Vec<String>>,
+    /// Variables of the daemon's environment.
+    pub daemon: Vec<(String, String)>,
     /// Whether the sandbox has the Python environment of the tests.
     pub python: bool,
 }
@@ -68,6 +70,7 @@ impl Setup {
             env: Vec::new(),
             stored: Vec::new(),
             commands: Vec::new(),
+            daemon: Vec::new(),
             python: false,
         }
     }
@@ -83,6 +86,13 @@ impl Setup {
     #[must_use]
     pub fn env(mut self, name: &str, real: &str) -> Self {
         self.env.push((name.into(), real.into()));
+        self
+    }
+
+    /// With a variable in the daemon's environment.
+    #[must_use]
+    pub fn daemon(mut self, name: &str, value: &str) -> Self {
+        self.daemon.push((name.into(), value.into()));
         self
     }
 
@@ -112,6 +122,9 @@ impl Setup {
         let mut world = World::new(Who::Me);
         world.set("FTL_UPSTREAM_CA", upstream.root_file());
         world.set("FTL_CONNECT_TO", upstream.routes());
+        for (name, value) in &self.daemon {
+            world.set(name, value);
+        }
         self.env.push((KEY.into(), REAL.into()));
         let lines = self.env.iter().map(|(name, value)| format!("{name}='{value}'\n"));
         world.files(&[(".env", &lines.collect::<String>()), ("a.txt", "one\n")]);

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::egress::host::{Authority, HostPattern};
 
-/// A credential's name, in the form of an environment variable's.
+/// A credential's name: an environment variable's, or one's and what of it behind a [`PART`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct CredentialName(String);
@@ -106,8 +106,13 @@ pub struct Grant {
 )]
 pub struct NameError;
 
-/// Longest name.
+/// Longest name of a variable.
 const LONGEST: usize = 128;
+/// Longest name of a part of one; parts of parts may be longer by as much again.
+const LONGEST_PART: usize = 64;
+/// What stands between a variable's name and that of a part of its value. No variable's name has it, so
+/// that a part never takes the name of another credential.
+const PART: char = '.';
 
 impl CredentialName {
     /// Reads a name.
@@ -118,6 +123,22 @@ impl CredentialName {
         let first = text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
         let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         (first && good && text.len() <= LONGEST).then(|| Self(text.to_owned())).ok_or(NameError)
+    }
+
+    /// The name of a part of this credential, or of what came in exchange for it. What no name has becomes
+    /// a `_`, and what is too long is cut.
+    #[must_use]
+    pub fn part(&self, label: &str) -> Self {
+        let fold = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let label: String = label.trim_start_matches('_').chars().map(fold).take(LONGEST_PART).collect();
+        let label = if label.is_empty() { "_".to_owned() } else { label };
+        Self(format!("{}{PART}{label}", self.0))
+    }
+
+    /// Whether this is the name of a part, which no variable can have.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.0.contains(PART)
     }
 
     /// The name as text.
@@ -165,7 +186,11 @@ impl TryFrom<String> for CredentialName {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        Self::parse(&text)
+        let (variable, parts) = text.split_once(PART).unwrap_or((&text, "_"));
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let good = |part: &str| !part.is_empty() && part.len() <= LONGEST_PART && part.bytes().all(word);
+        Self::parse(variable)?;
+        if parts.split(PART).all(good) { Ok(Self(text)) } else { Err(NameError) }
     }
 }
 

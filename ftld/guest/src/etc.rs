@@ -65,7 +65,8 @@ fn is_version_byte(byte: &u8) -> bool {
 pub(crate) fn made_up(shell: &str, network: Network) -> [(&'static str, String); 8] {
     let resolver = match network {
         Network::None => "# There is no name server here.\n",
-        Network::Egress => "nameserver 127.0.0.1\noptions edns0\n",
+        // An answer may wait for the human; a resolver that asks again meanwhile gets the same one.
+        Network::Egress => "nameserver 127.0.0.1\noptions edns0 timeout:30 attempts:2\n",
     };
     [
         (

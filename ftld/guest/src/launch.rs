@@ -86,6 +86,7 @@ fn enter_user_namespace(control: BorrowedFd<'_>) -> Result<(Box<Setup>, Option<O
     let Frame { message: Request::Setup(setup), fds } = next(control)? else {
         return Err(unexpected("something else than a setup came first"));
     };
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(setup.umask));
     let mut fds = fds.into_iter();
     let content = if setup.files.is_empty() { None } else { fds.next() };
     for group in fds {

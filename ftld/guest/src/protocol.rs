@@ -143,6 +143,9 @@ pub struct Setup {
     pub carrier: Carrier,
     /// Files to show read-only, over what stands at their paths.
     pub files: Vec<File>,
+    /// Permissions that programs do not give to the files they make. The daemon's own mask is narrower
+    /// and must not decide the modes of a project's files.
+    pub umask: u32,
 }
 
 /// One file of the daemon's that is shown read-only.

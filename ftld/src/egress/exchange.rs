@@ -151,6 +151,10 @@ async fn decide(shared: &Shared, policy: &Policy, target: &Target) -> Result<(Pe
         Verdict::Deny(denial) if denial.reason == Reason::NotAllowed => denial,
         Verdict::Deny(denial) => return Err(denial.into()),
     };
+    // Asked already, when the name was looked up.
+    if shared.lookups.spend(&target.authority, target.scheme) {
+        return Ok((policy.decide_once(&facts).permit()?, true));
+    }
     let question = Question {
         method: target.method.as_str().to_owned(),
         scheme: target.scheme,
@@ -196,6 +200,10 @@ fn plan(held: &Held, target: &Target, headers: &HeaderMap) -> Result<Plan, Refus
     Ok(slots::plan(held, &outgoing)?)
 }
 
+fn too_large() -> Refusal {
+    Refusal::because(Reason::TooLarge, "the body has to be read as a whole")
+}
+
 /// Reads the body where it has to be known before it is sent. Gives the credentials that will travel.
 async fn read_ahead(
     shared: &Shared,
@@ -214,10 +222,19 @@ async fn read_ahead(
     } else {
         return Ok((Load::Stream(body), plan.names()));
     };
+    let announced = http_body::Body::size_hint(&body).exact().and_then(|size| usize::try_from(size).ok());
+    let size = announced.unwrap_or(most);
+    if size > most {
+        return Err(too_large());
+    }
+    let room = shared.ahead.take(size, shared.limits.opening).await;
+    let room = room.ok_or_else(|| Refusal {
+        retry_after: Some(1),
+        ..Refusal::because(Reason::Busy, "too many bodies have to be read as a whole now")
+    })?;
     let read = tokio::time::timeout(shared.limits.idle, body::collect(body, most)).await;
     let whole = read.map_err(|_| Refusal::new(Reason::Timeout))?;
-    let whole =
-        whole.ok_or_else(|| Refusal::because(Reason::TooLarge, "the body has to be read as a whole"))?;
+    let whole = room.filled(whole.ok_or_else(too_large)?);
     if !shared.volume.take(whole.len() as u64, (shared.now_us)()) {
         return Err(Refusal::because(Reason::TooLarge, "the session sends too much"));
     }

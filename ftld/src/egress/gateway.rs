@@ -16,8 +16,9 @@ use tokio_util::task::TaskTracker;
 use super::NowUs;
 use super::ca::SessionCa;
 use super::guard::{Guard, What};
-use super::limits::{Limits, Rates, Volume};
+use super::limits::{Ahead, Limits, Rates, Volume};
 use super::live::Live;
+use super::names::Lookups;
 use super::refusal::Refusal;
 use super::trust::Trust;
 use super::upstream::Upstream;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) live: Arc<Live>,
     pub(super) rates: Rates,
     pub(super) volume: Arc<Volume>,
+    pub(super) ahead: Ahead,
+    pub(super) lookups: Lookups,
     pub(super) names: Mutex<SyntheticNames>,
     pub(super) questions: Option<Mutex<Bucket>>,
     pub(super) connections: Arc<Semaphore>,
@@ -57,11 +60,13 @@ pub(super) struct Parts {
     pub(super) upstream: Upstream,
     pub(super) limits: Limits,
     pub(super) now_us: NowUs,
+    /// Room for bodies, shared by all sessions.
+    pub(super) room: Arc<Semaphore>,
 }
 
 impl Gateway {
     pub(super) fn new(parts: Parts, trust: Trust) -> Self {
-        let Parts { guard, ca, upstream, limits, now_us } = parts;
+        let Parts { guard, ca, upstream, limits, now_us, room } = parts;
         let now = now_us();
         let shared = Shared {
             guard,
@@ -70,6 +75,8 @@ impl Gateway {
             live: Arc::default(),
             rates: Rates::default(),
             volume: Arc::new(Volume::new(limits.upload_per_minute, now)),
+            ahead: Ahead::new(limits.ahead, room),
+            lookups: Lookups::default(),
             names: Mutex::new(SyntheticNames::new()),
             questions: limits.names.map(|limit| Mutex::new(Bucket::new(limit, now))),
             connections: Arc::new(Semaphore::new(limits.connections)),

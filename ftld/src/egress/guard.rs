@@ -54,6 +54,9 @@ pub trait Guard: Send + Sync {
     /// block.
     fn refused(&self, refused: &Refused);
 
+    /// Whether somebody could answer a question now.
+    fn answers(&self) -> bool;
+
     /// Asks the human and waits for the answer. Dropping the future takes the question back.
     async fn ask(&self, question: &Question) -> Answer;
 
@@ -163,13 +166,13 @@ pub enum What {
 /// A request that no rule allows, for the human.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Question {
-    /// Method.
+    /// Method; empty when a program looked the name up and nothing more is known.
     pub method: String,
     /// TLS or not.
     pub scheme: Scheme,
     /// Where it wants to go.
     pub authority: Authority,
-    /// Canonical path without the query.
+    /// Canonical path without the query; empty when there is no method.
     pub path: String,
     /// The narrowest rule that would allow it.
     pub would_allow: Option<Rule>,

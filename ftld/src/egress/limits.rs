@@ -4,11 +4,13 @@
 //! rates. Must not know what is limited.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ftl_core::egress::host::Host;
 use ftl_core::egress::rate::{Bucket, Limit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The limits of one session.
 #[derive(Clone, Debug)]
@@ -29,8 +31,13 @@ pub struct Limits {
     pub idle: Duration,
     /// Bytes of bodies that may leave in a minute, and the same at once; 0 means any number.
     pub upload_per_minute: u64,
+    /// Bytes of bodies that are held as a whole at once, because something of them has to be known before
+    /// they are sent.
+    pub ahead: usize,
     /// Questions for names.
     pub names: Option<Limit>,
+    /// Names in all that the human is asked about because a program looked them up.
+    pub asked_names: usize,
 }
 
 /// Hosts whose limits are counted at once; the least recently asked is forgotten first.
@@ -47,9 +54,70 @@ impl Default for Limits {
             response: Duration::from_secs(900),
             idle: Duration::from_secs(600),
             upload_per_minute: 4 << 30,
+            ahead: 64 << 20,
             names: Limit::new(3000, Some(200)),
+            asked_names: 64,
         }
     }
+}
+
+/// Bytes of bodies that all sessions together hold as a whole at once.
+pub(super) const AHEAD_OF_ALL: usize = 256 << 20;
+/// What room is counted in, bytes: the counters are small numbers.
+const ROOM: usize = 1 << 10;
+
+/// Room for bodies that are held as a whole: one session's, and what all sessions share.
+pub(super) struct Ahead {
+    own: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+/// Room that was taken; dropping it gives it back.
+pub(super) struct Room {
+    _held: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Ahead {
+    /// A session's room within that of all.
+    pub(super) fn new(own: usize, all: Arc<Semaphore>) -> Self {
+        Self { own: Arc::new(room(own)), all }
+    }
+
+    /// Waits for room for so many bytes, first come first served; `None` when there is none in time.
+    pub(super) async fn take(&self, bytes: usize, patience: Duration) -> Option<Room> {
+        let count = u32::try_from(bytes.div_ceil(ROOM)).ok()?;
+        if count == 0 {
+            return Some(Room { _held: None });
+        }
+        // Always the session's own first: nobody holds what all share while waiting for their own.
+        let both = async {
+            let own = Arc::clone(&self.own).acquire_many_owned(count).await.ok()?;
+            let all = Arc::clone(&self.all).acquire_many_owned(count).await.ok()?;
+            Some(Room { _held: Some((own, all)) })
+        };
+        tokio::time::timeout(patience, both).await.ok().flatten()
+    }
+}
+
+impl Room {
+    /// The bytes that the room was taken for; it is given back when the last of them are dropped.
+    pub(super) fn filled(self, bytes: Bytes) -> Bytes {
+        struct Filled {
+            bytes: Bytes,
+            _room: Room,
+        }
+        impl AsRef<[u8]> for Filled {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+        Bytes::from_owner(Filled { bytes, _room: self })
+    }
+}
+
+/// Room for so many bytes.
+pub(super) fn room(bytes: usize) -> Semaphore {
+    Semaphore::new((bytes / ROOM).min(Semaphore::MAX_PERMITS))
 }
 
 /// Counts requests by host.
@@ -131,6 +199,28 @@ mod tests {
             assert_eq!(rates.take(&host(name), limit, 10), Ok(()));
         }
         assert!(rates.buckets.lock().unwrap().len() <= MOST_BUCKETS);
+    }
+
+    #[tokio::test]
+    async fn room_is_bounded_for_one_and_for_all_and_comes_back() {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        let all = Arc::new(room(96 << 10));
+        let (one, other) = (Ahead::new(64 << 10, Arc::clone(&all)), Ahead::new(64 << 10, all));
+        let first = one.take(40 << 10, PATIENCE).await.unwrap();
+        assert!(one.take(40 << 10, PATIENCE).await.is_none(), "a session's own");
+        let second = other.take(50 << 10, PATIENCE).await.unwrap();
+        assert!(other.take(14 << 10, PATIENCE).await.is_none(), "what all share");
+        assert!(other.take(0, PATIENCE).await.is_some());
+        assert!(other.take(usize::MAX, PATIENCE).await.is_none());
+        let bytes = first.filled(Bytes::from_static(b"whole"));
+        let copy = bytes.slice(1..3);
+        drop(bytes);
+        let waits = other.take(14 << 10, Duration::from_secs(60));
+        let frees = async { drop(copy) };
+        assert!(tokio::join!(waits, frees).0.is_some(), "whoever waits gets what is given back");
+        drop(second);
+        // Those who gave up hold nothing.
+        assert!(one.take(64 << 10, PATIENCE).await.is_some());
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub use self::limits::Limits;
 use self::resolve::Resolver;
 use self::trust::{HostRoots, Trust};
 use self::upstream::Upstream;
+use tokio::sync::Semaphore;
 
 /// Tells the wall time, microseconds since the Unix epoch.
 pub type NowUs = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -73,6 +74,8 @@ pub struct Egress {
     dialer: Arc<Dialer>,
     limits: Limits,
     now_us: NowUs,
+    /// Room for bodies that are held as a whole.
+    room: Arc<Semaphore>,
     /// Read for the first session.
     roots: OnceLock<HostRoots>,
 }
@@ -94,7 +97,8 @@ impl Egress {
             Some(resolver) => Dialer::with_resolver(dial, resolver),
             None => Dialer::new(dial),
         };
-        Self { dialer: Arc::new(dialer), limits, now_us, roots: OnceLock::new() }
+        let room = Arc::new(limits::room(limits::AHEAD_OF_ALL));
+        Self { dialer: Arc::new(dialer), limits, now_us, room, roots: OnceLock::new() }
     }
 
     /// The way out for one session. The first call reads the host's roots.
@@ -105,7 +109,7 @@ impl Egress {
         let ca = SessionCa::new((self.now_us)() / 1_000_000, session)?;
         let trust = Trust::new(self.roots.get_or_init(HostRoots::load), &ca);
         let upstream = Upstream::new(Arc::clone(&self.dialer));
-        let (limits, now_us) = (self.limits.clone(), Arc::clone(&self.now_us));
-        Ok(Gateway::new(Parts { guard, ca, upstream, limits, now_us }, trust))
+        let (limits, now_us, room) = (self.limits.clone(), Arc::clone(&self.now_us), Arc::clone(&self.room));
+        Ok(Gateway::new(Parts { guard, ca, upstream, limits, now_us, room }, trust))
     }
 }

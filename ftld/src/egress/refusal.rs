@@ -85,7 +85,7 @@ impl Refusal {
             Reason::HostMismatch => StatusCode::MISDIRECTED_REQUEST,
             Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Reason::RateLimited | Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Reason::AuditFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::AuditFailed | Reason::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Reason::Unresolvable
             | Reason::UpstreamUnreachable

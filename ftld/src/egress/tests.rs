@@ -7,6 +7,7 @@ mod bench;
 mod bodies;
 mod changes;
 mod credentials;
+mod names;
 mod protocols;
 mod raw;
 mod upgrades;

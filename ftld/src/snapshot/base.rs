@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -270,7 +270,11 @@ impl Bases {
     ) -> Result<(), SnapshotError> {
         remove_tree(target).map_err(io_error("remove", target))?;
         let half = blobs.fresh_path();
-        fs::DirBuilder::new().mode(0o755).create(&half).map_err(io_error("create", &half))?;
+        // Set, not only asked for: the daemon's mask must not decide what a sandbox sees.
+        fs::DirBuilder::new()
+            .create(&half)
+            .and_then(|()| fs::set_permissions(&half, fs::Permissions::from_mode(0o755)))
+            .map_err(io_error("create", &half))?;
         if let Err(error) = write(&half) {
             // The error that counts is the first one; what is left goes when the store is opened next.
             let _ = remove_tree(&half);

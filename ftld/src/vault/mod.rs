@@ -171,6 +171,16 @@ pub enum VaultError {
         /// How it failed, without its output.
         what: String,
     },
+    /// The system's keyring gave no value.
+    #[error("the keyring gave no value for {entry}: {what}")]
+    Keyring {
+        /// Which, as `SERVICE/ACCOUNT`.
+        entry: String,
+        /// What is wrong, without its output.
+        what: String,
+        /// What the human can do about it.
+        hint: String,
+    },
     /// The value cannot travel in a request.
     #[error("the value of {name} {what}")]
     BadValue {
@@ -398,8 +408,7 @@ impl Vault {
                 self.outputs.of(argv, &self.env, (self.monotonic)()).await?
             }
             Source::Elsewhere(Elsewhere::Keyring { service, account }) => {
-                let argv = command::keyring(service, account);
-                self.outputs.of(&argv, &self.env, (self.monotonic)()).await?
+                self.outputs.of_keyring(service, account, &self.env, (self.monotonic)()).await?
             }
         };
         check_value(name, value.expose())?;
@@ -432,6 +441,7 @@ impl VaultError {
             Self::NotPrivate { path } => format!("chmod 600 {}", path.display()),
             Self::Missing { name, .. } => format!("ftlctl secret set {name}"),
             Self::Command { program, .. } => format!("run `{program}` in a terminal and see what it says"),
+            Self::Keyring { hint, .. } => hint.clone(),
             Self::Io { .. } | Self::Damaged { .. } | Self::BadValue { .. } => String::new(),
         }
     }

@@ -156,3 +156,43 @@ fn a_huge_dotenv_file_is_cut_and_pushes_out_nothing_that_the_human_gave() {
     assert!(names(&entries).contains(&"ZZ_KEPT".to_owned()));
     assert!(problems.len() == 1 && problems[0].starts_with(".env: "), "{problems:?}");
 }
+
+/// A vault whose `secret-tool` is this script.
+fn with_keyring(dir: &Path, script: &str) -> Vault {
+    let program = dir.join("secret-tool");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", dir.display());
+    vault(dir, &[("PATH", path.as_str())])
+}
+
+#[tokio::test]
+async fn a_keyring_that_is_not_there_or_hangs_is_told_in_words() {
+    let key = name("K");
+    let (service, account) = ("npm".to_owned(), "me".to_owned());
+    let source = Source::Elsewhere(Elsewhere::Keyring { service, account });
+    let dir = tempfile::tempdir().unwrap();
+    let missing = vault(dir.path(), &[("PATH", "/nowhere")]);
+    let started = std::time::Instant::now();
+    for (vault, what) in [
+        (missing, "secret-tool is not installed"),
+        (with_keyring(dir.path(), "echo hunter2 >&2; exit 1"), "cannot be reached"),
+    ] {
+        let error = vault.value(&key, &source).await.err().unwrap();
+        assert!(error.to_string().contains("npm/me") && error.to_string().contains(what), "{error}");
+        assert!(!error.to_string().contains("hunter2") && !error.hint().is_empty(), "{error}");
+    }
+    for (script, what) in
+        [("exit 1", "no such entry"), ("exec sleep 1000", "did not answer within 5 seconds")]
+    {
+        let error = with_keyring(dir.path(), script).value(&key, &source).await.err().unwrap();
+        assert!(error.to_string().contains(what) && !error.hint().is_empty(), "{error}");
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(15), "{:?}", started.elapsed());
+    let vault = with_keyring(dir.path(), "[ \"$*\" = 'lookup service npm account me' ] && printf tok-2");
+    assert_eq!(vault.value(&key, &source).await.unwrap().expose(), "tok-2");
+    // What a program leaves behind is not waited for.
+    let left =
+        Elsewhere::Command(["sh", "-c", "sleep 30 >/dev/null & echo tok-3"].map(String::from).to_vec());
+    assert_eq!(vault.value(&key, &Source::Elsewhere(left)).await.unwrap().expose(), "tok-3");
+}

@@ -283,3 +283,32 @@ fn a_value_that_now_goes_elsewhere_is_not_sent_where_the_old_one_went() {
     assert_ne!(rest.trim(), "200", "the value went to a host that it is not for");
     assert_eq!(online.upstream.at("/own").len(), 1);
 }
+
+#[test]
+fn a_program_that_knows_of_no_proxy_waits_for_the_human_to_allow_the_name() {
+    use v1::EgressAnswer as A;
+    let online = online();
+    let bare = format!("curl --noproxy '*' -s -o /dev/null -w '%{{http_code}} ' https://{ASKED}/echo; ");
+    let (said, asked) = answered(&online, &[bare.as_str(), "echo $?"].concat(), &[A::Once]);
+    assert_eq!(said.out, "200 0\n", "{said:#?}");
+    assert_eq!((asked[0].method.as_str(), asked[0].path.as_str()), ("", ""));
+    assert_eq!(asked[0].rule, format!("allow {ASKED}"));
+    // Go has a resolver of its own, and glibc another one.
+    let source = format!(
+        "package main\nimport (\"fmt\"; \"net\")\nfunc main() {{ a, e := net.LookupHost(\"{ASKED}\"); fmt.Println(len(a), e) }}\n"
+    );
+    let go = format!(
+        "mkdir -p /tmp/g && cd /tmp/g && printf %s '{source}' > m.go && GODEBUG=netdns=go go run m.go"
+    );
+    let (said, _) = answered(&online, &go, &[A::Once]);
+    assert_eq!(said.out, "1 <nil>\n", "{said:#?}");
+    let (said, _) = answered(&online, &format!("getent ahostsv4 {ASKED} | wc -l; {bare}"), &[A::Session]);
+    assert!(said.out.starts_with("3\n200 "), "{said:#?}");
+    online.world.ok(["policy", "rm", "--session", online.session(), &format!("allow {ASKED}")]);
+    let (said, _) =
+        answered(&online, &format!("getent hosts {ASKED}; echo $?; getent hosts {ASKED}; echo $?"), &[A::No]);
+    assert_eq!(said.out, "2\n2\n", "{said:#?}");
+    // Nobody watches: no such name, at once.
+    let said = online.inside(&format!("getent hosts {ASKED}; echo $?"));
+    assert_eq!(said.out, "2\n", "{said:#?}");
+}

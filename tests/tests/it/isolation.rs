@@ -96,6 +96,7 @@ async fn attempt_everything(network: Network, carrier: Carrier) {
         protected: vec![root.path().join("run")],
         disk_interval: Duration::from_secs(3600),
         carrier,
+        umask: 0o022,
     };
     let backend = NativeBackend::new(config).unwrap();
     let other_spec = spec(root.path(), 1, &backend, network);

@@ -18,6 +18,7 @@ mod fuzz;
 mod hostile;
 mod isolation;
 mod many;
+mod private;
 mod promises;
 mod real_project;
 mod secrets;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ftl_tests::keyring::Keyring;
+use ftl_tests::online::{HOST, Setup};
 use ftl_tests::project::{self, Seen};
 use ftl_tests::world::World;
 use serde_json::Value;
@@ -76,4 +78,31 @@ fn secret_files_never_enter_the_sandbox_however_the_project_asks_for_them() {
             assert_eq!(seen[path.as_bytes()], file(0o644, content), "{who:?}");
         }
     }
+}
+
+#[test]
+fn a_value_of_the_keyring_is_on_the_wire_and_its_shadow_inside() {
+    const REAL: &str = "real/keyring+value-0123456789";
+    assert!(Keyring::is_there(), "gnome-keyring, libsecret-tools and dbus are installed by tests/run");
+    let mut keyring = Keyring::with("npm", "me", REAL);
+    let bind = ["secret", "bind", "KR_TOKEN", "--from-keyring", "npm/me", "--host", HOST];
+    let online = Setup::new()
+        .daemon("DBUS_SESSION_BUS_ADDRESS", keyring.bus())
+        .command(bind.into_iter().chain(["--header", "X-Token: {}", "--optional"]))
+        .start();
+    let shadow = online.shadow("KR_TOKEN");
+    assert!(!shadow.is_empty() && shadow != REAL);
+    let ask = format!("curl -s -o /dev/null -w %{{http_code}} -H \"x-token: $KR_TOKEN\" https://{HOST}/echo");
+    assert_eq!(online.inside(&ask).out, "200");
+    assert_eq!(online.upstream.at("/echo")[0].header("x-token"), Some(REAL));
+    assert!(online.search(&[REAL]).is_empty());
+
+    // A keyring that is locked meanwhile: a sentence, soon, and the daemon goes on.
+    keyring.lock();
+    online.world.ok(["daemon", "stop"]);
+    let begun = std::time::Instant::now();
+    let listed = online.world.ok(["secret", "list"]);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(listed.contains("keyring") && listed.contains("locked"), "{listed}");
+    assert!(!listed.contains(REAL), "{listed}");
 }

@@ -61,7 +61,7 @@ pub fn mint_all(variables: &[(&str, &str)], random: &mut Random<'_>) -> Vec<Opti
         let mut number = 2;
         let whole = name.clone();
         while !names.insert(name.clone()) {
-            *name = credential_name(whole.as_str(), &format!("_{number}"));
+            *name = whole.part(&number.to_string());
             number += 1;
         }
     }
@@ -88,7 +88,7 @@ fn mint(name: &str, value: &str, beside: &[(&str, &str)], random: &mut Random<'_
         Class::UrlWithPassword => {
             let shadowed = url::shadow(value, random)?;
             let credentials = shadowed.secrets.into_iter().map(|part| {
-                let name = credential_name(name, &part.label);
+                let name = credential_name(name).part(&part.label);
                 let grant = Grant { name, shadow: part.shadow, bindings: part.bindings };
                 Minted { grant, real: part.real, vendor: part.vendor }
             });
@@ -108,21 +108,19 @@ fn whole(
     // What stands around a value is not sent with it.
     let value = value.trim();
     let shadow = Shape::of(value, vendor).mint(random);
-    let name = credential_name(name, "");
+    let name = credential_name(name);
     let bindings = vendor.map(|vendor| vendor.bindings(&name, beside)).unwrap_or_default();
     let grant = Grant { name, shadow: shadow.clone(), bindings };
     let vendor = vendor.map(|vendor| vendor.name.as_str());
     MintedValue { text: shadow, credentials: vec![Minted { grant, real: value.into(), vendor }] }
 }
 
-/// The credential's name for a variable and the end of one: what no credential's name has is a `_`.
+/// The credential's name for a variable; what no credential's name has is a `_`.
 #[must_use]
-pub fn credential_name(variable: &str, end: &str) -> CredentialName {
+pub fn credential_name(variable: &str) -> CredentialName {
     let fold = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let end: String = end.chars().map(fold).take(LONGEST / 2).collect();
-    let digit = variable.starts_with(|c: char| c.is_ascii_digit());
-    let front = if digit || (variable.is_empty() && end.is_empty()) { "_" } else { "" };
-    let room = LONGEST - end.len() - front.len();
-    let middle: String = variable.chars().map(fold).take(room).collect();
-    CredentialName(format!("{front}{middle}{end}"))
+    let front =
+        if variable.starts_with(|c: char| c.is_ascii_digit()) || variable.is_empty() { "_" } else { "" };
+    let rest: String = variable.chars().map(fold).take(LONGEST - front.len()).collect();
+    CredentialName(format!("{front}{rest}"))
 }

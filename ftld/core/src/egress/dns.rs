@@ -71,6 +71,14 @@ pub fn answer(query: &[u8], lookup: &mut dyn FnMut(&DnsName) -> NameVerdict) -> 
     Some(reply.write())
 }
 
+/// Whether a message asks for a host's address, and for nothing else about it.
+#[must_use]
+pub fn asks_for_address(query: &[u8]) -> bool {
+    let Some(header) = Header::read(query) else { return false };
+    Question::read(query, &header)
+        .is_ok_and(|question| question.class == CLASS_IN && matches!(question.kind, kind::A | kind::AAAA))
+}
+
 /// The first twelve bytes of a question.
 struct Header {
     id: [u8; 2],

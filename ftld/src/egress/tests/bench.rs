@@ -30,7 +30,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -57,6 +57,8 @@ pub(super) struct Told {
     pub(super) refused: Mutex<Vec<Refused>>,
     pub(super) questions: Mutex<Vec<Question>>,
     pub(super) learned: Mutex<Vec<(String, String, String)>>,
+    /// Whether the human takes their time.
+    pub(super) thinks: watch::Sender<bool>,
     /// A rule that an answer adds.
     pub(super) adds: Mutex<Vec<String>>,
 }
@@ -218,8 +220,13 @@ impl Guard for Told {
         self.refused.lock().unwrap().push(refused.clone());
     }
 
+    fn answers(&self) -> bool {
+        *self.answer.lock().unwrap() != Answer::Nobody
+    }
+
     async fn ask(&self, question: &Question) -> Answer {
         self.questions.lock().unwrap().push(question.clone());
+        self.thinks.subscribe().wait_for(|thinks| !*thinks).await.map(drop).unwrap();
         let adds = self.adds.lock().unwrap().clone();
         if !adds.is_empty() {
             self.set_rules(&adds.iter().map(String::as_str).collect::<Vec<_>>());
@@ -258,6 +265,7 @@ impl Bench {
             refused: Mutex::default(),
             questions: Mutex::default(),
             learned: Mutex::default(),
+            thinks: watch::Sender::new(false),
             adds: Mutex::default(),
         });
         let connect_to = sites.iter().map(|(name, site)| (authority(name), site.address)).collect();
@@ -305,11 +313,16 @@ impl Bench {
         ours
     }
 
+    /// A plain connection to the address that an answer ends with.
+    pub(super) fn open_to_address(&self, answer: &[u8]) -> DuplexStream {
+        let [.., a, b, c, d] = *answer else { panic!() };
+        self.open_to(&format!("{a}.{b}.{c}.{d}:80"))
+    }
+
     /// A plain connection to this host, redirected after its name was asked for.
     pub(super) async fn open_to_host(&self, name: &str) -> DuplexStream {
         let answer = self.look_up(name).await.unwrap();
-        let [.., a, b, c, d] = answer[..] else { panic!() };
-        self.open_to(&format!("{a}.{b}.{c}.{d}:80"))
+        self.open_to_address(&answer)
     }
 
     /// Asks for a name's address; the answer's bytes.

@@ -7,7 +7,9 @@ use http::{HeaderValue, Request};
 
 use super::bench::{Bench, Setup, bearer, body, get, grant, read, reason};
 use super::bodies::echo;
+use crate::egress::Limits;
 use crate::egress::guard::{End, Stage};
+
 use crate::egress::testing::{Site, World, until};
 
 const HOST: &str = "api.example.com";
@@ -272,5 +274,34 @@ async fn refreshed_tokens_stay_outside() {
     assert_eq!(learned.len(), 2);
     for (_, real, shadow) in learned.iter() {
         assert!(real.starts_with("real-") && text.contains(shadow.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_has_to_be_read_as_a_whole_waits_for_room_and_then_says_that_there_is_none() {
+    let world = World::new();
+    let (site, seen) = echo(Some(world.good(HOST))).await;
+    let slot = Slot::OAuthRefresh { path: "/oauth/token".into() };
+    let token = "shadow-refresh-0123456789";
+    let sites = &[("api.example.com:443", &site)];
+    for (ahead, status) in [(0, 503), (1 << 20, 200)] {
+        let grants = vec![(grant("REFRESH", token, HOST, slot.clone()), "real-old-0123456789")];
+        let limits = Limits { ahead, opening: std::time::Duration::from_millis(200), ..Limits::default() };
+        let limits = Some(limits);
+        let bench = Bench::new(&world, Setup { rules: RULES, grants, sites, limits, ..Setup::default() });
+        let text = format!("grant_type=refresh_token&refresh_token={token}");
+        let request = Request::post("/oauth/token")
+            .header("host", HOST)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body(text))
+            .unwrap();
+        let (answered, headers, text) = bench.ask(request).await;
+        if status == 503 {
+            assert_eq!((answered.as_u16(), reason(&headers)), (503, "busy"), "{text}");
+            assert_eq!(headers["retry-after"], "1");
+            assert!(seen.lock().unwrap().is_empty());
+        } else {
+            assert_eq!(seen.lock().unwrap().len(), 1, "{answered} {headers:?} {text}");
+        }
     }
 }

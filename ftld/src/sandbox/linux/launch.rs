@@ -68,7 +68,7 @@ pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<N
             return Err(error);
         }
     };
-    let setup = setup(&spec, examined, backend.config.carrier);
+    let setup = setup(&spec, examined, &backend.config);
     let ended = watch::Sender::new(None);
     let end = ended.subscribe();
     let hands = shake_hands(&mut launching, &spec, setup, owner, &end);
@@ -212,7 +212,7 @@ fn process_of(process: &OwnedFd) -> Option<i32> {
     pid.filter(|pid| *pid > 0)
 }
 
-fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>, carrier: Carrier) -> Setup {
+fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>, config: &super::NativeConfig) -> Setup {
     Setup {
         layers: spec.layers.iter().map(|layer| layer.as_path().into()).collect(),
         dir: spec.dir.as_path().into(),
@@ -224,8 +224,9 @@ fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>, carrier: Carrier) -> Se
             shared_memory: spec.limits.memory_bytes / 4,
         },
         network: spec.network,
-        carrier,
+        carrier: config.carrier,
         files: files::described(&spec.files),
+        umask: config.umask,
     }
 }
 

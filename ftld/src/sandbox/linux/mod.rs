@@ -45,6 +45,8 @@ pub struct NativeConfig {
     /// How a sandbox's way out reaches the daemon. Descriptors are faster; the stream is there to be tried
     /// where there is no other kernel.
     pub carrier: Carrier,
+    /// The mask that the human's programs make files with.
+    pub umask: u32,
 }
 
 /// Makes sandboxes of the kernel's own parts.

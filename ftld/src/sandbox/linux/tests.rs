@@ -56,6 +56,7 @@ impl Bench {
             protected: vec![root.path().join("state")],
             disk_interval,
             carrier,
+            umask: 0o022,
         };
         let bench = Self { backend: NativeBackend::new(config).unwrap(), root };
         let base = bench.root.path().join("base");
@@ -321,6 +322,7 @@ async fn a_later_daemon_ends_what_is_left() {
         protected: Vec::new(),
         disk_interval: Duration::from_secs(3600),
         carrier: Carrier::Descriptors,
+        umask: 0o022,
     });
     later.unwrap().sweep(&spec.session, &spec.dir).await.unwrap();
     assert!(process.exit.await.is_err());

@@ -56,9 +56,14 @@ impl Asks {
         Watching(Arc::clone(&self.watching))
     }
 
+    /// Whether somebody watches who can answer.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watching.load(Ordering::Relaxed) > 0
+    }
+
     /// Opens a question about what a rule would allow; `None` when nobody could answer it.
     pub(super) fn open(&self, rule: Rule) -> Option<(u64, oneshot::Receiver<Answered>)> {
-        if self.watching.load(Ordering::Relaxed) == 0 {
+        if !self.is_watched() {
             return None;
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -202,6 +202,10 @@ impl Guard for SessionGuard {
         self.ledger.refused(refusal);
     }
 
+    fn answers(&self) -> bool {
+        self.asks.is_watched()
+    }
+
     async fn ask(&self, question: &Question) -> Answer {
         let Some(rule) = &question.would_allow else { return Answer::Nobody };
         let Some((ask, answer)) = self.asks.open(rule.clone()) else { return Answer::Nobody };

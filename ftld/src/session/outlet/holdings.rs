@@ -49,6 +49,8 @@ struct Origin {
     by_human: bool,
     /// Whether the human has bound it, so that its value does not say where it goes.
     bound: bool,
+    /// For which credential it was issued, when it came with a response.
+    learned_for: Option<CredentialName>,
 }
 
 impl Holdings {
@@ -120,7 +122,8 @@ impl Holdings {
             }
             let bound = !bindings.is_empty();
             let by_human = bound || !matches!(source, Source::DotEnv { .. });
-            let origin = Origin { variable: variable.clone(), source: source.clone(), by_human, bound };
+            let (variable, source) = (variable.clone(), source.clone());
+            let origin = Origin { variable, source, by_human, bound, learned_for: None };
             self.origins.insert(grant.name.clone(), origin);
             self.saw(&grant.name, &real);
             grants.push(grant);
@@ -189,7 +192,7 @@ impl Holdings {
         };
         let before = self.values.iter().find(|(variable, _)| *variable == origin.variable)?;
         if before.1.expose() == value.expose() && origin.variable == *name {
-            return Some(value.clone());
+            return Some(Secret::from(value.expose().trim()));
         }
         let part = of(value)?;
         let granted = self.grants().iter().find(|grant| grant.name == *name)?;
@@ -282,13 +285,17 @@ impl Holdings {
         let bindings = grants.iter().find(|grant| grant.name == *asked_with);
         let bindings = bindings.map(|grant| grant.bindings.clone()).unwrap_or_default();
         let mut learned = Vec::new();
+        // A token that came for a token is named after what the first one came for: names do not grow.
+        let root = self.origins.get(asked_with).and_then(|origin| origin.learned_for.as_ref());
+        let root = root.unwrap_or(asked_with);
         for token in tokens {
-            let field = token.field.to_ascii_uppercase();
-            let Ok(name) = CredentialName::parse(&format!("{asked_with}__{field}")) else { continue };
+            let name = root.part(&token.field.to_ascii_uppercase());
             grants.retain(|grant| grant.name != name);
             grants.push(Grant { name: name.clone(), shadow: token.shadow, bindings: bindings.clone() });
             // What the human agreed to for the one holds for the other, and no more.
-            origins.extend(self.origins.get(asked_with).map(|origin| (name.clone(), origin.clone())));
+            let learned_for = Some(root.clone());
+            let origin = self.origins.get(asked_with);
+            origins.extend(origin.map(|origin| (name.clone(), Origin { learned_for, ..origin.clone() })));
             learned.push((name, Secret::new(token.real)));
         }
         self.with(grants, origins, learned)
@@ -330,7 +337,8 @@ mod tests {
         let grant = Grant { name: name.clone(), shadow: "shadow".into(), bindings: Vec::new() };
         for by_human in [false, true] {
             let source = Source::Environment;
-            let origin = Origin { variable: name.clone(), source, by_human, bound: false };
+            let variable = name.clone();
+            let origin = Origin { variable, source, by_human, bound: false, learned_for: None };
             let holdings = Holdings {
                 held: Arc::new(Held::new(vec![grant.clone()])),
                 origins: BTreeMap::from([(name.clone(), origin)]),
@@ -341,6 +349,18 @@ mod tests {
             let after = holdings.learn(&name, vec![token]);
             assert_eq!(after.grants().len(), 2);
             assert_eq!(after.agreed().len(), if by_human { 2 } else { 0 });
+            // A rotated token's successors keep their names, however often it is rotated.
+            let mut rotated = after.learn(&name, Vec::new());
+            for round in 0..20 {
+                let from = CredentialName::try_from("REFRESH_TOKEN.REFRESH".to_owned()).unwrap();
+                let from = if round == 0 { &name } else { &from };
+                let shadow = format!("shadow {round}");
+                rotated = rotated
+                    .learn(from, vec![NewToken { field: "refresh".into(), real: "real".into(), shadow }]);
+            }
+            let names: Vec<&str> = rotated.grants().iter().map(|grant| grant.name.as_str()).collect();
+            assert_eq!(names, ["REFRESH_TOKEN", "REFRESH_TOKEN.ACCESS_TOKEN", "REFRESH_TOKEN.REFRESH"]);
+            assert_eq!(rotated.grants()[2].shadow, "shadow 19");
             assert!(
                 after.changed(&name, None).grants().is_empty(),
                 "what is forgotten takes its tokens along"

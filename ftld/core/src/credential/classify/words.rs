@@ -3,7 +3,7 @@
 //! Owns the words that mean a secret, and those that take the meaning away. Must not know values.
 
 /// Words of a name that mean a secret. Names are compared word by word, so that `MONKEY` is none.
-const SECRET: [&str; 38] = [
+const SECRET: [&str; 42] = [
     "KEY",
     "KEYS",
     "APIKEY",
@@ -22,6 +22,10 @@ const SECRET: [&str; 38] = [
     "PASSPHRASE",
     "PASSCODE",
     "PIN",
+    "PSW",
+    "OTP",
+    "TOTP",
+    "HMAC",
     "CREDENTIAL",
     "CREDENTIALS",
     "CRED",
@@ -48,8 +52,47 @@ const SECRET: [&str; 38] = [
 const RUN_TOGETHER: [&str; 6] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "CREDENTIAL"];
 
 /// Words after which any value is secret, be it short, a word or a number.
-const PASSWORD: [&str; 9] =
-    ["PASSWORD", "PASSWORDS", "PASSWD", "PASS", "PASSPHRASE", "PASSCODE", "PIN", "SECRET", "SECRETS"];
+const PASSWORD: [&str; 13] = [
+    "PASSWORD",
+    "PASSWORDS",
+    "PASSWD",
+    "PASS",
+    "PASSPHRASE",
+    "PASSCODE",
+    "PIN",
+    "PWD",
+    "PW",
+    "PSW",
+    "OTP",
+    "SECRET",
+    "SECRETS",
+];
+
+/// Ends of words that are commonly run together with others, `DBPASS` and `SIGNINGKEY`.
+const SECRET_ENDS: [&str; 3] = ["PASS", "PWD", "KEY"];
+/// Words that only end so.
+const ONLY_END_SO: [&str; 16] = [
+    "BYPASS",
+    "COMPASS",
+    "DONKEY",
+    "ENCOMPASS",
+    "HOCKEY",
+    "HOTKEY",
+    "JOCKEY",
+    "MICKEY",
+    "MONKEY",
+    "OLDPWD",
+    "OVERPASS",
+    "PUBKEY",
+    "SURPASS",
+    "TURKEY",
+    "UNDERPASS",
+    "WHISKEY",
+];
+
+/// Last words of names that may mean a user or a password: the value tells.
+const ACCOUNT: [&str; 9] =
+    ["LOGIN", "LOGON", "SIGNIN", "ADMIN", "ADMINISTRATOR", "ROOT", "SUPERUSER", "UNLOCK", "RECOVERY"];
 
 /// Last words of a name that make it speak about a secret rather than hold one.
 const DESCRIBING: [&str; 51] = [
@@ -149,15 +192,29 @@ const COUNTING: [&str; 12] = [
 #[must_use]
 pub fn names_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    RUN_TOGETHER.iter().any(|word| name.contains(word)) || words(&name).any(|word| SECRET.contains(&word))
+    RUN_TOGETHER.iter().any(|word| name.contains(word))
+        || words(&name).any(|word| SECRET.contains(&word) || ends_secret(word))
 }
 
 /// Whether a name says that any value at all is secret.
 pub(super) fn is_password(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let run_together = ["PASSWORD", "PASSWD", "SECRET"].iter().any(|word| name.contains(word));
-    let says = run_together || words(&name).any(|word| PASSWORD.contains(&word));
+    let ends = |word: &str| ends_secret(word) && !word.ends_with("KEY");
+    let says = run_together || words(&name).any(|word| PASSWORD.contains(&word) || ends(word));
     says && !describes(&name) && !identifies(&name)
+}
+
+/// Whether a word is a word for a secret with another one in front of it.
+fn ends_secret(word: &str) -> bool {
+    let ends = SECRET_ENDS.iter().any(|end| word.len() > end.len() && word.ends_with(end));
+    ends && !ONLY_END_SO.contains(&word)
+}
+
+/// Whether a name may as well mean an account as what opens it.
+pub(super) fn opens_account(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    words(&name).last().is_some_and(|word| ACCOUNT.contains(&word))
 }
 
 /// Whether a name is about a secret, such as how long it is.

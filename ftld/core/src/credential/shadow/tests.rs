@@ -44,7 +44,7 @@ fn parts_of_a_url_are_credentials_of_their_own() {
     let text = "postgres://u:hunter2@h/db?sslpassword=x";
     let minted = mint_value("DATABASE_URL", text, &mut counting()).unwrap();
     let names: Vec<_> = minted.credentials.iter().map(|it| it.grant.name.as_str()).collect();
-    assert_eq!(names, ["DATABASE_URL_PASSWORD", "DATABASE_URL_SSLPASSWORD"]);
+    assert_eq!(names, ["DATABASE_URL.PASSWORD", "DATABASE_URL.SSLPASSWORD"]);
     assert!(minted.text.starts_with("postgres://u:") && minted.text.contains("@h/db?sslpassword="));
     assert!(minted.credentials.iter().all(|it| minted.text.contains(&it.grant.shadow)));
 }
@@ -70,11 +70,44 @@ fn a_signing_key_knows_whether_it_has_a_session_token() {
 fn names_that_fold_to_the_same_are_kept_apart() {
     let variables = [("A.KEY", "x1"), ("A-KEY", "y1"), ("A_KEY", "z1"), ("A_KEY", "w1")];
     let minted = mint_all(&variables, &mut counting());
-    assert_eq!(names(&minted), ["A_KEY", "A_KEY_2", "A_KEY_3", "A_KEY_4"]);
+    assert_eq!(names(&minted), ["A_KEY", "A_KEY.2", "A_KEY.3", "A_KEY.4"]);
     let long = "K".repeat(200) + "_KEY";
-    assert_eq!(credential_name(&long, "_PASSWORD").as_str().len(), 128);
-    assert_eq!(credential_name("", "").as_str(), "_");
-    assert_eq!(credential_name("1É", "").as_str(), "_1_");
+    assert_eq!(credential_name(&long).as_str().len(), 128);
+    assert_eq!(credential_name("").as_str(), "_");
+    assert_eq!(credential_name("1É").as_str(), "_1_");
+}
+
+#[test]
+fn a_part_never_takes_the_name_of_a_variable_or_of_another_part() {
+    let url = "https://u:hunter2hunter2@h.example.com/?api_key=a8f5f167f44f4964e6c998dee827110c&API-KEY=b8f5f167f44f";
+    let variables = [
+        ("OPENAI", url),
+        ("OPENAI_API_KEY", "sk-proj-abcdefgh12345678"),
+        ("OPENAI_PASSWORD", "hunter3"),
+        ("OPENAI_API_KEY_2", "hunter4"),
+    ];
+    let minted = mint_all(&variables, &mut counting());
+    let names = names(&minted);
+    assert_eq!(
+        names,
+        [
+            "OPENAI.PASSWORD",
+            "OPENAI.API_KEY",
+            "OPENAI.API_KEY_2",
+            "OPENAI_API_KEY",
+            "OPENAI_PASSWORD",
+            "OPENAI_API_KEY_2"
+        ]
+    );
+    for name in names.iter().filter(|name| name.contains('.')) {
+        assert!(CredentialName::parse(name).is_err(), "a variable could be called {name}");
+        let kept = serde_json::to_string(name).unwrap();
+        let read: CredentialName = serde_json::from_str(&kept).unwrap();
+        assert!(read.is_part() && read.as_str() == *name);
+    }
+    for bad in ["A.", ".A", "A..B", "1.A", "A.B C"] {
+        assert!(CredentialName::try_from(bad.to_owned()).is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum Reason {
     RateLimited,
     /// More connections or requests at once than a session may have.
     TooMany,
+    /// All sessions together hold as much as the proxy may.
+    Busy,
     /// A header or body is larger than what is forwarded.
     TooLarge,
     /// Something took too long.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every code.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Unclassified,
         Self::BadRequest,
         Self::HostMismatch,
@@ -78,6 +80,7 @@ impl Reason {
         Self::CredentialUnavailable,
         Self::RateLimited,
         Self::TooMany,
+        Self::Busy,
         Self::TooLarge,
         Self::Timeout,
         Self::AuditFailed,
@@ -106,6 +109,7 @@ impl Reason {
             Self::CredentialUnavailable => "credential_unavailable",
             Self::RateLimited => "rate_limited",
             Self::TooMany => "too_many",
+            Self::Busy => "busy",
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
             Self::AuditFailed => "audit_failed",
@@ -135,6 +139,7 @@ impl Reason {
             Self::CredentialUnavailable => "the credential cannot be had now",
             Self::RateLimited => "there were more requests than the limit allows",
             Self::TooMany => "the session has too many requests or connections at once",
+            Self::Busy => "the proxy has no room for it now",
             Self::TooLarge => "the request or the response is larger than what is forwarded",
             Self::Timeout => "it took too long",
             Self::AuditFailed => "the use of a credential could not be recorded",
