@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::chain::Record as AuditRecord;
-use ftl_core::egress::policy::Reason;
+use ftl_core::egress::rule::Rule;
 use ftl_core::event::{Bytes, Kind, LISTED};
 use ftl_core::id::SessionId;
 use serde_json::json;
@@ -81,16 +81,13 @@ impl Flat {
             What::Connection => (String::new(), String::new(), None),
             What::Name(host) => (String::new(), String::new(), Some(host.to_string())),
         };
-        let askable = matches!(refused.reason, Reason::NotAllowed | Reason::IpLiteral | Reason::Doh);
-        let rule = refused.would_allow.as_ref().filter(|_| askable).map(ToString::to_string);
-        let rule = rule.as_deref().and_then(|rule| rule.strip_prefix("allow "));
         Self {
             method,
             authority: authority.or(host).unwrap_or_default(),
             path,
             reason: refused.reason.code(),
             rule: refused.rule.clone().unwrap_or_default(),
-            hint: rule.map(|rule| format!("ftlctl policy allow '{rule}'")).unwrap_or_default(),
+            hint: refused.would_allow.as_ref().map(Rule::command).unwrap_or_default(),
             credential: refused.credential.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
