@@ -10,8 +10,8 @@ use ftl_core::egress::host::Authority;
 use ftl_core::egress::policy::{Denial, Reason};
 use ftl_core::egress::rule::Rule;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use hyper::ext::ReasonPhrase;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
@@ -281,7 +281,9 @@ mod tests {
         assert_eq!(read["ftl"]["path"], "/v1/x");
         assert_eq!(read["ftl"]["how_to_allow"], "ftlctl policy allow 'GET api.example.com/v1'");
         let sentence = "FTL refused GET to api.example.com:443: no rule allows it; change the rules";
-        for said in [&read["error"], &read["message"], &read["errors"][0]["message"], &read["errors"][0]["detail"]] {
+        for said in
+            [&read["error"], &read["message"], &read["errors"][0]["message"], &read["errors"][0]["detail"]]
+        {
             assert_eq!(said, sentence, "people read it whatever their program prints");
         }
     }

@@ -19,8 +19,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ftl_core::egress::host::Authority;
 use ftl_core::egress::address::AddressRefusal;
+use ftl_core::egress::host::Authority;
 use ftl_core::egress::policy::Reason;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Scheme, Uri};

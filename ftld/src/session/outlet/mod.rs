@@ -12,7 +12,10 @@ mod dotenv;
 mod guard;
 mod holdings;
 mod ledger;
+mod named;
+mod preview;
 mod rules;
+mod unbound;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -34,7 +37,8 @@ pub(super) use self::dotenv::{by_weight, is_dotenv};
 use self::guard::SessionGuard;
 use self::holdings::Holdings;
 pub use self::ledger::{Row, rows};
-pub use self::rules::{Layered, RuleScope, layered};
+pub use self::named::{Named, Numbered};
+pub use self::rules::{Layered, RuleScope, check, layered};
 use super::driver::root;
 use super::record::Record;
 use super::{Error, prepare};
@@ -139,7 +143,7 @@ pub(super) async fn open(
     settings: &Settings,
     agent: &dyn crate::agent::AgentAdapter,
 ) -> Result<(Arc<Outlet>, Furnishing), Error> {
-    let (holdings, notices) = Holdings::collect(parts, record, settings, agent).await?;
+    let (holdings, mut notices) = Holdings::collect(parts, record, settings, agent).await?;
     let outlet = match parts.outlets.get(&record.id) {
         Some(outlet) => outlet,
         None => {
@@ -155,6 +159,7 @@ pub(super) async fn open(
     let env = environment(&holdings);
     let shadows = holdings.shadows();
     outlet.guard.begin(holdings, settings, agent_rules);
+    notices.extend(outlet.layered().problem);
     Ok((outlet, Furnishing { env, files, shadows, notices }))
 }
 

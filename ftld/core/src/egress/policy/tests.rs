@@ -468,11 +468,22 @@ proptest! {
 #[test]
 fn the_sandbox_itself_is_one_answer_whatever_the_rules_say() {
     let open = Policy::new(Preset::Open, Vec::new());
-    for host in ["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "[::1]", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]"] {
+    for host in [
+        "localhost",
+        "app.localhost",
+        "127.0.0.1",
+        "127.9.9.9",
+        "[::1]",
+        "0.0.0.0",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+    ] {
         for policy in [&open, &project(&["deny *.example.com"])] {
             let url = format!("GET http://{host}:3000/");
             assert_eq!(reason(policy, &url), Some(Reason::PrivateAddress), "{host}");
-            let HostVerdict::Refused(denial) = policy.could_reach(&Host::parse(host).unwrap()) else { panic!("{host}") };
+            let HostVerdict::Refused(denial) = policy.could_reach(&Host::parse(host).unwrap()) else {
+                panic!("{host}")
+            };
             assert!(denial.hint.starts_with("localhost inside a sandbox is the sandbox itself"), "{host}");
             assert_eq!(denial.would_allow, None);
         }
@@ -483,6 +494,7 @@ fn the_sandbox_itself_is_one_answer_whatever_the_rules_say() {
 fn a_private_address_names_the_command_that_opens_it() {
     let policy = project(&["allow db.corp.example"]);
     let authority = Authority::parse("db.corp.example:443", None).unwrap();
-    let denial = policy.address_denial(&authority, AddressRefusal::Forbidden { range: "private", never: false });
+    let denial =
+        policy.address_denial(&authority, AddressRefusal::Forbidden { range: "private", never: false });
     assert!(denial.hint.ends_with("ftlctl policy private db.corp.example:443"), "{}", denial.hint);
 }
