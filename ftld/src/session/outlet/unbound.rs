@@ -6,8 +6,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::app::Parts;
-use crate::private;
-use crate::vault::{Scope, Vault};
 
 /// A credential that is bound to no host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,18 +27,9 @@ pub(super) fn other_scheme(text: &str) -> Option<&str> {
 
 /// Sentences for the start of a turn.
 pub(super) fn notices(parts: &Parts, project: &Path, unbound: &[Unbound<'_>]) -> Vec<String> {
-    let path = Vault::dir(parts.home.root(), &Scope::Project(project.to_owned())).join("told");
     let (bindable, elsewhere) = sentences(unbound);
-    let mut notices: Vec<String> = bindable.into_iter().collect();
-    let told = std::fs::read_to_string(&path).unwrap_or_default();
-    let now = elsewhere.clone().unwrap_or_default();
-    if told != now {
-        if let Err(error) = private::replace(&path, now.as_bytes()) {
-            tracing::warn!(path = %path.display(), %error, "what was told is not kept and is told again");
-        }
-        notices.extend(elsewhere);
-    }
-    notices
+    let told = parts.vault.has_told(project, elsewhere.as_deref().unwrap_or_default());
+    bindable.into_iter().chain(elsewhere.filter(|_| !told)).collect()
 }
 
 /// What can be bound, and what could never be used.
