@@ -59,7 +59,7 @@ pub(super) fn missing(reason: Reason, rule: Rule) -> Denial {
     let hint = match reason {
         Reason::IpLiteral => format!("a rule that names exactly this address allows it: {}", rule.command()),
         Reason::Doh => format!("a rule that names exactly this host allows it: {}", rule.command()),
-        _ => format!("a rule allows it: {}", rule.command()),
+        _ => format!("this allows it: {}", rule.command()),
     };
     Denial { reason, rule: None, source: None, hint, would_allow: Some(Box::new(rule)) }
 }
