@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::connect::Client;
 use crate::context::Context;
+use crate::decide::Review;
 use crate::failure::{Failure, is_broken};
 use crate::question::{Questions, Said};
 use crate::render::event::View;
@@ -98,6 +99,12 @@ impl<'a> Follower<'a> {
             questions: Questions::new(),
             backlog: 0,
         })
+    }
+
+    /// The same, where the review of this kind follows.
+    pub(crate) fn before(mut self, review: Review) -> Self {
+        self.view.set_reviewed(matches!(review, Review::Ask | Review::Approve));
+        self
     }
 
     /// The connection, which may be another one than in the beginning.

@@ -91,9 +91,13 @@ impl PolicyFiles {
             (Some(_), Err(problem)) => {
                 // Without good rules to go on with, nothing is allowed.
                 let locked = || Arc::new(vec![Rule::Preset(Preset::Locked)]);
+                let consequence = match before {
+                    Some(_) => "until it is mended, what it said before counts",
+                    None => "until it is mended, nothing that it says counts, and the preset is `locked`",
+                };
                 let rules = before.map_or_else(locked, |before| Arc::clone(&before.rules.rules));
                 tracing::warn!(path = %path.display(), problem, "a policy file is ignored");
-                Rules { rules, problem: Some(format!("{}: {problem}", path.display())) }
+                Rules { rules, problem: Some(format!("{}: {problem}; {consequence}", path.display())) }
             }
         };
         read.insert(path.to_owned(), Read { stamp, rules: rules.clone() });

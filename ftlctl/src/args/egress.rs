@@ -24,9 +24,9 @@ pub(crate) enum PolicyVerb {
     #[command(after_help = help::POLICY_DENY)]
     Deny(RuleWords),
     Private(PrivateHost),
-    /// Take a rule away, written as `policy show` prints it
+    /// Take a rule away: by its number in `policy show`, its text or its host
     #[command(after_help = help::POLICY_RM)]
-    Rm(RuleWords),
+    Rm(NamedRule),
     Preset(Preset),
     Limit(Limit),
     Alias(Alias),
@@ -58,6 +58,17 @@ pub(crate) struct ShowPolicy {
 #[derive(Debug, Args)]
 pub(crate) struct RuleWords {
     /// [METHOD,METHOD] HOST[:PORT][/PATH]; a pasted URL will do
+    #[arg(value_name = "RULE", required = true)]
+    pub(crate) words: Vec<String>,
+    /// Where it lies.
+    #[command(flatten)]
+    pub(crate) scope: RuleScopeArg,
+}
+
+/// A rule that is there already.
+#[derive(Debug, Args)]
+pub(crate) struct NamedRule {
+    /// Number, rule or host; a rule of several words needs no quotes
     #[arg(value_name = "RULE", required = true)]
     pub(crate) words: Vec<String>,
     /// Where it lies.
@@ -107,14 +118,14 @@ pub(crate) struct Limit {
     pub(crate) scope: RuleScopeArg,
 }
 
-/// Give a host another name in sandboxes
+/// Give a host another name in sandboxes, one that ends in .ftl.local and is spoken to over plain HTTP
 #[derive(Debug, Args)]
 #[command(after_help = help::POLICY_ALIAS)]
 pub(crate) struct Alias {
-    /// Name in the sandbox
+    /// Name in the sandbox, such as openai.ftl.local
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Host that it means
+    /// Host that it means, such as api.openai.com; it is spoken to over TLS
     #[arg(value_name = "TARGET")]
     pub(crate) target: String,
     /// Where it lies.

@@ -183,6 +183,8 @@ Examples:
 
 pub(super) const POLICY_RM: &str = "\
 Examples:
+  ftlctl policy rm 3                       the third one that `policy show` lists
+  ftlctl policy rm api.example.com         the one about this host
   ftlctl policy rm allow GET api.example.com/v1/
   ftlctl policy rm 'deny *.example.com' --global";
 
@@ -205,8 +207,13 @@ Examples:
   ftlctl policy limit api.example.com 60/min --burst 10 --global";
 
 pub(super) const POLICY_ALIAS: &str = "\
+For programs that cannot speak TLS or take another host's name: inside they use
+http://openai.ftl.local, and FTL asks https://api.openai.com. The host needs a
+rule that allows it, as without the alias.
+
 Examples:
-  ftlctl policy alias openai.ftl.local api.openai.com";
+  ftlctl policy alias openai.ftl.local api.openai.com
+  ftlctl policy alias models.ftl.local models.corp.example:8443 --global";
 
 pub(super) const POLICY_TEST: &str = "\
 Examples:

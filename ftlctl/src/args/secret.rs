@@ -120,6 +120,9 @@ pub(crate) enum Basic {
 /// List credentials and where each may be used; never a value
 #[derive(Debug, Args)]
 pub(crate) struct ListSecrets {
+    /// Say every way in which each may travel
+    #[arg(long)]
+    pub(crate) verbose: bool,
     /// Without what belongs to the project
     #[arg(long = "global")]
     pub(crate) everywhere: bool,

@@ -28,7 +28,8 @@ pub(crate) async fn run(context: &Context, args: args::Code) -> Result<Outcome, 
             (client.sessions().start(request).await?.into_inner().session, 1)
         }
     };
-    let mut follower = Follower::new(context, client, session, next, OnInterrupt::StopThenLeave)?;
+    let follower = Follower::new(context, client, session, next, OnInterrupt::StopThenLeave)?;
+    let mut follower = follower.before(review);
     let session = follower.until_idle().await?;
     decide::conclude(context, follower.client(), session, review).await.map(Outcome::Exit)
 }

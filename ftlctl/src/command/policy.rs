@@ -9,6 +9,7 @@ use crate::args::{self, PolicyVerb, RuleScopeArg};
 use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::render::measure::plural;
 use crate::render::style::{Style, Tone};
 use crate::render::table::table;
 use crate::render::{egress, escape, json};
@@ -16,7 +17,7 @@ use crate::scope::{self, Scope};
 
 mod suggest;
 
-const HEADINGS: [&str; 2] = ["FROM", "RULE"];
+const HEADINGS: [&str; 3] = ["NO", "FROM", "RULE"];
 
 /// Runs the verb.
 pub(crate) async fn run(context: &Context, args: args::Policy) -> Result<Outcome, Failure> {
@@ -68,7 +69,9 @@ fn policy(reply: &v1::ShowPolicyReply, scope: &Scope, style: Style) -> String {
     if reply.rules.is_empty() {
         return text + "\nno rules";
     }
-    let row = |rule: &v1::PolicyRule| vec![escape::name(&rule.source), escape::name(&rule.text)];
+    let row = |rule: &v1::PolicyRule| {
+        vec![format!("{:>2}", rule.number), escape::name(&rule.source), escape::name(&rule.text)]
+    };
     let rows: Vec<_> = reply.rules.iter().map(row).collect();
     // A rule whose end is cut off would be another rule.
     text + "\n" + &table(&HEADINGS, &rows, style, None)
@@ -122,25 +125,53 @@ async fn remove(context: &Context, arg: &RuleScopeArg, rule: String) -> Result<O
         project: scope.project(),
         session: scope.session(),
     };
-    let removed = client.egress().remove_rule(request).await?.into_inner().removed;
-    let shown = escape::name(&rule);
-    if removed == 0 {
-        return Err(Failure::Missing {
-            what: format!("there is no rule `{shown}` for {}", scope.text()),
-            hint: format!(
-                "`ftlctl policy show{}` lists the rules; only your own can be removed, the others can be \
-                 outranked with `ftlctl policy deny`",
-                scope.option()
-            ),
-        });
-    }
+    let reply = client.egress().remove_rule(request).await?.into_inner();
+    let (Some(gone), 1..) = (&reply.rule, reply.removed) else { return Err(kept(&rule, &reply, &scope)) };
     let mut object = Map::new();
-    object.insert("rule".to_owned(), json!(rule));
+    object.insert("rule".to_owned(), json!(gone.text));
     scope.put(&mut object);
-    object.insert("removed".to_owned(), json!(removed));
+    object.insert("source".to_owned(), json!(gone.source));
+    object.insert("removed".to_owned(), json!(reply.removed));
     context.output.json(&object.into())?;
-    context.output.line(&format!("removed for {}: {shown}", scope.text()))?;
+    // A number may have meant a rule of a wider scope.
+    let of = match gone.source.as_str() {
+        "global" => Scope::Global.text(),
+        _ => scope.text(),
+    };
+    context.output.line(&format!("removed for {of}: {}", escape::name(&gone.text)))?;
     Ok(Outcome::DONE)
+}
+
+/// Why nothing was taken away.
+fn kept(words: &str, reply: &v1::RemoveRuleReply, scope: &Scope) -> Failure {
+    let (shown, option) = (escape::name(words), scope.option());
+    if !reply.candidates.is_empty() {
+        let line = |rule: &v1::PolicyRule| {
+            format!("\n  ftlctl policy rm{option} {:<3}  {}", rule.number, escape::name(&rule.text))
+        };
+        let lines: String = reply.candidates.iter().map(line).collect();
+        let rules = plural(reply.candidates.len() as u64, "rule", "rules");
+        return Failure::Usage {
+            what: format!("`{shown}` means {rules} for {}", scope.text()),
+            hint: format!("name one of them:{lines}"),
+        };
+    }
+    let (what, hint) = match &reply.rule {
+        Some(rule) => {
+            let (text, source) = (escape::name(&rule.text), escape::name(&rule.source));
+            let deny = text.strip_prefix("allow ").map(|rest| format!("ftlctl policy deny{option} '{rest}'"));
+            let hint = match deny {
+                Some(deny) => format!("a rule of yours outranks it: {deny}"),
+                None => format!("a rule of yours outranks it; `ftlctl policy show{option}` lists all"),
+            };
+            (format!("`{text}` is no rule of yours: it comes with {source}"), hint)
+        }
+        None => (
+            format!("there is no rule `{shown}` for {}", scope.text()),
+            format!("`ftlctl policy show{option}` lists the rules with their numbers"),
+        ),
+    };
+    Failure::Missing { what, hint }
 }
 
 async fn test(context: &Context, args: args::TestPolicy) -> Result<Outcome, Failure> {
@@ -172,7 +203,18 @@ fn verdict(request: &v1::TestPolicyRequest, reply: &v1::TestPolicyReply, style: 
     fact("because", escape::name(&reply.reason));
     fact("rule", escape::name(&reply.rule));
     fact("from", escape::name(&reply.source));
+    fact("address", escape::name(&reply.address));
     fact("credentials", egress::names(&reply.credentials));
+    let mut warn = |warning: &str| {
+        if !warning.is_empty() {
+            let warning = format!("warning: {}", escape::name(warning));
+            text += &format!("\n{}", style.paint(Tone::Warning, &warning));
+        }
+    };
+    if reply.unresolved {
+        warn("the name cannot be resolved on this machine now, so the request would fail");
+    }
+    warn(&reply.problem);
     if !reply.hint.is_empty() {
         text += &format!("\n{} {}", style.paint(Tone::Good, "hint:"), escape::name(&reply.hint));
     }
@@ -232,16 +274,20 @@ mod tests {
 
     #[test]
     fn a_policy_shows_where_each_rule_comes_from() {
-        let rule = |text: &str, source: &str| v1::PolicyRule { text: text.into(), source: source.into() };
+        let rule = |number, text: &str, source: &str| v1::PolicyRule {
+            text: text.into(),
+            source: source.into(),
+            number,
+        };
         let reply = v1::ShowPolicyReply {
             preset: "locked".into(),
-            rules: vec![rule("allow a.b", "project"), rule("deny c\x1b", "preset locked")],
+            rules: vec![rule(1, "allow a.b", "project"), rule(10, "deny c\x1b", "preset locked")],
             problem: "line 3 is no rule".into(),
         };
         assert_eq!(
             policy(&reply, &Scope::Global, Style::Plain),
             "policy for every project · preset locked\nwarning: line 3 is no rule\n\
-             FROM           RULE\nproject        allow a.b\npreset locked  deny c\\x1b"
+             NO  FROM           RULE\n 1  project        allow a.b\n10  preset locked  deny c\\x1b"
         );
     }
 
@@ -266,11 +312,43 @@ mod tests {
             rule: "allow a.b".into(),
             source: "project".into(),
             credentials: vec!["K".into(), "L".into()],
+            unresolved: true,
+            problem: "line 3 is no rule".into(),
             ..Default::default()
         };
         assert_eq!(
             verdict(&request, &allowed, Style::Plain),
-            "allowed: POST https://a.b/c\n  rule         allow a.b\n  from         project\n  credentials  K, L"
+            "allowed: POST https://a.b/c\n  rule         allow a.b\n  from         project\n  credentials  K, L\n\
+             warning: the name cannot be resolved on this machine now, so the request would fail\n\
+             warning: line 3 is no rule"
         );
+    }
+
+    #[test]
+    fn what_is_not_taken_away_says_why_and_what_to_type() {
+        let rule = |number, text: &str, source: &str| v1::PolicyRule {
+            text: text.into(),
+            source: source.into(),
+            number,
+        };
+        let said =
+            |reply: &v1::RemoveRuleReply| kept("a.b", reply, &Scope::Global).report().text(Style::Plain);
+        let several = v1::RemoveRuleReply {
+            candidates: vec![rule(3, "allow GET a.b/x", "global"), rule(12, "deny a.b", "global")],
+            ..Default::default()
+        };
+        assert_eq!(
+            said(&several),
+            "error: `a.b` means 2 rules for every project\n\nhint: name one of them:\n  \
+             ftlctl policy rm --global 3    allow GET a.b/x\n  ftlctl policy rm --global 12   deny a.b"
+        );
+        let foreign =
+            v1::RemoveRuleReply { rule: Some(rule(4, "allow a.b", "credential K")), ..Default::default() };
+        assert_eq!(
+            said(&foreign),
+            "error: `allow a.b` is no rule of yours: it comes with credential K\n\n\
+             hint: a rule of yours outranks it: ftlctl policy deny --global 'a.b'"
+        );
+        assert!(said(&v1::RemoveRuleReply::default()).contains("there is no rule `a.b`"));
     }
 }

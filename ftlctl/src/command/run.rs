@@ -42,7 +42,8 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<Outcome, F
         Err(failure) => return Err(abandon(&client, id, failure).await),
     };
     // A Ctrl-C that the command was given is not one that was meant for us: this follower is a new one.
-    let mut follower = Follower::new(context, client, id, next, OnInterrupt::StopThenLeave)?;
+    let follower = Follower::new(context, client, id, next, OnInterrupt::StopThenLeave)?;
+    let mut follower = follower.before(review);
     let session = follower.until_idle().await?;
     outcome(status, decide::conclude(context, follower.client(), session, review).await)
 }

@@ -12,9 +12,12 @@ use crate::args::{self, SecretVerb};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::render::style::{Style, Tone};
+use crate::render::table::table;
 use crate::render::{egress, escape, json};
 use crate::scope::{self, Scope};
 use crate::value;
+
+const HEADINGS: [&str; 5] = ["NAME", "VENDOR", "FROM", "FOR", "GOES TO"];
 
 /// Runs the verb.
 pub(crate) async fn run(context: &Context, args: args::Secret) -> Result<Outcome, Failure> {
@@ -162,12 +165,31 @@ async fn list(context: &Context, args: &args::ListSecrets) -> Result<Outcome, Fa
     let secrets = client.secrets().list(request).await?.into_inner().secrets;
     for secret in &secrets {
         output.json(&json::egress::secret(secret))?;
-        output.line(&entry(secret, output.style))?;
+    }
+    if args.verbose {
+        secrets.iter().try_for_each(|secret| output.line(&entry(secret, output.style)))?;
+    } else if !secrets.is_empty() {
+        let rows: Vec<_> = secrets.iter().map(row).collect();
+        output.line(&table(&HEADINGS, &rows, output.style, None))?;
+        output.line("`ftlctl secret list --verbose` says every way in which each may travel")?;
     }
     if secrets.is_empty() && !output.is_json() {
         output.note("no credentials; `ftlctl auth NAME` keeps one")?;
     }
     Ok(Outcome::DONE)
+}
+
+/// A credential in one line.
+fn row(secret: &v1::Secret) -> Vec<String> {
+    let whose = if secret.project.is_empty() { "every project" } else { "this project" };
+    let goes = match (secret.problem.is_empty(), secret.hosts.as_slice()) {
+        (false, _) => format!("cannot be used: {}", escape::name(&secret.problem)),
+        (true, []) => "bound to no host".to_owned(),
+        (true, [one]) => escape::name(one),
+        (true, [one, more @ ..]) => format!("{} and {} more", escape::name(one), more.len()),
+    };
+    let vendor = if secret.vendor.is_empty() { "-".to_owned() } else { escape::name(&secret.vendor) };
+    vec![escape::name(&secret.name), vendor, escape::name(&secret.source), whose.to_owned(), goes]
 }
 
 /// A credential: where it comes from, whose it is, and every way in which it may travel.
@@ -200,12 +222,9 @@ async fn remove(context: &Context, args: &args::RemoveSecret) -> Result<Outcome,
     let request = v1::RemoveSecretRequest { name: args.name.clone(), project: scope.project() };
     let name = escape::name(&args.name);
     if !client.secrets().remove(request).await?.into_inner().removed {
-        let other =
-            if scope == Scope::Global { "" } else { ", `--global` removes what is for every project" };
-        return Err(Failure::Missing {
-            what: format!("there is no credential {name} for {}", scope.text()),
-            hint: format!("`ftlctl secret list` shows what there is{other}"),
-        });
+        let request = v1::ListSecretsRequest { project: scope.project() };
+        let secrets = client.secrets().list(request).await?.into_inner().secrets;
+        return Err(unkept(&args.name, &scope, &secrets));
     }
     let mut object = Map::new();
     object.insert("name".to_owned(), json!(args.name));
@@ -214,6 +233,30 @@ async fn remove(context: &Context, args: &args::RemoveSecret) -> Result<Outcome,
     context.output.json(&object.into())?;
     context.output.line(&format!("removed {name} for {}", scope.text()))?;
     Ok(Outcome::DONE)
+}
+
+/// Why a credential cannot be forgotten.
+fn unkept(name: &str, scope: &Scope, secrets: &[v1::Secret]) -> Failure {
+    let shown = escape::name(name);
+    let there = secrets.iter().find(|secret| secret.name == name);
+    let (what, hint) = match there {
+        Some(secret) if !secret.project.is_empty() => (
+            format!(
+                "{shown} is not kept by FTL: it stands in the project's {}",
+                escape::name(&secret.source)
+            ),
+            "take it out of that file with an editor, and the next session does not get it".to_owned(),
+        ),
+        Some(_) => (
+            format!("there is no credential {shown} for {}, but one for every project", scope.text()),
+            format!("`ftlctl secret rm {shown} --global` removes that"),
+        ),
+        None => (
+            format!("there is no credential {shown} for {}", scope.text()),
+            "`ftlctl secret list` shows what there is".to_owned(),
+        ),
+    };
+    Failure::Missing { what, hint }
 }
 
 #[cfg(test)]
@@ -296,5 +339,40 @@ mod tests {
         );
         let bare = v1::Secret { name: "K".into(), source: ".env".into(), ..Default::default() };
         assert_eq!(entry(&bare, Style::Plain), "K  .env · every project\n  bound to no host");
+    }
+
+    #[test]
+    fn a_list_has_a_line_for_each() {
+        let secret = |name: &str, hosts: &[&str]| v1::Secret {
+            name: name.into(),
+            source: ".env".into(),
+            project: b"/p".to_vec(),
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            ..Default::default()
+        };
+        assert_eq!(row(&secret("K", &[])), ["K", "-", ".env", "this project", "bound to no host"]);
+        let many = v1::Secret { vendor: "GitHub".into(), ..secret("K", &["a.b", "c.d", "e.f"]) };
+        assert_eq!(row(&many), ["K", "GitHub", ".env", "this project", "a.b and 2 more"]);
+        let broken = v1::Secret { problem: "it failed".into(), ..secret("K", &["a.b"]) };
+        assert_eq!(row(&broken)[4], "cannot be used: it failed");
+    }
+
+    #[test]
+    fn what_lies_in_a_file_of_the_project_is_taken_out_there() {
+        let dotenv = v1::Secret {
+            name: "K".into(),
+            source: "web/.env".into(),
+            project: b"/p".to_vec(),
+            ..Default::default()
+        };
+        let global = v1::Secret { name: "G".into(), source: "credentials".into(), ..Default::default() };
+        let all = [dotenv, global];
+        let said = |name: &str| {
+            let report = unkept(name, &Scope::Project(b"/p".to_vec()), &all).report();
+            format!("{report:?}")
+        };
+        assert!(said("K").contains("it stands in the project's web/.env") && said("K").contains("editor"));
+        assert!(said("G").contains("ftlctl secret rm G --global"));
+        assert!(said("X").contains("there is no credential X"));
     }
 }

@@ -43,6 +43,10 @@ pub(crate) struct View {
     asks: HashMap<u64, String>,
     /// Whether the human is asked here.
     answers: bool,
+    /// Whether work that waits is shown to the human next, with what left the sandbox beside it.
+    reviewed: bool,
+    /// What left the sandbox, as long as it is not known whether that will be shown.
+    totals: Option<String>,
 }
 
 struct Running {
@@ -79,7 +83,14 @@ impl View {
             midline: false,
             asks: HashMap::new(),
             answers: false,
+            reviewed: false,
+            totals: None,
         }
+    }
+
+    /// Says whether work that waits is shown next, with what left the sandbox: then this view does not say it.
+    pub(crate) fn set_reviewed(&mut self, reviewed: bool) {
+        self.reviewed = reviewed;
     }
 
     /// Says whether what waits for the human is asked beside this view; if not, it names the command.
@@ -109,6 +120,7 @@ impl View {
         self.flush(&mut pieces);
         self.tools.clear();
         self.stage = None;
+        pieces.extend(self.totals.take().map(Piece::Line));
         pieces
     }
 
@@ -143,7 +155,12 @@ impl View {
             Kind::WorkCaptured(e) => self.work_captured(e),
             Kind::EgressAsked(e) => pieces.push(self.egress_asked(&event.session, e)),
             Kind::EgressAnswered(e) => pieces.push(self.egress_answered(e)),
-            Kind::EgressTotals(e) => pieces.extend(egress::totals(e).map(Piece::Line)),
+            Kind::EgressTotals(e) => {
+                self.totals = egress::totals(e);
+                if !self.reviewed {
+                    pieces.extend(self.totals.take().map(Piece::Line));
+                }
+            }
             Kind::SessionCreated(_)
             | Kind::Notice(_)
             | Kind::Approved(_)
@@ -287,6 +304,13 @@ impl View {
         self.stage =
             label.map(|label| Running { id: String::new(), label: label.to_owned(), since_us: now_us });
         self.tools.clear();
+        match change.state() {
+            v1::State::AwaitingReview => self.totals = None,
+            v1::State::NoChanges | v1::State::Merged | v1::State::Rejected | v1::State::Failed => {
+                pieces.extend(self.totals.take().map(Piece::Line));
+            }
+            _ => {}
+        }
         // What was told as the agent's end is not told again as the reason of the state after it.
         if !change.reason.is_empty() && change.reason != std::mem::take(&mut self.ending) {
             let tone = if change.state() == v1::State::Failed { Tone::Bad } else { Tone::Warning };

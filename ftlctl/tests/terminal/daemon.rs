@@ -226,7 +226,7 @@ impl EgressService for Services {
         Ok(Response::new(v1::TestPolicyReply { allowed, ..Default::default() }))
     }
     async fn suggest_rules(&self, _: Request<v1::SuggestRulesRequest>) -> Answer<v1::SuggestRulesReply> {
-        let rule = v1::SuggestedRule { rule: "allow GET a.example/".into(), requests: 1 };
+        let rule = v1::SuggestedRule { rule: "allow GET a.example/".into(), requests: 1, name_only: false };
         Ok(Response::new(v1::SuggestRulesReply { rules: vec![rule] }))
     }
     async fn answer(&self, request: Request<v1::AnswerRequest>) -> Answer<v1::AnswerReply> {

@@ -196,7 +196,7 @@ impl Dialer {
     }
 
     /// The one address to dial.
-    async fn address(&self, route: &Route) -> Result<SocketAddr, DialError> {
+    pub(super) async fn address(&self, route: &Route) -> Result<SocketAddr, DialError> {
         if let Some(address) = self.connect_to.get(&route.authority) {
             return Ok(*address);
         }

@@ -170,7 +170,9 @@ async fn decide(shared: &Shared, policy: &Policy, target: &Target) -> Result<(Pe
     match answer {
         Answer::Once => Ok((policy.decide_once(&facts).permit()?, true)),
         Answer::Ruled => Ok((policy.decide(&facts).permit()?, false)),
-        Answer::No | Answer::Nobody => Err(denial.into()),
+        // The human has just decided: how to decide otherwise is not said again.
+        Answer::No => Err(Refusal::because(denial.reason, "the human said no")),
+        Answer::Nobody => Err(denial.into()),
     }
 }
 

@@ -41,10 +41,14 @@ pub mod trust;
 mod tunnel;
 pub mod upstream;
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use ftl_core::egress::policy::Permit;
+
+use self::alpn::Alpn;
 use self::ca::{CaError, SessionCa};
-use self::dial::{DialConfig, Dialer};
+use self::dial::{DialConfig, DialError, Dialer, Route};
 pub use self::gateway::Gateway;
 use self::gateway::Parts;
 use self::guard::Guard;
@@ -99,6 +103,15 @@ impl Egress {
         };
         let room = Arc::new(limits::room(limits::AHEAD_OF_ALL));
         Self { dialer: Arc::new(dialer), limits, now_us, room, roots: OnceLock::new() }
+    }
+
+    /// Where a request with this permit would go. The name is looked up, nothing is sent.
+    ///
+    /// # Errors
+    /// When there is no address that may be dialled.
+    pub async fn address(&self, permit: &Permit) -> Result<IpAddr, DialError> {
+        let address = self.dialer.address(&Route::new(permit, Alpn::Any)).await?;
+        Ok(address.ip())
     }
 
     /// The way out for one session. The first call reads the host's roots.

@@ -11,6 +11,7 @@ use ftl_core::egress::policy::{Denial, Reason};
 use ftl_core::egress::rule::Rule;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
 
@@ -44,7 +45,16 @@ pub(super) struct Asked {
     pub(super) authority: Option<Authority>,
     /// Canonical, without the query.
     pub(super) path: String,
-    pub(super) grpc: bool,
+    pub(super) form: Form,
+}
+
+/// In which form whoever asked reads an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    Json,
+    Grpc,
+    /// A line for people.
+    Text,
 }
 
 /// Says the reason in a header, for programs that do not read bodies.
@@ -114,12 +124,15 @@ impl Refusal {
         })
     }
 
-    /// One sentence.
+    /// One line: what was refused, why, and how the human can change that.
     fn message(&self, asked: &Asked) -> String {
         let to = asked.authority.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
         let mut message = format!("FTL refused {}{to}: {}", asked.method, self.reason.sentence());
         if !self.detail.is_empty() {
             message = format!("{message} ({})", self.detail);
+        }
+        if let Some(hint) = &self.hint {
+            message = format!("{message}; {hint}");
         }
         message
     }
@@ -132,31 +145,38 @@ impl Refusal {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        let (status, body) = if asked.grpc {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", self.grpc_status());
-            let text = utf8_percent_encode(&message, GRPC_MESSAGE).to_string();
-            HeaderValue::try_from(text).into_iter().for_each(|text| {
-                headers.insert("grpc-message", text);
-            });
-            (StatusCode::OK, body::empty())
-        } else {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            (self.status(), body::full(self.json(asked, &message)))
+        let mut of_type = |kind| headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let (status, body) = match asked.form {
+            Form::Grpc => {
+                of_type("application/grpc");
+                headers.insert("grpc-status", self.grpc_status());
+                let text = utf8_percent_encode(&message, GRPC_MESSAGE).to_string();
+                HeaderValue::try_from(text).into_iter().for_each(|text| {
+                    headers.insert("grpc-message", text);
+                });
+                (StatusCode::OK, body::empty())
+            }
+            Form::Text => {
+                of_type("text/plain");
+                (self.status(), body::full(format!("{message}\n")))
+            }
+            Form::Json => {
+                of_type("application/json");
+                (self.status(), body::full(self.json(asked, &message)))
+            }
         };
         let mut response = Response::new(body);
+        // Many programs print the words behind an HTTP/1 status and nothing of the body.
+        if let Ok(phrase) = ReasonPhrase::try_from(format!("Refused by FTL: {}", self.reason.sentence())) {
+            response.extensions_mut().insert(phrase);
+        }
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
     }
 
     fn json(&self, asked: &Asked, message: &str) -> String {
-        let how = self.would_allow.as_ref().map(|rule| {
-            let text = rule.to_string();
-            // A path is canonical and has no quote, so the text can stand between two.
-            format!("ftlctl policy allow '{}'", text.strip_prefix("allow ").unwrap_or(&text))
-        });
-        let error = json!({
+        let facts = json!({
             "code": "ftl_egress_refused",
             "reason": self.reason.code(),
             "host": asked.authority.as_ref().map(ToString::to_string),
@@ -166,9 +186,12 @@ impl Refusal {
             "credential": self.credential.as_ref().map(CredentialName::as_str),
             "message": message,
             "hint": self.hint,
-            "how_to_allow": how,
+            "how_to_allow": self.would_allow.as_ref().map(|rule| rule.command()),
         });
-        format!("{}\n", json!({ "error": error }))
+        // npm prints `error` when it is a string; SDKs of models print `error` or `message`; container engines
+        // and cargo read a list of errors with `message` or `detail`. `ftl` is for programs that know FTL.
+        let errors = [json!({ "code": "DENIED", "message": message, "detail": message })];
+        format!("{}\n", json!({ "error": message, "message": message, "errors": errors, "ftl": facts }))
     }
 
     /// What the guard is told about a request.
@@ -239,30 +262,47 @@ mod tests {
 
     use super::*;
 
-    fn asked(grpc: bool) -> Asked {
+    fn asked(form: Form) -> Asked {
         let authority = Authority::parse("api.example.com:443", None).ok();
-        Asked { method: "GET".into(), authority, path: "/v1/x".into(), grpc }
+        Asked { method: "GET".into(), authority, path: "/v1/x".into(), form }
     }
 
     #[tokio::test]
     async fn programs_can_read_it() {
         let would_allow = "allow GET api.example.com/v1".parse().ok().map(Box::new);
-        let refusal = Refusal { would_allow, ..Refusal::new(Reason::NotAllowed) };
-        let response = refusal.response(&asked(false));
+        let hint = Some("change the rules".into());
+        let refusal = Refusal { would_allow, hint, ..Refusal::new(Reason::NotAllowed) };
+        let response = refusal.response(&asked(Form::Json));
         assert_eq!(response.status(), 403);
+        let phrase = response.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(phrase.as_bytes(), b"Refused by FTL: no rule allows it");
         assert_eq!(response.headers()["x-ftl-refused"], "not_allowed");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(read["error"]["code"], "ftl_egress_refused");
-        assert_eq!(read["error"]["reason"], "not_allowed");
-        assert_eq!(read["error"]["host"], "api.example.com:443");
-        assert_eq!(read["error"]["path"], "/v1/x");
-        assert_eq!(read["error"]["how_to_allow"], "ftlctl policy allow 'GET api.example.com/v1'");
+        assert_eq!(read["ftl"]["code"], "ftl_egress_refused");
+        assert_eq!(read["ftl"]["reason"], "not_allowed");
+        assert_eq!(read["ftl"]["host"], "api.example.com:443");
+        assert_eq!(read["ftl"]["path"], "/v1/x");
+        assert_eq!(read["ftl"]["how_to_allow"], "ftlctl policy allow 'GET api.example.com/v1'");
+        let sentence = "FTL refused GET to api.example.com:443: no rule allows it; change the rules";
+        for said in
+            [&read["error"], &read["message"], &read["errors"][0]["message"], &read["errors"][0]["detail"]]
+        {
+            assert_eq!(said, sentence, "people read it whatever their program prints");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_prints_plain_text_gets_a_line() {
+        let response = Refusal::new(Reason::NotAllowed).response(&asked(Form::Text));
+        assert_eq!(response.headers()["content-type"], "text/plain");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "FTL refused GET to api.example.com:443: no rule allows it\n");
     }
 
     #[tokio::test]
     async fn grpc_has_its_own_form() {
-        let response = Refusal::because(Reason::Denied, "a % b").response(&asked(true));
+        let response = Refusal::because(Reason::Denied, "a % b").response(&asked(Form::Grpc));
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "7");
         assert!(response.headers()["grpc-message"].to_str().unwrap().contains("a %25 b"));

@@ -98,7 +98,10 @@ async fn exchange(
     sent.await.map_err(|error| {
         // The text of the error stays in the daemon's log: it may quote the request.
         tracing::debug!(%error, authority = %route.authority(), "the host did not answer");
-        Refusal::new(error.reason())
+        match error.address() {
+            Some(refusal) => shared.guard.policy().address_denial(route.authority(), refusal).into(),
+            None => Refusal::new(error.reason()),
+        }
     })
 }
 

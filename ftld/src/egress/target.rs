@@ -7,12 +7,12 @@ use ftl_core::egress::host::{Authority, Host};
 use ftl_core::egress::path::CanonicalPath;
 use ftl_core::egress::policy::Reason;
 use ftl_core::egress::rule::Scheme;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
-use super::refusal::{Asked, Refusal};
+use super::refusal::{Asked, Form, Refusal};
 
 /// What is known about a connection before its first request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,9 +56,15 @@ pub(super) fn asked(entry: &Entry, parts: &Parts) -> Asked {
     let path = CanonicalPath::parse(parts.uri.path());
     let path = path.map_or_else(|_| "/".to_owned(), |path| path.as_str().to_owned());
     let kind = parts.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let grpc = kind.starts_with(b"application/grpc");
+    let agent = parts.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let form = match () {
+        () if kind.starts_with(b"application/grpc") => Form::Grpc,
+        // git shows people an answer of this type and no other.
+        () if agent.starts_with(b"git/") => Form::Text,
+        () => Form::Json,
+    };
     let method: String = parts.method.as_str().chars().take(32).collect();
-    Asked { method, authority, path, grpc }
+    Asked { method, authority, path, form }
 }
 
 /// The host and port that a `CONNECT` asks for.

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ftl_core::egress::address::AddressRefusal;
 use ftl_core::egress::host::Authority;
 use ftl_core::egress::policy::Reason;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
@@ -283,6 +284,15 @@ impl UpstreamError {
             Self::Broken(error) if error.is_parse_too_large() => Reason::TooLarge,
             Self::Broken(_) => Reason::UpstreamUnreachable,
             Self::Unsupported(_) => Reason::Unsupported,
+        }
+    }
+
+    /// Why no address of the host may be dialled, when that is it.
+    #[must_use]
+    pub fn address(&self) -> Option<AddressRefusal> {
+        match self {
+            Self::Dial(DialError::Address(refusal)) => Some(*refusal),
+            _ => None,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::convert;
 use super::status::status;
 use crate::app::Control;
 use crate::sandbox::{Check, Outcome};
-use crate::session::{Error, Sessions, prepare, trust};
+use crate::session::{Error, Sessions, outlet, prepare, trust};
 
 /// Version of the API that this daemon speaks.
 const API_VERSION: u32 = 1;
@@ -56,6 +56,7 @@ impl DaemonService for DaemonApi {
         for backend in parts.sandboxes.values() {
             checks.extend(backend.doctor(&scratch, limits).await.into_iter().map(check));
         }
+        checks.push(check(outlet::check(&parts.policies, &parts.home)));
         checks.extend(prepare::agents(parts).map_err(|error| status(&error))?.into_iter().map(check));
         Ok(Response::new(v1::DoctorReply { checks }))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ftl_core::egress::policy::Verdict;
+use ftl_core::egress::policy::{Source, Verdict};
 use ftl_core::egress::rule::Rule;
 use ftl_core::id::SessionId;
 use ftl_proto::v1;
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::event::streamed;
 use super::status::status;
-use crate::session::outlet::{self, Answered, Row, RuleScope, Wanted};
+use crate::session::outlet::{self, Answered, Named, Numbered, Row, RuleScope, Wanted};
 use crate::session::{Error, Sessions};
 
 /// The service over the sessions' outlets.
@@ -42,6 +42,17 @@ impl EgressApi {
         }
     }
 
+    /// Where a rule of the human's lies that was listed for a scope.
+    fn lies(&self, source: &Source, scope: &RuleScope, project: &[u8]) -> Result<RuleScope, Status> {
+        match (source, scope) {
+            (Source::Global, _) => Ok(RuleScope::Global),
+            (Source::Project, RuleScope::Session(_)) => {
+                self.scope(v1::RuleScope::Project, "", project.to_vec())
+            }
+            _ => Ok(scope.clone()),
+        }
+    }
+
     /// Reads and searches the audit log on a thread that may wait.
     async fn read<T: Send + 'static>(
         &self,
@@ -64,13 +75,18 @@ impl EgressService for EgressApi {
         let request = request.into_inner();
         let session = self.session(&request.session)?;
         let project = convert::optional_project(request.project)?;
-        let layered = self.0.rules(session.as_ref(), &project).map_err(|error| status(&error))?;
+        let layered = self.0.rules(session.as_ref(), &project).await.map_err(|error| status(&error))?;
         let policy = layered.policy(0);
         let rules = policy.rules();
         Ok(Response::new(v1::ShowPolicyReply {
             preset: layered.preset.to_string(),
-            rules: rules
-                .map(|(rule, source)| v1::PolicyRule { text: rule.to_string(), source: source.to_string() })
+            rules: (1..)
+                .zip(rules)
+                .map(|(number, (rule, source))| v1::PolicyRule {
+                    text: rule.to_string(),
+                    source: source.to_string(),
+                    number,
+                })
                 .collect(),
             problem: layered.problem.unwrap_or_default(),
         }))
@@ -93,10 +109,22 @@ impl EgressService for EgressApi {
         request: Request<v1::RemoveRuleRequest>,
     ) -> Result<Response<v1::RemoveRuleReply>, Status> {
         let request = request.into_inner();
-        let rule = rule(&request.rule)?;
-        let scope = self.scope(request.scope(), &request.session, request.project)?;
-        let removed = self.0.remove_rule(&scope, &rule).map_err(|error| status(&error))?;
-        Ok(Response::new(v1::RemoveRuleReply { removed }))
+        let scope = self.scope(request.scope(), &request.session, request.project.clone())?;
+        let named = self.0.named_rule(&scope, &request.project, &request.rule).await;
+        let reply = match named.map_err(|error| status(&error))? {
+            Named::One(one) => {
+                let lies = self.lies(&one.source, &scope, &request.project)?;
+                let removed = self.0.remove_rule(&lies, &one.rule).map_err(|error| status(&error))?;
+                v1::RemoveRuleReply { removed, rule: Some(numbered(one)), candidates: Vec::new() }
+            }
+            Named::Several(all) => v1::RemoveRuleReply {
+                candidates: all.into_iter().map(numbered).collect(),
+                ..Default::default()
+            },
+            Named::Foreign(one) => v1::RemoveRuleReply { rule: Some(numbered(one)), ..Default::default() },
+            Named::Nothing => v1::RemoveRuleReply::default(),
+        };
+        Ok(Response::new(reply))
     }
 
     async fn test_policy(
@@ -109,6 +137,7 @@ impl EgressService for EgressApi {
         let judged = self
             .0
             .judge(&request.method, &request.url, session.as_ref(), &project)
+            .await
             .map_err(|error| status(&error))?;
         let explanation = judged.explanation;
         let hint = match &explanation.verdict {
@@ -122,6 +151,9 @@ impl EgressService for EgressApi {
             reason: explanation.sentence,
             credentials: judged.credentials.iter().map(ToString::to_string).collect(),
             hint,
+            address: judged.address.map(|address| address.to_string()).unwrap_or_default(),
+            unresolved: judged.unresolved,
+            problem: judged.problem.unwrap_or_default(),
         }))
     }
 
@@ -135,7 +167,11 @@ impl EgressService for EgressApi {
         let suggested = self.read(move |sessions| sessions.suggest(&session)).await?;
         let rules = suggested
             .into_iter()
-            .map(|(rule, requests)| v1::SuggestedRule { rule: rule.to_string(), requests })
+            .map(|one| v1::SuggestedRule {
+                rule: one.rule.to_string(),
+                requests: one.count,
+                name_only: one.name_only,
+            })
             .collect();
         Ok(Response::new(v1::SuggestRulesReply { rules }))
     }
@@ -175,6 +211,11 @@ impl EgressService for EgressApi {
 
 fn rule(text: &str) -> Result<Rule, Status> {
     text.parse().map_err(|source| status(&Error::BadRule { rule: text.chars().take(200).collect(), source }))
+}
+
+fn numbered(one: Numbered) -> v1::PolicyRule {
+    let number = u32::try_from(one.number).unwrap_or(u32::MAX);
+    v1::PolicyRule { text: one.rule.to_string(), source: one.source.to_string(), number }
 }
 
 fn wire(row: Row) -> v1::LedgerRow {

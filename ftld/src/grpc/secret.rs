@@ -212,6 +212,16 @@ fn elsewhere(source: &v1::SecretSource) -> Result<Option<Elsewhere>, Status> {
 }
 
 fn wire(listed: Listed) -> v1::Secret {
+    let mut hosts = Vec::new();
+    for binding in &listed.bindings {
+        let usual = |host: &HostPattern| match binding.port {
+            443 => host.to_string(),
+            port => format!("{host}:{port}"),
+        };
+        hosts.extend(binding.hosts.iter().map(usual));
+    }
+    hosts.sort();
+    hosts.dedup();
     v1::Secret {
         name: listed.name.to_string(),
         source: listed.source,
@@ -222,5 +232,6 @@ fn wire(listed: Listed) -> v1::Secret {
             .map(|project| project.into_os_string().into_encoded_bytes())
             .unwrap_or_default(),
         problem: listed.problem,
+        hosts,
     }
 }

@@ -108,6 +108,12 @@ fn adapter(spec: &Spec, settings: &Settings) -> Result<Box<dyn AgentAdapter>, Er
     Ok(agent::adapter(&spec.agent, &command)?)
 }
 
+/// The adapter of that name as these settings have it; none when it could not run.
+pub(super) fn adapter_named(name: &str, settings: &Settings) -> Option<Box<dyn AgentAdapter>> {
+    let command: Vec<OsString> = settings.command.iter().flatten().map(OsString::from).collect();
+    agent::adapter(name, &command).ok()
+}
+
 /// Where programs are looked for: the human's PATH first, the daemon's own after it.
 struct Places {
     path: Vec<PathBuf>,

@@ -19,6 +19,7 @@ mod dotenv;
 mod file;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

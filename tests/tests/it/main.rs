@@ -14,6 +14,7 @@ mod egress_attacks;
 mod egress_clients;
 mod egress_installs;
 mod egress_policy;
+mod egress_words;
 mod fuzz;
 mod hostile;
 mod isolation;

@@ -38,6 +38,12 @@ pub(super) async fn run(context: &Context, args: args::Suggest) -> Result<Outcom
         return Ok(Outcome::DONE);
     }
     output.line(&list(&reply, output.style))?;
+    if reply.rules.iter().any(|rule| rule.name_only) {
+        output.line(
+            "* only the name is known, so the rule means all of the host: it was looked up by a program that \
+             does not use the proxy; allow less when you know what it asks for",
+        )?;
+    }
     let apply = args.apply && (args.yes || agreed(context, &reply, &scope).await?);
     if apply {
         scope.put(&mut object);
@@ -67,8 +73,10 @@ async fn agreed(context: &Context, reply: &v1::SuggestRulesReply, scope: &Scope)
 }
 
 fn list(reply: &v1::SuggestRulesReply, style: Style) -> String {
-    let row =
-        |rule: &v1::SuggestedRule| vec![format!("{:>8}", count(rule.requests)), escape::name(&rule.rule)];
+    let row = |rule: &v1::SuggestedRule| {
+        let mark = if rule.name_only { " *" } else { "" };
+        vec![format!("{:>8}", count(rule.requests)), format!("{}{mark}", escape::name(&rule.rule))]
+    };
     let rows: Vec<_> = reply.rules.iter().map(row).collect();
     // A rule whose end is cut off would be another rule.
     table(&HEADINGS, &rows, style, None)
@@ -80,8 +88,12 @@ mod tests {
 
     #[test]
     fn rules_are_listed_whole() {
-        let rule = v1::SuggestedRule { rule: "allow GET a.b/c".into(), requests: 1200 };
-        let reply = v1::SuggestRulesReply { rules: vec![rule] };
-        assert_eq!(list(&reply, Style::Plain), "REQUESTS  RULE\n   1,200  allow GET a.b/c");
+        let rule = v1::SuggestedRule { rule: "allow GET a.b/c".into(), requests: 1200, name_only: false };
+        let name = v1::SuggestedRule { rule: "allow c.d".into(), requests: 1, name_only: true };
+        let reply = v1::SuggestRulesReply { rules: vec![rule, name] };
+        assert_eq!(
+            list(&reply, Style::Plain),
+            "REQUESTS  RULE\n   1,200  allow GET a.b/c\n       1  allow c.d *"
+        );
     }
 }

@@ -112,3 +112,18 @@ fn a_failure_is_never_quiet() {
         ["the agent ended with status 3: \\x1b]0;x\\x07", "failed: no kernel"]
     );
 }
+
+#[test]
+fn what_left_is_said_once_where_a_review_says_it_too() {
+    let totals = || Kind::EgressTotals(v1::EgressTotals { refused: 1, ..Default::default() });
+    let state = |state: v1::State| {
+        Kind::StateChanged(v1::StateChanged { state: state.into(), reason: String::new() })
+    };
+    let line = "network: 0 requests, 1 refused";
+    let nothing: [&str; 0] = [];
+    let mut view = View::new(Style::Plain);
+    assert_eq!(lines(&mut view, vec![totals(), state(v1::State::AwaitingReview)]), [line]);
+    view.set_reviewed(true);
+    assert_eq!(lines(&mut view, vec![totals(), state(v1::State::AwaitingReview)]), nothing);
+    assert_eq!(lines(&mut view, vec![totals(), state(v1::State::NoChanges)]), [line]);
+}

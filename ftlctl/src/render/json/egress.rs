@@ -4,7 +4,8 @@ use super::*;
 
 /// The rules that count.
 pub(crate) fn policy(reply: &v1::ShowPolicyReply) -> Value {
-    let rule = |rule: &v1::PolicyRule| json!({"rule": rule.text, "source": rule.source});
+    let rule =
+        |rule: &v1::PolicyRule| json!({"number": rule.number, "rule": rule.text, "source": rule.source});
     let mut object =
         fields(json!({"preset": reply.preset, "rules": reply.rules.iter().map(rule).collect::<Vec<_>>()}));
     put_unless_empty(&mut object, "problem", &reply.problem);
@@ -23,12 +24,15 @@ pub(crate) fn verdict(request: &v1::TestPolicyRequest, reply: &v1::TestPolicyRep
         "credentials": reply.credentials,
     }));
     put_unless_empty(&mut object, "hint", &reply.hint);
+    put_unless_empty(&mut object, "address", &reply.address);
+    object.insert("unresolved".to_owned(), json!(reply.unresolved));
+    put_unless_empty(&mut object, "problem", &reply.problem);
     Value::Object(object)
 }
 
 /// The rules that would have helped.
 pub(crate) fn suggestions(reply: &v1::SuggestRulesReply) -> Vec<Value> {
-    let one = |rule: &v1::SuggestedRule| json!({"rule": rule.rule, "requests": rule.requests});
+    let one = |rule: &v1::SuggestedRule| json!({"rule": rule.rule, "requests": rule.requests, "name_only": rule.name_only});
     reply.rules.iter().map(one).collect()
 }
 
@@ -76,6 +80,7 @@ pub(crate) fn secret(secret: &v1::Secret) -> Value {
         "source": secret.source,
         "vendor": secret.vendor,
         "bindings": secret.bindings,
+        "hosts": secret.hosts,
     }));
     if !secret.project.is_empty() {
         put_bytes(&mut object, "project", &secret.project);
@@ -90,12 +95,12 @@ mod tests {
 
     #[test]
     fn rules_and_rows_have_the_documented_keys() {
-        let rule = v1::PolicyRule { text: "allow a".into(), source: "project".into() };
+        let rule = v1::PolicyRule { text: "allow a".into(), source: "project".into(), number: 1 };
         let reply =
             v1::ShowPolicyReply { preset: "locked".into(), rules: vec![rule], problem: String::new() };
         assert_eq!(
             policy(&reply),
-            json!({"preset": "locked", "rules": [{"rule": "allow a", "source": "project"}]})
+            json!({"preset": "locked", "rules": [{"number": 1, "rule": "allow a", "source": "project"}]})
         );
         let row = v1::LedgerRow { reason: "denied".into(), ..Default::default() };
         assert_eq!(ledger(&row)["reason"], "denied");
@@ -107,6 +112,6 @@ mod tests {
         let shown =
             secret(&v1::Secret { name: "K".into(), project: b"/p\xff".to_vec(), ..Default::default() });
         let keys: Vec<_> = shown.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["bindings", "name", "project", "project_bytes", "source", "vendor"]);
+        assert_eq!(keys, ["bindings", "hosts", "name", "project", "project_bytes", "source", "vendor"]);
     }
 }

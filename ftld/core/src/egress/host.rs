@@ -107,6 +107,15 @@ impl Host {
         Self::Ip(address.to_canonical())
     }
 
+    /// Whether a sandbox means itself by it: `localhost`, names below it, loopback addresses, `0.0.0.0`, `[::]`.
+    #[must_use]
+    pub fn is_sandbox(&self) -> bool {
+        match self {
+            Self::Ip(address) => address.is_loopback() || address.is_unspecified(),
+            Self::Dns(name) => name.is_localhost(),
+        }
+    }
+
     /// The name, unless it is an address.
     #[must_use]
     pub fn name(&self) -> Option<&DnsName> {
@@ -118,6 +127,11 @@ impl Host {
 }
 
 impl DnsName {
+    /// Whether it is `localhost` or below it.
+    fn is_localhost(&self) -> bool {
+        self.0 == "localhost" || self.0.ends_with(".localhost")
+    }
+
     /// Reads a name; one dot at the end is taken off.
     ///
     /// # Errors
@@ -208,6 +222,15 @@ impl HostPattern {
             Host::Dns(name) if suffix_kind(&name) == Some(psl::Type::Icann) => Err(HostError::PublicSuffix),
             Host::Dns(name) => Ok(Self::Below(name)),
             Host::Ip(_) => Err(HostError::BadWildcard),
+        }
+    }
+
+    /// Whether everything that it means is the sandbox itself; see [`Host::is_sandbox`].
+    #[must_use]
+    pub fn is_sandbox(&self) -> bool {
+        match self {
+            Self::Exact(host) => host.is_sandbox(),
+            Self::Below(name) => name.is_localhost(),
         }
     }
 

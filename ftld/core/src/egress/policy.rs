@@ -125,7 +125,10 @@ impl Policy {
         };
         let by_rule = decided.is_some() && !meaning.is_empty();
         let runner_up = meaning.get(usize::from(by_rule)).map(said);
-        let by = decided.as_ref().map(|(rule, source)| format!("`{rule}` ({source})"));
+        let by = decided.as_ref().map(|(rule, source)| match source {
+            Source::Credential(_) | Source::Agent(_) => format!("`{rule}`, because of {source}"),
+            _ => format!("`{rule}` ({source})"),
+        });
         let sentence = match (&verdict, by) {
             (Verdict::Allow(_), Some(by)) => format!("allowed by {by}"),
             (Verdict::Deny(denial), Some(by)) => format!("refused by {by}: {}", denial.reason.sentence()),
@@ -141,6 +144,9 @@ impl Policy {
     pub fn could_reach(&self, host: &Host) -> HostVerdict {
         if let Some(target) = self.alias(host) {
             return self.could_reach(&target.host);
+        }
+        if host.is_sandbox() {
+            return HostVerdict::Refused(hint::sandbox());
         }
         let guarded = preset::answers_name_queries(host);
         let opens = |entry: &&Entry| entry.allows() == Some(true) && (!guarded || opens_guarded(entry));
@@ -210,6 +216,9 @@ impl Policy {
 
     fn judge(&self, facts: &Facts<'_>, meaning: &[&Entry]) -> Verdict {
         let host = &facts.authority.host;
+        if host.is_sandbox() {
+            return Verdict::Deny(hint::sandbox());
+        }
         let literal = || hint::literal(facts.authority, self.private_allowed(facts.authority));
         match meaning.first() {
             Some(entry) if entry.allows() == Some(false) => {

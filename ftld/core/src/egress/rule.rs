@@ -17,8 +17,13 @@
 //!   port.
 //! * A path is a beginning by whole segments: `/v1` and `/v1/` mean `/v1`, `/v1/` and all below, not `/v10`.
 //!   `/**/a/b` means every path that ends in the segments `a` and `b`. Nothing looks at the query.
+//! * METHOD is one that HTTP or WebDAV has; any other is written `method:NAME`, so that a misspelt one is not
+//!   taken for one of its own.
+//! * The sandbox itself (`localhost`, loopback addresses) is no HOST of an `allow`, `private` or `alias`: what
+//!   a sandbox sends there never leaves it.
 //! * `private` allows one host and port even when its address is a private one.
 
+mod method;
 mod read;
 mod tenant;
 
@@ -164,6 +169,19 @@ impl Rule {
     pub fn warning(&self) -> Option<String> {
         tenant::warning(self)
     }
+
+    /// The command that adds the rule. A rule's text has no quote, so it can stand between two.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Private(authority) => format!("ftlctl policy private {authority}"),
+            Self::Allow(_) => {
+                format!("ftlctl policy allow '{}'", text.strip_prefix("allow ").unwrap_or(&text))
+            }
+            _ => format!("ftlctl policy {text}"),
+        }
+    }
 }
 
 impl PathPattern {
@@ -219,7 +237,8 @@ impl fmt::Display for Rule {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.methods.is_empty() {
-            write!(f, "{} ", self.methods.join(","))?;
+            let methods: Vec<String> = self.methods.iter().map(|one| method::written(one)).collect();
+            write!(f, "{} ", methods.join(","))?;
         }
         if let Some(scheme) = self.scheme {
             write!(f, "{}://", scheme.name())?;

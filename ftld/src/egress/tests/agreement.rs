@@ -3,6 +3,9 @@
 use http::Request;
 use tokio::io::AsyncWriteExt as _;
 
+use ftl_core::egress::policy::{Policy, Reason, Source};
+use ftl_core::egress::preset::Preset;
+
 use super::bench::{Bench, Setup, body, get, http1_over, read, read_head, reason};
 use super::bodies::echo;
 use crate::egress::testing::{Script, Site, World};
@@ -177,8 +180,31 @@ async fn a_name_that_points_inside_is_not_dialled() {
         let (status, headers, text) = bench.ask(get(HOST, "/", &[])).await;
         assert_eq!((status.as_u16(), reason(&headers)), (403, "private_address"), "{answers:?}");
         assert!(!answers.iter().any(|answer| text.contains(answer)), "{text}");
+        // What a rule can open says which rule does, inside and to the human.
+        let opens = answers.contains(&"10.0.0.1");
+        assert_eq!(text.contains(&format!("ftlctl policy private {HOST}:443")), opens, "{answers:?} {text}");
     }
     assert_eq!(site.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_permit_is_followed_to_its_address_without_a_connection() {
+    let address = async |answers: &[&[&str]]| {
+        let resolver: std::sync::Arc<dyn crate::egress::resolve::Resolver> = Script::new(answers, &[]);
+        let egress = crate::egress::Egress::new(crate::egress::EgressConfig {
+            dial: crate::egress::dial::DialConfig::default(),
+            resolver: Some(resolver),
+            limits: crate::egress::Limits::default(),
+            now_us: std::sync::Arc::new(|| 0),
+        });
+        let rules = vec![(Source::Session, vec![format!("allow {HOST}").parse().unwrap()])];
+        let asked = ftl_core::egress::asked::Asked::parse("GET", HOST).unwrap();
+        let permit = Policy::new(Preset::Locked, rules).decide(&asked.facts()).permit().unwrap();
+        egress.address(&permit).await.map_err(|error| error.reason())
+    };
+    assert_eq!(address(&[&["93.184.216.34"]]).await, Ok("93.184.216.34".parse().unwrap()));
+    assert_eq!(address(&[&["10.0.0.1"]]).await, Err(Reason::PrivateAddress));
+    assert_eq!(address(&[]).await, Err(Reason::Unresolvable));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn a_refusal_names_the_rule_and_the_way_out() {
     let (site, _) = echo(Some(world.good(HOST))).await;
     let sites = &[("api.example.com:443", &site)];
     let bench = Bench::new(&world, Setup { rules, sites, ..Setup::default() });
-    let error = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["error"].clone();
+    let error = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["ftl"].clone();
     let (status, headers, text) = bench.ask(get(HOST, "/admin/x?secret=1", &[])).await;
     assert_eq!(status, 403);
     assert_eq!(headers["x-ftl-refused"], "denied");

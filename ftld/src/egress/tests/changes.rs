@@ -126,8 +126,11 @@ async fn the_human_may_let_it_through() {
     ] {
         *bench.told.answer.lock().unwrap() = answer;
         *bench.told.adds.lock().unwrap() = rule.into_iter().map(str::to_owned).collect();
-        let (status, _, _) = bench.ask(get(HOST, "/v1/x", &[])).await;
+        let (status, _, text) = bench.ask(get(HOST, "/v1/x", &[])).await;
         assert_eq!(status, expected, "{answer:?} {rule:?}");
+        // Who has just said no is not told how to say yes.
+        let hinted = text.contains("ftlctl policy allow");
+        assert_eq!(hinted, expected == 403 && answer != Answer::No, "{answer:?} {rule:?} {text}");
     }
     let questions = bench.told.questions.lock().unwrap().clone();
     assert_eq!(questions.len(), 6);

@@ -4,27 +4,32 @@
 //! how the human asks.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use ftl_core::credential::CredentialName;
+use ftl_core::egress::address::AddressRefusal;
 use ftl_core::egress::asked::Asked;
 use ftl_core::egress::host::Authority;
 use ftl_core::egress::path::CanonicalPath;
-use ftl_core::egress::policy::Explanation;
-use ftl_core::egress::rule::Rule;
-use ftl_core::egress::suggest::{self, Refused};
+use ftl_core::egress::policy::{Explanation, Source, Verdict};
+use ftl_core::egress::rule::{Rule, Scheme};
+use ftl_core::egress::suggest::{self, Refused, Suggestion};
 use ftl_core::event::Bytes;
 use ftl_core::id::SessionId;
 use serde_json::json;
 
 use super::super::driver::root;
-use super::super::{Error, Sessions, project, trust};
+use super::super::{Error, Sessions, project};
 use super::excerpt::is_cut;
+use super::named::{Named, named};
+use super::preview::Effective;
 use super::rows::newest;
-use super::{Answered, Layered, RuleScope, Wanted, layered};
+use super::{Answered, Layered, RuleScope, Wanted};
 use crate::audit::{Entry, Sync};
+use crate::egress::dial::DialError;
 
 /// A verdict without traffic.
 #[derive(Clone, Debug)]
@@ -33,6 +38,12 @@ pub struct Judged {
     pub explanation: Explanation,
     /// Credentials that could travel with the request.
     pub credentials: Vec<CredentialName>,
+    /// Where it would go now; none when it would go nowhere.
+    pub address: Option<IpAddr>,
+    /// Whether a rule allows it and the name has no address now.
+    pub unresolved: bool,
+    /// What is wrong with a file of rules.
+    pub problem: Option<String>,
 }
 
 /// Kinds of refused requests that suggestions are made from, the newest.
@@ -41,29 +52,26 @@ const SUGGESTED_FROM: usize = 10_000;
 const MOST_SUGGESTED: usize = 200;
 
 impl Sessions {
-    /// The rules that count for a session, a project, or everywhere.
+    /// The rules that count for a session, for the next session of a project, or everywhere.
     ///
     /// # Errors
     /// When the session or the project cannot be looked at.
-    pub fn rules(&self, session: Option<&SessionId>, project: &[u8]) -> Result<Layered, Error> {
-        let parts = self.parts();
-        if let Some(session) = session {
-            if let Some(outlet) = parts.outlets.get(session) {
-                return Ok(outlet.layered());
-            }
-            let record = self.get(session)?;
-            return self.rules_of(Some(session), &root(&record.project.root));
-        }
-        match project {
-            [] => Ok(layered(&parts.policies, &parts.home, None, None, &[])),
-            project => self.rules_of(None, &root(&Bytes::from(project))),
-        }
+    pub async fn rules(&self, session: Option<&SessionId>, project: &[u8]) -> Result<Layered, Error> {
+        Ok(self.effective(session, project).await?.layered)
     }
 
-    fn rules_of(&self, session: Option<&SessionId>, project: &Path) -> Result<Layered, Error> {
-        let parts = self.parts();
-        let trusted = trust::settings(parts, project)?.egress;
-        Ok(layered(&parts.policies, &parts.home, session, Some(project), &trusted))
+    /// The rule that the human means by these words, among those that [`Self::rules`] lists.
+    ///
+    /// # Errors
+    /// When the rules cannot be looked at.
+    pub async fn named_rule(&self, scope: &RuleScope, project: &[u8], text: &str) -> Result<Named, Error> {
+        let (session, project, own) = match scope {
+            RuleScope::Session(session) => (Some(session), project, Source::Session),
+            RuleScope::Project(root) => (None, root.as_os_str().as_bytes(), Source::Project),
+            RuleScope::Global => (None, &b""[..], Source::Global),
+        };
+        let policy = self.rules(session, project).await?.policy(0);
+        Ok(named(policy.rules(), text, &own))
     }
 
     /// Adds a rule. It holds from the next request on, and live connections are judged anew.
@@ -102,35 +110,55 @@ impl Sessions {
         Ok(parts.audit.append(entry, Sync::Disk)?)
     }
 
-    /// What would become of a request, without traffic.
+    /// What would become of a request. Nothing is sent; the name is looked up when a rule allows it.
     ///
     /// # Errors
     /// When the request is none, or the rules cannot be read.
-    pub fn judge(
+    pub async fn judge(
         &self,
         method: &str,
         url: &str,
         session: Option<&SessionId>,
         project: &[u8],
     ) -> Result<Judged, Error> {
-        let request = Asked::parse(method, url)
+        let mut request = Asked::parse(method, url)
             .map_err(|source| Error::BadUrl { url: url.chars().take(200).collect(), source })?;
-        let policy = self.rules(session, project)?.policy(0);
-        let grants = session.and_then(|session| self.parts().outlets.get(session));
-        let grants = grants.map(|outlet| outlet.grants()).unwrap_or_default();
+        let Effective { layered, grants } = self.effective(session, project).await?;
+        let policy = layered.policy(0);
+        // What the proxy does with an alias before it decides.
+        if request.scheme == Scheme::Http
+            && request.authority.port == Scheme::Http.port()
+            && let Some(target) = policy.alias(&request.authority.host)
+        {
+            (request.authority, request.scheme) = (target, Scheme::Https);
+        }
         let credentials = grants
             .iter()
             .filter(|grant| grant.bindings.iter().any(|binding| binding.reaches(&request.authority)))
             .map(|grant| grant.name.clone())
             .collect();
-        Ok(Judged { explanation: policy.explain(&request.facts()), credentials })
+        let mut explanation = policy.explain(&request.facts());
+        let (mut address, mut unresolved) = (None, false);
+        if let Verdict::Allow(permit) = &explanation.verdict {
+            match self.parts().egress.address(permit).await {
+                Ok(found) => address = Some(found),
+                Err(DialError::Address(refusal)) if refusal != AddressRefusal::None => {
+                    let denial = policy.address_denial(permit.authority(), refusal);
+                    explanation.sentence =
+                        format!("{}, but refused: {}", explanation.sentence, denial.reason.sentence());
+                    explanation.verdict = Verdict::Deny(denial);
+                }
+                Err(_) => unresolved = true,
+            }
+        }
+        Ok(Judged { explanation, credentials, address, unresolved, problem: layered.problem })
     }
 
     /// The narrowest rules that would have let through what a session was refused, the most wanted first.
     ///
     /// # Errors
     /// When the audit log cannot be read.
-    pub fn suggest(&self, session: &SessionId) -> Result<Vec<(Rule, u64)>, Error> {
+    pub fn suggest(&self, session: &SessionId) -> Result<Vec<Suggestion>, Error> {
         let wanted = Wanted { session: session.as_str().to_owned(), ..Wanted::default() };
         let mut counts: HashMap<(String, String, String), u64> = HashMap::new();
         newest(&*self.parts().audit, &wanted, |row| {

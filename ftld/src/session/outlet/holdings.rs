@@ -17,6 +17,7 @@ use ftl_core::oauth::NewToken;
 use ftl_core::scrub::Scrubber;
 
 use super::super::record::Record;
+use super::unbound::{self, Unbound};
 use super::{Error, project_of};
 use crate::agent::AgentAdapter;
 use crate::app::Parts;
@@ -65,7 +66,19 @@ impl Holdings {
         let dotenv: Vec<PathBuf> = record.dotenv.iter().map(super::root).collect();
         let wanted =
             Wanted { project: &project, dotenv: &dotenv, named: &settings.shadow_env, agent: agent.keys() };
-        let (entries, mut notices) = parts.vault.of_session(&wanted)?;
+        let (holdings, mut notices) = Self::gather(parts, &wanted, &record.shadows).await?;
+        notices.extend(unbound::notices(parts, &project, &holdings.unbound()));
+        Ok((holdings, notices))
+    }
+
+    /// Collects the credentials that are wanted; `known` are shadows that stay as they are, by name. Also
+    /// sentences about what cannot be had.
+    pub(super) async fn gather(
+        parts: &Arc<Parts>,
+        wanted: &Wanted<'_>,
+        known: &BTreeMap<String, String>,
+    ) -> Result<(Self, Vec<String>), Error> {
+        let (entries, mut notices) = parts.vault.of_session(wanted)?;
         let mut values = Vec::new();
         let mut files = vault::Files::default();
         for entry in entries {
@@ -78,23 +91,25 @@ impl Holdings {
         let mut grants = Vec::new();
         holdings.values = values.iter().map(|(entry, value)| (entry.name.clone(), value.clone())).collect();
         for (entry, value, minted) in mint(values) {
-            holdings.take(entry, &value, minted, &record.shadows, &mut grants);
+            holdings.take(entry, &value, minted, known, &mut grants);
         }
         holdings.held = Arc::new(Held::new(grants));
-        let unbound: Vec<&str> = holdings
-            .grants()
-            .iter()
-            .filter(|grant| !holdings.can_leave(grant))
-            .map(|grant| grant.name.as_str())
-            .collect();
-        if !unbound.is_empty() {
-            notices.push(format!(
-                "bound to no host, so that its shadow is worth nothing anywhere: {}; `ftlctl secret bind NAME \
-                 --host HOST` changes that",
-                unbound.join(", ")
-            ));
-        }
         Ok((holdings, notices))
+    }
+
+    /// Credentials that can go nowhere.
+    fn unbound(&self) -> Vec<Unbound<'_>> {
+        let variable = |grant: &Grant| self.origins.get(&grant.name).map(|origin| &origin.variable);
+        let value = |name: &CredentialName| self.values.iter().find(|(variable, _)| variable == name);
+        self.grants()
+            .iter()
+            .filter(|grant| !self.can_leave(grant))
+            .map(|grant| {
+                let of = variable(grant).and_then(value);
+                let scheme = of.and_then(|(_, value)| unbound::other_scheme(value.expose()));
+                Unbound { name: of.map_or(grant.name.as_str(), |(name, _)| name.as_str()), scheme }
+            })
+            .collect()
     }
 
     /// Takes up one variable: as it is when it is no secret, otherwise as shadows.

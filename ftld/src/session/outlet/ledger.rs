@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ftl_core::egress::policy::Reason;
+use ftl_core::egress::rule::Rule;
 use ftl_core::event::{Bytes, Kind, LISTED};
 use ftl_core::id::SessionId;
 use serde_json::json;
@@ -85,16 +85,13 @@ impl Flat {
             What::Connection => (String::new(), String::new(), None),
             What::Name(host) => (String::new(), String::new(), Some(host.to_string())),
         };
-        let askable = matches!(refused.reason, Reason::NotAllowed | Reason::IpLiteral | Reason::Doh);
-        let rule = refused.would_allow.as_ref().filter(|_| askable).map(ToString::to_string);
-        let rule = rule.as_deref().and_then(|rule| rule.strip_prefix("allow "));
         Self {
             method: excerpt(&method, excerpt::METHOD),
             authority: excerpt(&authority.or(host).unwrap_or_default(), excerpt::AUTHORITY),
             path: excerpt(&path, excerpt::PATH),
             reason: refused.reason.code(),
             rule: excerpt(refused.rule.as_deref().unwrap_or_default(), excerpt::RULE),
-            hint: rule.map(|rule| format!("ftlctl policy allow '{rule}'")).unwrap_or_default(),
+            hint: refused.would_allow.as_ref().map(Rule::command).unwrap_or_default(),
             credential: refused.credential.as_ref().map(ToString::to_string).unwrap_or_default(),
             stage: refused.stage,
         }

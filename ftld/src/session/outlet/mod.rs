@@ -13,8 +13,11 @@ mod excerpt;
 mod guard;
 mod holdings;
 mod ledger;
+mod named;
+mod preview;
 mod rows;
 mod rules;
+mod unbound;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -35,8 +38,9 @@ pub use self::dotenv::dotenv_at_root;
 pub(super) use self::dotenv::{by_weight, is_dotenv};
 use self::guard::SessionGuard;
 use self::holdings::Holdings;
+pub use self::named::{Named, Numbered};
 pub use self::rows::{Row, Wanted, records, rows};
-pub use self::rules::{Layered, RuleScope, layered};
+pub use self::rules::{Layered, RuleScope, check, layered};
 use super::driver::root;
 use super::record::Record;
 use super::{Error, prepare};
@@ -141,7 +145,7 @@ pub(super) async fn open(
     settings: &Settings,
     agent: &dyn crate::agent::AgentAdapter,
 ) -> Result<(Arc<Outlet>, Furnishing), Error> {
-    let (holdings, notices) = Holdings::collect(parts, record, settings, agent).await?;
+    let (holdings, mut notices) = Holdings::collect(parts, record, settings, agent).await?;
     let outlet = match parts.outlets.get(&record.id) {
         Some(outlet) => outlet,
         None => {
@@ -157,6 +161,7 @@ pub(super) async fn open(
     let env = environment(&holdings);
     let shadows = holdings.shadows();
     outlet.guard.begin(holdings, settings, agent_rules);
+    notices.extend(outlet.layered().problem);
     Ok((outlet, Furnishing { env, files, shadows, notices }))
 }
 

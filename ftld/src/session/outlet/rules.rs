@@ -14,6 +14,7 @@ use ftl_core::id::SessionId;
 
 use crate::home::Home;
 use crate::policy::{PolicyFiles, Rules};
+use crate::sandbox::{Check, Outcome};
 use crate::vault::{Scope, Vault};
 
 /// Where a rule of the human's lies.
@@ -60,9 +61,9 @@ pub fn layered(
     trusted: &[String],
 ) -> Layered {
     let mut layers = Vec::new();
-    let mut problem = None;
+    let mut problems = Vec::new();
     let mut add = |source: Source, rules: Rules| {
-        problem = problem.take().or(rules.problem);
+        problems.extend(rules.problem);
         layers.push((source, rules.rules));
     };
     if let Some(session) = session {
@@ -79,7 +80,22 @@ pub fn layered(
         Rule::Preset(preset) => Some(*preset),
         _ => None,
     });
+    let problem = (!problems.is_empty()).then(|| problems.join("; "));
     Layered { preset: preset.unwrap_or(Preset::Balanced), layers, problem }
+}
+
+/// Whether the human's files of rules can be understood: those for every session and those of projects.
+#[must_use]
+pub fn check(files: &PolicyFiles, home: &Home) -> Check {
+    let projects = std::fs::read_dir(home.root().join("projects")).into_iter().flatten().flatten();
+    let mut paths = vec![RuleScope::Global.file(home)];
+    paths.extend(projects.map(|project| project.path().join("policy")));
+    let problems: Vec<String> = paths.iter().filter_map(|path| files.rules(path).problem).collect();
+    let (outcome, detail, remedy) = match problems.is_empty() {
+        true => (Outcome::Ok, "every file of rules is understood".to_owned(), String::new()),
+        false => (Outcome::Failed, problems.join("; "), "mend the line with an editor".to_owned()),
+    };
+    Check { name: "policy".to_owned(), outcome, detail, remedy }
 }
 
 impl Layered {

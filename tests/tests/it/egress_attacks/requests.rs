@@ -269,7 +269,7 @@ fn a_refusal_says_what_to_do_and_reaches_nobody() {
     let (head, body) = said.out.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{said:#?}"));
     assert!(head.starts_with("HTTP/1.1 403") && head.contains("x-ftl-refused: not_allowed"), "{said:#?}");
     let answer: serde_json::Value = serde_json::from_str(body).unwrap();
-    let error = &answer["error"];
+    let error = &answer["ftl"];
     assert_eq!((&error["code"], &error["reason"]), (&"ftl_egress_refused".into(), &"not_allowed".into()));
     assert!(error["how_to_allow"].as_str().unwrap().contains("ftlctl policy allow"), "{answer}");
     nothing_was_reached(&online, &said);

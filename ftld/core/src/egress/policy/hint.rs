@@ -54,18 +54,12 @@ pub(super) fn whole_host(host: &Host) -> Rule {
     Rule::Allow(place(Scheme::Https, &Authority { host: host.clone(), port: Scheme::Https.port() }))
 }
 
-/// The command that adds a rule.
-fn command(rule: &Rule) -> String {
-    let text = rule.to_string();
-    format!("ftlctl policy allow '{}'", text.strip_prefix("allow ").unwrap_or(&text))
-}
-
 /// Nothing allows it; this rule would.
 pub(super) fn missing(reason: Reason, rule: Rule) -> Denial {
     let hint = match reason {
-        Reason::IpLiteral => format!("a rule that names exactly this address allows it: {}", command(&rule)),
-        Reason::Doh => format!("a rule that names exactly this host allows it: {}", command(&rule)),
-        _ => format!("a rule allows it: {}", command(&rule)),
+        Reason::IpLiteral => format!("a rule that names exactly this address allows it: {}", rule.command()),
+        Reason::Doh => format!("a rule that names exactly this host allows it: {}", rule.command()),
+        _ => format!("this allows it: {}", rule.command()),
     };
     Denial { reason, rule: None, source: None, hint, would_allow: Some(Box::new(rule)) }
 }
@@ -88,6 +82,15 @@ pub(super) fn denied(rule: &Rule, source: &Source) -> Denial {
     }
 }
 
+/// What a sandbox means by it is the sandbox.
+pub(super) fn sandbox() -> Denial {
+    Denial::of(
+        Reason::PrivateAddress,
+        "localhost inside a sandbox is the sandbox itself: what listens there is reached without the proxy, \
+         and a server of this machine is reached by no rule, start it inside the sandbox",
+    )
+}
+
 /// The host's address may not be dialled.
 pub(super) fn not_dialled(authority: &Authority, refusal: AddressRefusal) -> Denial {
     let refused =
@@ -105,7 +108,7 @@ pub(super) fn not_dialled(authority: &Authority, refusal: AddressRefusal) -> Den
         AddressRefusal::Forbidden { range, never: false } => {
             let rule = Rule::Private(authority.clone());
             let hint =
-                format!("its range is {range}, a rule opens exactly this host and port: {}", command(&rule));
+                format!("its range is {range}, a rule opens exactly this host and port: {}", rule.command());
             refused(Reason::PrivateAddress, hint, Some(Box::new(rule)))
         }
     }

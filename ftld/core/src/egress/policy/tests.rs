@@ -132,13 +132,13 @@ fn a_denial_says_what_would_allow_it() {
         ("GET https://a.example/it's", "'GET a.example/it%27s'", Some("allow GET a.example/it%27s")),
         ("GET https://b.example/x", "ftlctl policy rm 'deny b.example/x'", None),
         ("GET https://8.8.8.8/", "'GET 8.8.8.8'", Some("allow GET 8.8.8.8")),
-        ("GET https://10.0.0.1:80/", "'private 10.0.0.1:80'", Some("private 10.0.0.1:80")),
+        ("GET https://10.0.0.1:80/", "ftlctl policy private 10.0.0.1:80", Some("private 10.0.0.1:80")),
         (
             "GET https://dns.google/dns-query",
             "'GET dns.google/dns-query'",
             Some("allow GET dns.google/dns-query"),
         ),
-        ("GET http://127.0.0.1/", "no rule opens that", None),
+        ("GET http://127.0.0.1/", "the sandbox itself", None),
     ] {
         let denial = decide(&policy, request).unwrap_err();
         assert!(denial.hint.contains(hint), "{request}: {}", denial.hint);
@@ -158,7 +158,7 @@ fn addresses_need_a_rule_of_their_own() {
     assert_eq!(reason(&none, "GET https://10.0.0.1/"), Some(Reason::PrivateAddress));
     assert!(!reachable(&none, "8.8.8.8"));
 
-    let some = project(&["allow 8.8.8.8", "allow 10.0.0.1", "allow 127.0.0.1", "private 10.0.0.2:80"]);
+    let some = project(&["allow 8.8.8.8", "allow 10.0.0.1", "private 10.0.0.2:80"]);
     assert_eq!(reason(&some, "GET https://8.8.8.8/"), None);
     assert_eq!(reason(&some, "GET https://[::ffff:8.8.8.8]/"), None);
     assert_eq!(reason(&some, "GET https://8.8.4.4/"), Some(Reason::IpLiteral));
@@ -463,4 +463,38 @@ proptest! {
             prop_assert!(!path.as_str().contains("//") && !path.as_str().split('/').any(|part| part == ".."));
         }
     }
+}
+
+#[test]
+fn the_sandbox_itself_is_one_answer_whatever_the_rules_say() {
+    let open = Policy::new(Preset::Open, Vec::new());
+    for host in [
+        "localhost",
+        "app.localhost",
+        "127.0.0.1",
+        "127.9.9.9",
+        "[::1]",
+        "0.0.0.0",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+    ] {
+        for policy in [&open, &project(&["deny *.example.com"])] {
+            let url = format!("GET http://{host}:3000/");
+            assert_eq!(reason(policy, &url), Some(Reason::PrivateAddress), "{host}");
+            let HostVerdict::Refused(denial) = policy.could_reach(&Host::parse(host).unwrap()) else {
+                panic!("{host}")
+            };
+            assert!(denial.hint.starts_with("localhost inside a sandbox is the sandbox itself"), "{host}");
+            assert_eq!(denial.would_allow, None);
+        }
+    }
+}
+
+#[test]
+fn a_private_address_names_the_command_that_opens_it() {
+    let policy = project(&["allow db.corp.example"]);
+    let authority = Authority::parse("db.corp.example:443", None).unwrap();
+    let denial =
+        policy.address_denial(&authority, AddressRefusal::Forbidden { range: "private", never: false });
+    assert!(denial.hint.ends_with("ftlctl policy private db.corp.example:443"), "{}", denial.hint);
 }

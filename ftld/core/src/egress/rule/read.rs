@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{PathPattern, Rule, Scheme, Target};
+use super::{PathPattern, Rule, Scheme, Target, method};
 use crate::egress::address;
 use crate::egress::host::{self, Authority, DnsName, Host, HostError, HostPattern};
 use crate::egress::path::{CanonicalPath, PathError};
@@ -43,6 +43,14 @@ pub enum RuleError {
     /// A method that is never forwarded.
     #[error("{0} is never forwarded, name the methods of the requests inside, or none for all")]
     Tunnel(Word),
+    /// A method that neither HTTP nor WebDAV has.
+    #[error("{given} is no known method, the nearest is {nearest}; write `method:NAME` for one of its own")]
+    UnknownMethod {
+        /// What was given.
+        given: Word,
+        /// The known one that is most like it.
+        nearest: &'static str,
+    },
     /// A scheme other than the two.
     #[error("{0} is no scheme of a rule, write `https://`, `http://` or none for both")]
     Scheme(Word),
@@ -83,6 +91,12 @@ pub enum RuleError {
     /// A private rule for an address that nothing opens.
     #[error("{0} cannot be opened: loopback, link-local and metadata addresses never are")]
     Never(Word),
+    /// The sandbox itself.
+    #[error(
+        "{0} inside a sandbox is the sandbox itself and needs no rule; a server of this machine is reached \
+         by no rule, start it inside the sandbox"
+    )]
+    Sandbox(Word),
     /// A limit in another form.
     #[error("a limit is `limit HOST N/min` or `limit HOST N/min burst M`, with numbers above 0")]
     LimitForm,
@@ -98,7 +112,7 @@ pub enum RuleError {
 }
 
 impl Word {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
@@ -120,7 +134,7 @@ impl FromStr for Rule {
         match (*verb, rest) {
             // What a program makes of `policy allow 'private …'`.
             ("allow", ["private", rest @ ..]) | ("private", rest) => private(rest),
-            ("allow", rest) => target(rest).map(Self::Allow),
+            ("allow", rest) => target(rest).and_then(elsewhere).map(Self::Allow),
             ("deny", rest) => target(rest).map(Self::Deny),
             ("limit", rest) => limit(rest),
             ("alias", rest) => alias(rest),
@@ -134,9 +148,9 @@ impl FromStr for Rule {
 fn target(words: &[&str]) -> Result<Target, RuleError> {
     let (methods, place) = match words {
         [] => return Err(RuleError::NoHost),
-        [one] if is_method_list(one) => return Err(RuleError::NoHost),
+        [one] if method::is_list(one) => return Err(RuleError::NoHost),
         [one] => (Vec::new(), one),
-        [methods, place] => (read_methods(methods)?, place),
+        [methods, place] => (method::read(methods)?, place),
         [_, _, more, ..] => return Err(RuleError::TooMany(Word::new(more))),
     };
     let (scheme, place) = read_scheme(place)?;
@@ -151,27 +165,12 @@ fn target(words: &[&str]) -> Result<Target, RuleError> {
     Ok(Target { methods, scheme, host, port, path: read_path(path)? })
 }
 
-/// Methods that would otherwise be read as a host.
-fn is_method_list(word: &str) -> bool {
-    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    word.split(',').all(|method| KNOWN.contains(&method))
-}
-
-fn read_methods(word: &str) -> Result<Vec<String>, RuleError> {
-    let mut methods = Vec::new();
-    for method in word.split(',') {
-        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-') {
-            return Err(RuleError::Method(Word::new(word)));
-        }
-        let method = method.to_ascii_uppercase();
-        if method == "CONNECT" || method == "TRACE" {
-            return Err(RuleError::Tunnel(Word::new(&method)));
-        }
-        methods.push(method);
+/// The same unless it is the sandbox itself.
+fn elsewhere(target: Target) -> Result<Target, RuleError> {
+    match target.host.is_sandbox() {
+        true => Err(RuleError::Sandbox(Word::new(&target.host.to_string()))),
+        false => Ok(target),
     }
-    methods.sort();
-    methods.dedup();
-    Ok(methods)
 }
 
 fn read_scheme(place: &str) -> Result<(Option<Scheme>, &str), RuleError> {
@@ -227,6 +226,7 @@ fn private(words: &[&str]) -> Result<Rule, RuleError> {
         return Err(RuleError::PrivateForm);
     };
     match host {
+        host if host.is_sandbox() => Err(RuleError::Sandbox(Word::new(word))),
         Host::Ip(address) if address::never(address) => Err(RuleError::Never(Word::new(word))),
         host => Ok(Rule::Private(Authority { host, port })),
     }
@@ -263,6 +263,9 @@ fn alias(words: &[&str]) -> Result<Rule, RuleError> {
     }
     let place = target.strip_prefix("https://").unwrap_or(target);
     let target = Authority::parse(place, Some(443)).map_err(wrong(target))?;
+    if target.host.is_sandbox() {
+        return Err(RuleError::Sandbox(Word::new(place)));
+    }
     match target.host.name().is_some_and(is_alias_name) {
         true => Err(RuleError::AliasChain),
         false => Ok(Rule::Alias { name, target }),

@@ -8,6 +8,8 @@ use ftl_core::egress::policy::Source;
 use ftl_core::egress::rule::Scheme;
 
 use super::super::{Row, Wanted, rows};
+use ftl_core::egress::policy::Reason;
+
 use super::*;
 use crate::audit::JsonlAudit;
 
