@@ -81,7 +81,8 @@ fn a_value_that_is_split_over_frames_is_found() {
         let out = pass(&mut host(), &[&bytes]).unwrap();
         assert_eq!(read(&out), [(9, b"p".to_vec()), (1, SHADOW.into())]);
     }
-    let single: Vec<u8> = REAL.bytes().enumerate().flat_map(|(at, byte)| frame(u8::from(at == 0), &[byte])).collect();
+    let single: Vec<u8> =
+        REAL.bytes().enumerate().flat_map(|(at, byte)| frame(u8::from(at == 0), &[byte])).collect();
     let out = pass(&mut host(), &[&single, &frame(0x80, b"")]).unwrap();
     assert_eq!(read(&out), [(1, SHADOW.into())]);
 }
