@@ -131,6 +131,9 @@ fn check_form(parts: &Parts) -> Result<Wanted, Refusal> {
         Wanted::WebSocket if parts.method != Method::GET => {
             Err(Refusal::because(Reason::BadRequest, "a WebSocket is asked for with GET"))
         }
+        Wanted::WebSocket if headers::websocket_key(&parts.headers).is_none() => {
+            Err(Refusal::because(Reason::BadRequest, "a WebSocket is asked for with one key, as version 13"))
+        }
         Wanted::Other => {
             Err(Refusal::because(Reason::Unsupported, "an upgrade to something else than a WebSocket"))
         }

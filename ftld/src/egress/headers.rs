@@ -3,12 +3,16 @@
 //! Owns the lists: what concerns one connection only, what says something about the way a request took,
 //! and what would get past the search for values. Must not know credentials; their places are the core's.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{
     ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, FORWARDED, HOST,
-    HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, StatusCode};
+use sha1::{Digest as _, Sha1};
 
 /// What concerns one connection only.
 const HOP_BY_HOP: [HeaderName; 10] = [
@@ -114,15 +118,51 @@ pub(super) fn wanted_part(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)>
     wanted.filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect()
 }
 
-/// Says in a request that the connection is to become a WebSocket.
+/// What a host's answer to a key is computed from, beside the key.
+const ACCEPT_WITH: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The one value of a header.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut all = headers.get_all(name).into_iter();
+    all.next().filter(|_| all.next().is_none())
+}
+
+/// The key of a WebSocket's handshake, when the rest of it is in order as well.
+pub(super) fn websocket_key(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let key = only(headers, &SEC_WEBSOCKET_KEY)?;
+    let known = only(headers, &SEC_WEBSOCKET_VERSION)? == "13";
+    let sound = STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16);
+    (known && sound).then_some(key)
+}
+
+/// Says that the connection is to become a WebSocket, or has. No extension is agreed on: compressed
+/// frames could not be searched.
 pub(super) fn want_websocket(headers: &mut HeaderMap) {
+    headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Whether a host agreed that the connection becomes a WebSocket.
-pub(super) fn is_websocket(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::SWITCHING_PROTOCOLS && wanted(headers) == Wanted::WebSocket
+/// Whether a host agreed that the connection becomes a WebSocket: the one that was asked for with this
+/// key, without extensions.
+pub(super) fn is_websocket(status: StatusCode, headers: &HeaderMap, key: &HeaderValue) -> bool {
+    let hash = Sha1::new().chain_update(key.as_bytes()).chain_update(ACCEPT_WITH).finalize();
+    let accepted = only(headers, &SEC_WEBSOCKET_ACCEPT);
+    status == StatusCode::SWITCHING_PROTOCOLS
+        && wanted(headers) == Wanted::WebSocket
+        && accepted.is_some_and(|accept| *accept == STANDARD.encode(hash))
+        && !headers.contains_key(SEC_WEBSOCKET_EXTENSIONS)
+}
+
+/// Whether a host's answer, before it is prepared, can be searched: why not.
+pub(super) fn unsearchable(status: StatusCode, headers: &HeaderMap, ranged: bool) -> Option<&'static str> {
+    let codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.into_iter().any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        return Some("the answer is transferred in an encoding that was not asked for");
+    }
+    let part = status == StatusCode::PARTIAL_CONTENT || headers.contains_key(http::header::CONTENT_RANGE);
+    (part && status != StatusCode::RANGE_NOT_SATISFIABLE && !ranged)
+        .then_some("the answer is a part although the whole was asked for")
 }
 
 /// Prepares a response's headers. On a host that credentials are for, cookies stay outside: one can be as

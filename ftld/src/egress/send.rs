@@ -14,8 +14,8 @@ use ftl_core::egress::policy::{Permit, Reason};
 use ftl_core::oauth::{self, OAuthError};
 use ftl_core::scrub::Scrubber;
 use ftl_core::sigv4::{self, Keys, SigV4Error, Unsigned};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -54,6 +54,22 @@ pub(super) struct Outward {
     pub(super) client: OnUpgrade,
 }
 
+/// What the host was asked for, as far as its answer has to fit.
+struct AskedFor {
+    /// The key, when it is a WebSocket.
+    key: Option<HeaderValue>,
+    /// Whether it is a part.
+    ranged: bool,
+}
+
+impl AskedFor {
+    fn of(outward: &Outward) -> Self {
+        let websocket = outward.wanted == Wanted::WebSocket;
+        let key = headers::websocket_key(&outward.headers).filter(|_| websocket).cloned();
+        Self { key, ranged: outward.headers.contains_key(RANGE) }
+    }
+}
+
 /// Real values for one request, by name.
 type Reals = HashMap<CredentialName, Secret>;
 
@@ -66,6 +82,7 @@ pub(super) async fn send(
 ) -> Result<Response<Reply>, Refusal> {
     let done = async {
         let token = underway.token().clone();
+        let asked = AskedFor::of(&outward);
         let sent = async {
             let request = seal(shared, &ready, &mut outward, &underway).await?;
             exchange(shared, &ready, outward.wanted, request, &underway).await
@@ -76,7 +93,7 @@ pub(super) async fn send(
             response = sent => response,
         }?;
         underway.set_status(response.status().as_u16());
-        receive(shared, &ready, outward, response, &underway).await
+        receive(shared, &ready, (outward.client, asked), response, &underway).await
     };
     done.await.map_err(|refusal| {
         underway.finish(End::Refused(refusal.reason));
@@ -261,15 +278,17 @@ fn out(shared: &Shared, load: Load, underway: &Arc<Underway>) -> Outgoing {
 async fn receive(
     shared: &Arc<Shared>,
     ready: &Ready,
-    outward: Outward,
+    (client, asked): (OnUpgrade, AskedFor),
     mut response: Response<Incoming>,
     underway: &Arc<Underway>,
 ) -> Result<Response<Reply>, Refusal> {
-    let upgraded = headers::is_websocket(response.status(), response.headers());
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && !(upgraded && outward.wanted == Wanted::WebSocket)
-    {
+    let (status, answered) = (response.status(), response.headers());
+    let upgraded = asked.key.is_some_and(|key| headers::is_websocket(status, answered, &key));
+    if status == StatusCode::SWITCHING_PROTOCOLS && !upgraded {
         return Err(Refusal::of_answer(Reason::Unsupported, "the host switches to another protocol"));
+    }
+    if let Some(why) = headers::unsearchable(status, answered, asked.ranged).filter(|_| ready.scrubbed) {
+        return Err(Refusal::of_answer(Reason::Unsupported, why));
     }
     let host = upgraded.then(|| hyper::upgrade::on(&mut response));
     let (mut parts, incoming) = response.into_parts();
@@ -281,8 +300,10 @@ async fn receive(
     let body = match host {
         Some(host) => {
             headers::want_websocket(&mut parts.headers);
-            let opened = Opened::new(outward.client, host, Arc::clone(underway));
-            shared.tasks.spawn(opened.copy(shared.limits.idle));
+            let opened = Opened::new(client, host, Arc::clone(underway), scrubber);
+            let shared = Arc::clone(shared);
+            let (idle, tasks) = (shared.limits.idle, shared.tasks.clone());
+            tasks.spawn(async move { opened.pass(idle, &shared.volume, &shared.now_us).await });
             body::empty()
         }
         None if ready.plan.endpoint().is_some() => {
