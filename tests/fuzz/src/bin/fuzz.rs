@@ -24,7 +24,7 @@ fn begin() {
     if let Some(dir) = set("FTL_FUZZ_SEEDS") {
         seeds::write(target, Path::new(&dir)).expect("a writable directory");
     }
-    TARGET.set(target).expect("it begins once");
+    TARGET.get_or_init(|| target);
 }
 
 libfuzzer_sys::fuzz_target!(init: begin(), |bytes: &[u8]| {
