@@ -5,6 +5,8 @@
 
 mod library;
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ftl_core::credential::slots::{self, Held, Outgoing};
@@ -166,7 +168,7 @@ pub(crate) fn slots(input: &[u8]) {
         query: query.as_deref(),
         headers: &headers,
     };
-    let Ok(plan) = slots::plan(&held(), &outgoing) else { return };
+    let Ok(plan) = slots::plan(&HELD, &outgoing) else { return };
     let (mut filled, mut asked) = (headers.clone(), query.clone());
     let real = |name: &CredentialName| Some(if name.as_str() == "API_KEY" { REAL } else { OTHER_REAL });
     if slots::fill(&plan, &mut filled, &mut asked, &real).is_err() {
@@ -210,6 +212,8 @@ fn filled_in(line: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+static HELD: LazyLock<Held> = LazyLock::new(held);
 
 fn held() -> Held {
     let host = |host| vec![HostPattern::parse(host).unwrap()];
@@ -288,7 +292,9 @@ pub(crate) fn sigv4(input: &[u8]) {
     if inbound.sign(&request, &mut signed, &payload, &keys, NOW).is_err() {
         return;
     }
-    assert!(signed.values().all(|value| !holds(value.as_bytes(), REAL)), "the secret key itself");
+    // What was there before does not count: it may have been guessed.
+    let count = |headers: &HeaderMap| headers.values().filter(|value| holds(value.as_bytes(), REAL)).count();
+    assert!(count(&signed) <= count(&headers), "the secret key itself");
     let line = signed[AUTHORIZATION].to_str().expect("text");
     let made = Inbound::parse(line).expect("what was made can be read");
     assert_eq!((&made.region, &made.service), (&inbound.region, &inbound.service));
