@@ -8,8 +8,6 @@
 //! The library's own reading is what counts for everything else: a mistake here can refuse too much, and
 //! lets through nothing that the library would not.
 
-mod framing;
-
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -18,10 +16,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use ftl_core::egress::framing::Framing;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
-
-use self::framing::Framing;
 
 /// The method of the request that stands in for one that is refused here.
 pub(super) const STAND_IN: &str = "FTL-REFUSED";

@@ -144,7 +144,7 @@ impl<'a> Object<'a> {
     /// All members as objects, when their names are not settings but names of things.
     pub(super) fn into_objects(self) -> Result<BTreeMap<String, Self>, ConfigError> {
         let open = |(name, raw): (String, &'a str)| {
-            Ok((name.clone(), Self::read(self.text, format!("{}{name}", self.prefix), raw)?))
+            Ok((name.clone(), Self::read(self.text, format!("{}{}", self.prefix, shown(&name)), raw)?))
         };
         self.members.into_iter().map(open).collect()
     }
@@ -154,7 +154,8 @@ impl<'a> Object<'a> {
         let read = |(name, raw): (String, &'a str)| match String::read(raw) {
             Some(value) => Ok((name, value)),
             None => {
-                let place = Place { at: position(self.text, raw), field: format!("{}{name}", self.prefix) };
+                let place =
+                    Place { at: position(self.text, raw), field: format!("{}{}", self.prefix, shown(&name)) };
                 Err(wrong_type(place, String::WANTED, raw))
             }
         };
@@ -303,7 +304,7 @@ fn position(text: &str, part: &str) -> Position {
     Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
 }
 
-/// A foreign name, short enough for a message.
+/// A foreign name, short enough for a message, and without what a terminal would obey.
 fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
+    name.chars().take(80).flat_map(char::escape_debug).collect()
 }

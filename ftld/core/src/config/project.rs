@@ -332,6 +332,19 @@ mod tests {
         check(&"[".repeat(100_000), &expect!["line 1, column 100000: EOF while parsing a list"]);
     }
 
+    #[test]
+    fn an_error_holds_nothing_that_a_terminal_obeys() {
+        for text in [
+            r#"{"\u001b[2Jx": 1}"#,
+            "{\"\u{7f}\u{9b}x\": 1}",
+            r#"{"x": 1, "\u202ex": 2}"#,
+            r#"{"language_overrides": {"\u001b[2J": 1}}"#,
+        ] {
+            let error = ProjectConfig::parse(text).unwrap_err().to_string();
+            assert!(!error.contains(|c: char| c.is_control() || c == '\u{202e}'), "{error:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_accepted_is_json(pieces in proptest::collection::vec(piece(), 0..12)) {

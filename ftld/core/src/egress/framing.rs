@@ -4,10 +4,10 @@
 //! size, and the outcome is the same for each way to cut them.
 
 /// What is wrong with a request.
-pub(super) type Fault = &'static str;
+pub type Fault = &'static str;
 
 /// The walk.
-pub(super) struct Framing {
+pub struct Framing {
     state: State,
     /// The head or line that is not complete.
     held: Vec<u8>,
@@ -49,32 +49,38 @@ const LONGEST_SIZE: usize = 1024;
 const LONGEST_TRAILERS: usize = 16 << 10;
 
 impl Framing {
-    pub(super) fn new(longest: usize) -> Self {
+    /// A walk from a connection's first byte on. A head may be `longest` bytes long.
+    #[must_use]
+    pub fn new(longest: usize) -> Self {
         Self { state: State::Head, held: Vec::new(), line: 0, longest, head: Head::default() }
     }
 
     /// Whether the bytes are no longer requests.
-    pub(super) fn is_raw(&self) -> bool {
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
         self.state == State::Raw
     }
 
-    pub(super) fn is_refused(&self) -> bool {
+    /// Whether a fault was noted; nothing passes any more.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
         self.state == State::Refused
     }
 
     /// Whether the beginning of a head is there and its end is not.
-    pub(super) fn in_head(&self) -> bool {
+    #[must_use]
+    pub fn in_head(&self) -> bool {
         self.state == State::Head && !self.held.is_empty()
     }
 
     /// From now on nothing is checked; gives what was held back.
-    pub(super) fn release(&mut self) -> Vec<u8> {
+    pub fn release(&mut self) -> Vec<u8> {
         self.state = State::Raw;
         std::mem::take(&mut self.held)
     }
 
     /// Takes note of a fault; whether it was in a head, so that another can be put in its place.
-    pub(super) fn begin_refusal(&mut self) -> bool {
+    pub fn begin_refusal(&mut self) -> bool {
         let in_head = self.state == State::Head;
         self.state = State::Refused;
         self.held = Vec::new();
@@ -82,7 +88,10 @@ impl Framing {
     }
 
     /// Takes bytes and appends to `out` what was checked.
-    pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// When the end of a request is doubtful. `out` has what was checked before; nothing may follow it.
+    pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         while !bytes.is_empty() {
             match self.state {
                 State::Raw => {
