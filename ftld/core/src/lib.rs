@@ -16,6 +16,7 @@ pub mod credential;
 pub mod diff;
 pub mod egress;
 pub mod event;
+pub mod history;
 pub mod hunk;
 pub mod id;
 pub mod landed;
