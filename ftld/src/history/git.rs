@@ -51,8 +51,8 @@ const READ: u64 = 16 << 30;
 const ANSWER: u64 = 1 << 20;
 /// Packs and loose directories that are linked at most, of one directory of objects.
 const LINKS: usize = 20_000;
-/// One allocation of Git's, kilobytes.
-const ALLOCATION: &str = "1048576";
+/// One allocation of Git's.
+const ALLOCATION: &str = "2g";
 
 impl Bench {
     /// Makes the directory, over what an earlier run left. `objects` are directories of objects.

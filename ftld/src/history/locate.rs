@@ -236,7 +236,8 @@ fn open_dir(path: &Path) -> Result<OwnedFd, HistoryError> {
 pub(super) fn beneath(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     // Whoever opens a pipe does not wait for its other end.
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let waits = !flags.contains(OFlags::PATH);
+    let flags = flags | OFlags::CLOEXEC | if waits { OFlags::NONBLOCK } else { OFlags::empty() };
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
     rustix::fs::openat2(dir, path, flags, mode, resolve)
 }

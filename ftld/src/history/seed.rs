@@ -19,9 +19,6 @@ use super::{History, HistoryError, git, io_error, locate};
 /// Where a sandbox shows the view's objects.
 pub const MOUNT: &str = "/var/lib/ftl/history";
 
-/// The remote that stands for what is kept out: Git takes a missing object for one that it has.
-const REMOTE: &str = "withheld";
-
 impl History {
     /// Makes a session's directory of Git at `target`, which must not be there. `base` is the tree that the
     /// session starts with, from `project`.
@@ -92,9 +89,7 @@ fn config(format: Format) -> String {
     format!(
         "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = false\n\
          \tlogAllRefUpdates = true\n\tcheckStat = minimal\n\ttrustctime = false\n\
-         [extensions]\n\tobjectFormat = {}\n\tpartialClone = {REMOTE}\n\
-         [remote \"{REMOTE}\"]\n\turl = /what-ftl-keeps-out-of-sandboxes\n\tpromisor = true\n\
-         \tskipFetchAll = true\n\ttagOpt = --no-tags\n\
+         [extensions]\n\tobjectFormat = {}\n\
          [user]\n\tname = FTL session\n\temail = session@ftl.invalid\n\
          [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
          [sparse]\n\texpectFilesOutsideOfPatterns = true\n",

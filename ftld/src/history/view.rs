@@ -160,8 +160,8 @@ impl Making<'_> {
             git::clear(self.dir)?;
         }
         let packs = self.dir.join("objects/pack");
-        for dir in [self.dir.join("objects/info"), packs.clone()] {
-            fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
+        for dir in [self.dir.join("objects"), self.dir.join("objects/info"), packs.clone()] {
+            open_dir(&dir)?;
         }
         let bench = self.dir.join("bench");
         let limit = self.history.limit;
@@ -272,12 +272,20 @@ impl Making<'_> {
     ) -> Result<Option<Id>, HistoryError> {
         let mut wanted: BTreeSet<Id> = found.objects.clone();
         let mut placeholder = self.old.as_ref().and_then(|old| old.placeholder);
-        if placeholder.is_none() && !found.withheld.is_empty() {
+        let old = self.old.as_ref().map(|old| &old.withheld);
+        let fresh: Vec<&Id> =
+            found.withheld.iter().filter(|id| old.is_none_or(|old| !old.contains(*id))).collect();
+        if !fresh.is_empty() {
             let args = ["hash-object", "-w", "-t", "blob", "--stdin"];
             let answer = bench.run(&args, |to| to.write_all(PLACEHOLDER))?;
             let id = Id::from_hex(answer.trim_ascii());
-            placeholder = Some(id.ok_or_else(|| HistoryError::Broken { what: "an odd id".to_owned() })?);
-            wanted.extend(placeholder);
+            let id = id.ok_or_else(|| HistoryError::Broken { what: "an odd id".to_owned() })?;
+            let objects = self.dir.join("objects");
+            let file = place(&bench.dir().join("objects"), &id);
+            fresh.iter().try_for_each(|id| stand_in(&file, &place(&objects, id)))?;
+            if placeholder.replace(id).is_none() {
+                wanted.insert(id);
+            }
         }
         if !wanted.is_empty() {
             publish(packs, &bench.pack(packs, wanted.iter())?)?;
@@ -293,7 +301,7 @@ impl Making<'_> {
             let name = bench.pack(packs, all.iter())?;
             publish(packs, &name)?;
             for old in there.iter().filter(|old| **old != name) {
-                for ending in [".idx", ".promisor", ".rev", ".pack"] {
+                for ending in [".idx", ".rev", ".pack"] {
                     let path = packs.join(format!("{old}{ending}"));
                     if path.exists() {
                         fs::remove_file(&path).map_err(io_error("remove", &path))?;
@@ -348,22 +356,41 @@ fn names(packs: &Path, ending: &str) -> Result<Vec<String>, HistoryError> {
     Ok(names.filter_map(|name| name.strip_suffix(ending).map(str::to_owned)).collect())
 }
 
-/// Lets sandboxes read a pack, and Git know that what it leads to may be missing on purpose.
+/// Lets sandboxes read a pack.
 fn publish(packs: &Path, name: &str) -> Result<(), HistoryError> {
-    git::write(&packs.join(format!("{name}.promisor")), b"")?;
-    for ending in [".promisor", ".pack", ".idx", ".rev"] {
+    for ending in [".pack", ".idx", ".rev"] {
         let path = packs.join(format!("{name}{ending}"));
         if path.exists() {
             let mode = fs::Permissions::from_mode(0o444);
             fs::set_permissions(&path, mode).map_err(io_error("open to sandboxes", &path))?;
         }
     }
-    let above = packs.parent().unwrap_or(packs);
-    for dir in [above, &above.join("info"), packs] {
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(dir, mode).map_err(io_error("open to sandboxes", dir))?;
-    }
     Ok(())
+}
+
+/// Where a directory of objects has one that is in no pack.
+fn place(objects: &Path, id: &Id) -> PathBuf {
+    let name = id.to_string();
+    objects.join(&name[..2]).join(&name[2..])
+}
+
+/// Puts an object where one that is kept out would be. Git asks whether it is there when it writes a tree;
+/// its content it takes from what replaces it.
+fn stand_in(file: &Path, at: &Path) -> Result<(), HistoryError> {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o444))
+        .map_err(io_error("open to sandboxes", file))?;
+    if at.exists() {
+        return Ok(());
+    }
+    open_dir(at.parent().unwrap_or(at))?;
+    // A file system allows so many links to one file; then there are copies.
+    fs::hard_link(file, at).or_else(|_| fs::copy(file, at).map(drop)).map_err(io_error("write", at))
+}
+
+/// Makes a directory that sandboxes may read.
+fn open_dir(dir: &Path) -> Result<(), HistoryError> {
+    fs::create_dir_all(dir).map_err(io_error("create", dir))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(io_error("open to sandboxes", dir))
 }
 
 /// Replaces a file as a whole.

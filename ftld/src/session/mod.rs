@@ -10,6 +10,7 @@ mod decide;
 mod driver;
 mod error;
 mod exec;
+mod history;
 pub mod outlet;
 pub mod prepare;
 pub mod project;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::decide::blocking;
 use super::driver::root;
+use super::history;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Project, Record, Spec};
 use super::{Error, project};
@@ -290,12 +291,14 @@ pub(super) async fn launch(
         path.splice(0..0, found.path);
         env.extend(found.env);
     }
+    let shown = history::furnish(parts, record, settings.history).await;
     let spec = SandboxSpec {
         session: record.id.clone(),
         base,
         dir: session_dir(parts, record),
         limits: limits(parts, settings),
         tools: binds,
+        shared: shown.shared,
         path,
         env,
         network: Network::Egress,
@@ -309,7 +312,8 @@ pub(super) async fn launch(
         }
         None => (None, mpsc::channel(1).1),
     };
-    let outlet::Furnishing { shadows, notices, .. } = furnishing;
+    let outlet::Furnishing { shadows, mut notices, .. } = furnishing;
+    notices.extend(shown.notices);
     Ok(Opened { sandbox, outlet, serving, facts, shadows, notices })
 }
 

@@ -15,6 +15,7 @@ mod egress_clients;
 mod egress_installs;
 mod egress_policy;
 mod fuzz;
+mod history;
 mod hostile;
 mod isolation;
 mod many;
