@@ -176,11 +176,14 @@ fn create(
     let (parent, last) = name.rsplit_once('/').unwrap_or(("refs/heads", name));
     let mut dir = beneath(common.as_fd(), ".", flags).map_err(failed)?;
     for part in parent.split('/') {
-        match rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        let made = rustix::fs::mkdirat(&dir, part, Mode::from_raw_mode(0o755));
+        dir = beneath(dir.as_fd(), part, flags).map_err(failed)?;
+        match made {
+            // The daemon's mask is for its own files.
+            Ok(()) => rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755)).map_err(failed)?,
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(failed(error)),
         }
-        dir = beneath(dir.as_fd(), part, flags).map_err(failed)?;
     }
     let lock = format!("{last}.lock");
     let file = match beneath(dir.as_fd(), &lock, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL) {
@@ -189,7 +192,9 @@ fn create(
         Err(error) => return Err(failed(error)),
     };
     let mut file = File::from(file);
-    let written = writeln!(file, "{tip}").and_then(|()| file.sync_all());
+    let written = writeln!(file, "{tip}")
+        .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(0o644)))
+        .and_then(|()| file.sync_all());
     let linked = match written {
         Ok(()) => rustix::fs::linkat(&dir, &lock, &dir, last, AtFlags::empty()).map_err(io::Error::from),
         Err(error) => Err(error),

@@ -1,14 +1,12 @@
 //! A project's Git history as an agent sees it.
 
-use std::path::Path;
-use std::process::Command;
-
 use ftl_tests::project;
 use ftl_tests::world::{Who, World};
 
-fn git(dir: &Path, args: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.current_dir(dir).args(["-c", "user.name=A", "-c", "user.email=a@example.com"]).args(args);
+fn git(world: &World, args: &[&str]) -> String {
+    let mut command = world.command("git");
+    command.current_dir(world.project());
+    command.args(["-c", "user.name=A", "-c", "user.email=a@example.com"]).args(args);
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     let output = command.output().expect("git runs");
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -18,12 +16,11 @@ fn git(dir: &Path, args: &[&str]) -> String {
 /// A project with two commits, a secret in the first, and something uncommitted.
 fn repository(world: &World) {
     world.files(&[("a.txt", "one\n"), (".env", "TOKEN=hunter2hunter2\n"), ("b.txt", "b\n")]);
-    let project = world.project();
-    git(&project, &["init", "-q", "-b", "main"]);
-    git(&project, &["add", "-A", "-f"]);
-    git(&project, &["commit", "-q", "-m", "first"]);
+    git(world, &["init", "-q", "-b", "main"]);
+    git(world, &["add", "-A", "-f"]);
+    git(world, &["commit", "-q", "-m", "first"]);
     world.files(&[("a.txt", "one\ntwo\n")]);
-    git(&project, &["commit", "-q", "-a", "-m", "second"]);
+    git(world, &["commit", "-q", "-a", "-m", "second"]);
     world.files(&[("b.txt", "changed\n")]);
 }
 
@@ -49,7 +46,7 @@ fn an_agent_sees_the_history_and_commits_and_nothing_of_it_comes_back() {
         let diff = world.json(0, ["diff", session]);
         assert!(!diff.to_string().contains(".git"), "{who:?} {diff}");
         world.json(0, ["approve", session, "--digest", last["digest"].as_str().unwrap()]);
-        assert_eq!(read(&world, "log"), git(&project, &["log", "--format=%H %s"]) + "\n", "{who:?}");
+        assert_eq!(read(&world, "log"), git(&world, &["log", "--format=%H %s"]) + "\n", "{who:?}");
         assert_eq!(read(&world, "status"), " M b.txt\n?? log\n?? status\n", "{who:?}");
         assert_eq!(read(&world, "after"), "third\nsecond\nfirst\n");
         assert!(read(&world, "blame").contains("two"));
@@ -79,9 +76,12 @@ fn a_history_can_be_kept_out_and_a_broken_one_is_told() {
     );
     std::fs::remove_file(world.project().join(".ftlconfig")).unwrap();
     std::fs::write(world.project().join(".git/HEAD"), "rubbish\n").unwrap();
-    let last = world.shell("test ! -e .git && echo none > found");
-    assert_eq!(last["state"], "awaiting_review");
-    let logs = world.run(["logs", last["session"].as_str().unwrap()]);
-    let text = format!("{logs:?}");
-    assert!(text.contains("its HEAD names neither a branch nor a commit"), "{text}");
+    let script = "test ! -e .git && echo none > found";
+    let lines = world.json_lines(0, ["code", "--no-review", "--agent", "shell", script]);
+    let last = lines.last().unwrap();
+    assert_eq!(last["state"], "awaiting_review", "a session never fails for want of a history: {last}");
+    let told = lines.iter().any(|line| {
+        line.to_string().contains("git history: the project's repository is not used: its HEAD names neither")
+    });
+    assert!(told, "{lines:#?}");
 }

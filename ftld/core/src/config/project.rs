@@ -295,6 +295,12 @@ mod tests {
             ]],
         );
         check(
+            "{\"history\": \"all\"}",
+            &expect![[
+                r#"line 1, column 13: `history` must be "off", "recent" or "full", not another string"#
+            ]],
+        );
+        check(
             "{\"limits\": {\"pids\": -1}}",
             &expect!["line 1, column 21: `limits.pids` must be a whole number, not another number"],
         );
