@@ -77,6 +77,9 @@ pub struct Walk<'a, S> {
     found: Found,
 }
 
+/// The commit that a reference stands for, and the annotated tags on the way to it.
+pub type Target = (Id, Vec<Id>);
+
 /// A tree that waits.
 struct Waiting {
     tree: Id,
@@ -147,7 +150,7 @@ impl<'a, S: Source> Walk<'a, S> {
     ///
     /// # Errors
     /// When objects cannot be read.
-    pub fn resolve(&mut self, id: Id) -> Result<Option<(Id, Vec<Id>)>, WalkError<S::Error>> {
+    pub fn resolve(&mut self, id: Id) -> Result<Option<Target>, WalkError<S::Error>> {
         let (mut id, mut tags) = (id, Vec::new());
         while tags.len() <= TAGS {
             match self.source.read(&id).map_err(WalkError::Source)? {
