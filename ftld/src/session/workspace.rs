@@ -83,7 +83,12 @@ impl Driver {
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         let (hash, unread) = blocking(move || {
             let base = record.base.ok_or(Error::Interrupted)?;
-            let upper_dir = parts.home.sessions().join(record.id.as_str()).join("upper");
+            let dir = parts.home.sessions().join(record.id.as_str());
+            if let Err(error) = super::history::park(&dir) {
+                // It is then refused like any other `.git`.
+                tracing::warn!(session = %record.id, %error, "the session's .git cannot be put away");
+            }
+            let upper_dir = dir.join("upper");
             let captured = parts.store.capture(&upper_dir, base)?;
             let unread: Vec<String> = captured.unread.into_iter().take(LISTED).map(sentence).collect();
             let upper = captured.upper.into_iter().collect();

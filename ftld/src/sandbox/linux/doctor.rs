@@ -64,6 +64,7 @@ async fn try_it(backend: Arc<Backend>, scratch: &Path, limits: Limits) -> Result
         dir: dir.clone(),
         limits,
         tools: Vec::new(),
+        shared: Vec::new(),
         path: Vec::new(),
         env: Vec::new(),
         network: Network::Egress,
