@@ -1,6 +1,7 @@
 //! Real directories, real files: what the store promises about them.
 
 mod capture;
+mod live;
 mod project;
 
 use std::ffi::OsStr;
