@@ -123,7 +123,7 @@ impl Live {
     ) -> Result<(), SnapshotError> {
         let root = dir::open_root(&self.root).map_err(io_error("open", &self.root))?;
         self.now_ns = now_ns;
-        let mut must_walk = is_walk || self.settle(&root, make);
+        let mut must_walk = self.settle(&root, make) || is_walk;
         let heard = self.watches.as_mut().map(Watches::hear);
         let dirty = match heard {
             Some(Some(dirty)) => dirty,
