@@ -19,6 +19,7 @@ mod recover;
 pub mod secrets;
 pub mod trust;
 mod turn;
+pub mod watching;
 mod workspace;
 
 use std::collections::HashMap;

@@ -147,7 +147,12 @@ impl Live {
         done
     }
 
-    fn proceed(&mut self, ground: Ground<'_>, mut dirty: Dirty, must_walk: bool) -> Result<(), SnapshotError> {
+    fn proceed(
+        &mut self,
+        ground: Ground<'_>,
+        mut dirty: Dirty,
+        must_walk: bool,
+    ) -> Result<(), SnapshotError> {
         let is_excluded_anew = !must_walk && read_exclude(ground.root) != self.seen.exclude;
         if let (false, Some(watches)) = (must_walk || is_excluded_anew, self.watches.as_mut()) {
             doubt(&mut dirty, &self.seen, &mut self.lately, &self.silent, ground);
@@ -327,7 +332,8 @@ impl Live {
         let before = self.now_ns.saturating_sub(LATELY_NS);
         self.lately.retain(|_, read_ns| *read_ns >= before);
         while self.lately.len() > LATELY {
-            let Some(oldest) = self.lately.iter().min_by_key(|(_, at)| **at).map(|(path, _)| path.clone()) else {
+            let Some(oldest) = self.lately.iter().min_by_key(|(_, at)| **at).map(|(path, _)| path.clone())
+            else {
                 return;
             };
             self.lately.remove(&oldest);

@@ -249,7 +249,8 @@ impl Project {
             let mut held = lock(&self.live);
             let current = held.live.as_ref().and_then(|live| live.watches.as_ref());
             let current = current.map(|watches| Arc::clone(&watches.watch));
-            let Some(watch) = watch.filter(|watch| current.as_ref().is_some_and(|now| Arc::ptr_eq(now, watch)))
+            let Some(watch) =
+                watch.filter(|watch| current.as_ref().is_some_and(|now| Arc::ptr_eq(now, watch)))
             else {
                 if current.is_none() {
                     held.is_tended = false;

@@ -17,16 +17,8 @@ use super::live::Sweeping;
 /// File systems that only this machine's kernel changes: ext2 to ext4, xfs, btrfs, tmpfs, f2fs, zfs,
 /// bcachefs, ramfs. On any other, events are not trusted: another machine or another layer may write, or
 /// names may be compared in other ways.
-const LOCAL: [u64; 8] = [
-    0xEF53,
-    0x5846_5342,
-    0x9123_683E,
-    0x0102_1994,
-    0xF2F5_2010,
-    0x2FC1_2FC1,
-    0xCA45_1A4E,
-    0x8584_58F6,
-];
+const LOCAL: [u64; 8] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1, 0xCA45_1A4E, 0x8584_58F6];
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// A project's root, and the mounts at and beneath it.

@@ -123,6 +123,12 @@ impl LocalStore {
         self.projects.park();
     }
 
+    /// How many directories a user may watch, all programs together, when the kernel says it.
+    #[must_use]
+    pub fn watch_limit(&self) -> Option<usize> {
+        fs::read_to_string(INOTIFY_WATCHES).ok()?.trim().parse().ok()
+    }
+
     /// How each project that is in use is kept up to date.
     #[must_use]
     pub fn watching(&self) -> Vec<Watching> {

@@ -96,7 +96,8 @@ fn look(walk: &mut Walk<'_>, at: &At, touched: &Touched) -> Result<bool, Snapsho
             Err(_) => return Ok(false),
         };
         let known = walk.seen.names_in(at.as_ref());
-        let there: std::collections::BTreeSet<&[u8]> = items.iter().map(|item| item.name.to_bytes()).collect();
+        let there: std::collections::BTreeSet<&[u8]> =
+            items.iter().map(|item| item.name.to_bytes()).collect();
         for name in known.iter().filter(|name| !there.contains(name.as_slice())) {
             if !forget(walk, at, name) {
                 return Ok(false);

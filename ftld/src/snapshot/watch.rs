@@ -143,10 +143,11 @@ impl Budget {
 impl Inotify {
     /// A queue of its own.
     pub(super) fn new(budget: Arc<Budget>) -> Result<Self, WatchError> {
-        let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| match error {
-            Errno::MFILE => WatchError::Instances,
-            other => WatchError::Refused(other),
-        })?;
+        let queue =
+            inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| match error {
+                Errno::MFILE => WatchError::Instances,
+                other => WatchError::Refused(other),
+            })?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(WatchError::Refused)?;
         let (stopped, own, heard) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::default());
         Ok(Self { queue, bell, stopped, budget, own, heard })

@@ -118,7 +118,8 @@ impl Watches {
     /// Ends the watches of a directory and of all beneath it.
     pub(super) fn remove(&mut self, path: &RelPath) {
         let at = Some(path.clone());
-        let beneath = |(at, _): &(&At, &i32)| at.as_ref().is_some_and(|at| at.as_bytes().starts_with(path.as_bytes()));
+        let beneath =
+            |(at, _): &(&At, &i32)| at.as_ref().is_some_and(|at| at.as_bytes().starts_with(path.as_bytes()));
         let held: Vec<(At, i32)> = self
             .numbers
             .range(at.clone()..)

@@ -130,7 +130,12 @@ impl Bench {
 
     fn check(&self, after: &str) {
         let (kept, anew) = (self.take(), self.anew());
-        assert_eq!(kept.0.id(), anew.0.id(), "after {after}: {:?}", ftl_core::tree::changes(&kept.0, &anew.0));
+        assert_eq!(
+            kept.0.id(),
+            anew.0.id(),
+            "after {after}: {:?}",
+            ftl_core::tree::changes(&kept.0, &anew.0)
+        );
         assert_eq!(kept.0, anew.0);
         assert_eq!(kept.1, anew.1, "after {after}");
         assert_eq!(sorted(&kept.2), sorted(&anew.2), "after {after}");
@@ -256,9 +261,10 @@ impl Edit {
                 Ok(())
             }
             Self::Swap(path) => swap(&at(path)),
-            Self::Rules(path, which) => {
-                fs::write(at(path).join(".gitignore"), ["", "f\n", "*.log\n", "a/\n!f\n"][usize::from(*which % 4)])
-            }
+            Self::Rules(path, which) => fs::write(
+                at(path).join(".gitignore"),
+                ["", "f\n", "*.log\n", "a/\n!f\n"][usize::from(*which % 4)],
+            ),
             Self::Exclude(which) => fs::create_dir_all(project.join(".git/info")).and_then(|()| {
                 fs::write(project.join(".git/info/exclude"), ["", "b\n", "g.log\n"][usize::from(*which % 3)])
             }),
@@ -296,9 +302,8 @@ fn swap(path: &Path) -> io::Result<()> {
 
 fn any_edit() -> impl Strategy<Value = Edit> {
     let dir = || prop_oneof![Just("a"), Just("b"), Just("c")];
-    let name = || {
-        prop_oneof![4 => dir(), 4 => Just("f"), 1 => Just("g.log"), 1 => Just(".env"), 1 => Just("A")]
-    };
+    let name =
+        || prop_oneof![4 => dir(), 4 => Just("f"), 1 => Just("g.log"), 1 => Just(".env"), 1 => Just("A")];
     let path = move || {
         prop_oneof![
             name().prop_map(PathBuf::from),
@@ -651,4 +656,24 @@ fn a_file_system_that_others_change_is_never_trusted() {
     let root = open_root(Path::new("/proc/self/task")).unwrap();
     let site = super::super::site::Site::of(&root, Path::new("/proc/self/task"));
     assert!(matches!(site.distrust(&root), Some(Sweeping::FileSystem(0x9FA0))));
+}
+
+#[test]
+fn two_hundred_thousand_paths_fit_into_the_stated_memory() {
+    let mut seen = Seen::new(1);
+    let before = resident();
+    for n in 0..200_000u32 {
+        let path = RelPath::new(format!("package-{}/src/module-{}/file-{n}.rs", n / 1000, n / 20)).unwrap();
+        let stamp = super::super::index::Stamp { inode: n.into(), size: 7, mtime_ns: 1, ctime_ns: 1 };
+        seen.put_file(path, 0o644, (stamp, Hash::of(&n.to_le_bytes())), LATER);
+    }
+    let each = resident().saturating_sub(before) / 200_000;
+    assert!(each < 700, "{each} bytes for a file");
+    assert_eq!(seen.tree.files(), 200_000);
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
