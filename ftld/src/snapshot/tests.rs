@@ -1,6 +1,8 @@
 //! Real directories, real files: what the store promises about them.
 
+mod bench;
 mod capture;
+mod edits;
 mod live;
 mod project;
 
