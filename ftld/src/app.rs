@@ -225,9 +225,26 @@ impl App {
                 }
             }
         };
+        let store = Arc::clone(&self.sessions.parts().store);
+        let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
+        tending.abort();
+        // An error means that it was interrupted, and costs the next daemon a walk.
+        let _ = tokio::task::spawn_blocking(move || store.park()).await;
         drop(self.lock);
         served.map_err(AppError::Serve)
+    }
+}
+
+/// Sees to the projects in use once a minute.
+async fn tend(store: Arc<LocalStore>, clock: Arc<dyn Clock>) {
+    let mut minutes = tokio::time::interval(std::time::Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        minutes.tick().await;
+        let (store, now_ns) = (Arc::clone(&store), clock.now_us().saturating_mul(1000));
+        // An error means that a panic was told where it happened.
+        let _ = tokio::task::spawn_blocking(move || store.tend(now_ns)).await;
     }
 }
 

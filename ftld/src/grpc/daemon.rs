@@ -12,7 +12,7 @@ use super::convert;
 use super::status::status;
 use crate::app::Control;
 use crate::sandbox::{Check, Outcome};
-use crate::session::{Error, Sessions, outlet, prepare, trust};
+use crate::session::{Error, Sessions, outlet, prepare, trust, watching};
 
 /// Version of the API that this daemon speaks.
 const API_VERSION: u32 = 1;
@@ -58,6 +58,7 @@ impl DaemonService for DaemonApi {
         }
         checks.push(check(outlet::check(&parts.policies, &parts.home)));
         checks.extend(prepare::agents(parts).map_err(|error| status(&error))?.into_iter().map(check));
+        checks.push(check(watching::check(&parts.store.watching(), parts.store.watch_limit())));
         Ok(Response::new(v1::DoctorReply { checks }))
     }
 

@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod taking;
 pub mod trust;
 mod turn;
+pub mod watching;
 mod workspace;
 
 use std::collections::HashMap;

@@ -63,6 +63,11 @@ pub(super) fn list(dir: impl AsFd) -> Result<Vec<Item>> {
     Ok(items)
 }
 
+/// What stands at a path beneath a root, through no link and onto no other mount.
+pub(super) fn stat_beneath(root: impl AsFd, path: &RelPath) -> Result<Stat> {
+    rustix::fs::fstat(open_beneath(root, Some(path), OFlags::PATH.union(OFlags::NOFOLLOW))?)
+}
+
 /// A small regular file's bytes; `None` when there is none, or it is larger than `most`.
 pub(super) fn read_small(root: impl AsFd, path: &RelPath, most: u64) -> Option<Vec<u8>> {
     let file = File::from(open_beneath(root, Some(path), READ).ok()?);

@@ -66,11 +66,19 @@ impl Index {
         self.files.get(path).filter(|(known, _)| *known == stamp).map(|(_, hash)| *hash)
     }
 
-    /// Remembers a file read after `now_ns`, if its stamp can be trusted later.
-    pub(super) fn insert(&mut self, path: RelPath, stamp: Stamp, hash: Hash, now_ns: i64) {
-        if stamp.is_settled(now_ns) {
-            self.files.insert(path, (stamp, hash));
+    /// Remembers a file read after `now_ns`, if its stamp can be trusted later; says whether it can.
+    pub(super) fn insert(&mut self, path: RelPath, stamp: Stamp, hash: Hash, now_ns: i64) -> bool {
+        let is_settled = stamp.is_settled(now_ns);
+        match is_settled {
+            true => drop(self.files.insert(path, (stamp, hash))),
+            false => drop(self.files.remove(&path)),
         }
+        is_settled
+    }
+
+    /// Forgets a file.
+    pub(super) fn remove(&mut self, path: &RelPath) {
+        self.files.remove(path);
     }
 
     /// The index as bytes, with a hash at the end.

@@ -19,10 +19,17 @@ mod checkout;
 mod content;
 mod dir;
 mod index;
+mod live;
+mod projects;
 mod remove;
 mod rules;
 mod scan;
+mod seen;
+mod site;
 mod store;
+mod update;
+mod watch;
+mod watches;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +40,8 @@ use ftl_core::tree::ListingError;
 
 pub use base::{Base, FOLD_FROM};
 pub use capture::{Captured, Unread};
+pub use live::Sweeping;
+pub use projects::Watching;
 pub use remove::remove_tree;
 pub use rules::{Class, Exclusion, Rules};
 pub use store::{LocalStore, Restored, Taken};

@@ -108,6 +108,16 @@ impl Rules {
         Chain(chain)
     }
 
+    /// Whether a file of rules stands in a directory or beneath it.
+    pub(super) fn any_beneath(&self, dir: &RelPath) -> bool {
+        let mut from = self.levels.range(dir.as_bytes().to_vec()..).map(|(key, _)| key.as_slice());
+        let beneath =
+            |key: &[u8]| key.strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+        from.by_ref()
+            .take_while(|key| key.starts_with(dir.as_bytes()))
+            .any(|key| key == dir.as_bytes() || beneath(key))
+    }
+
     /// Whether an ignore file leaves a new path out. Paths beneath a directory that is left out are not
     /// asked about.
     #[must_use]

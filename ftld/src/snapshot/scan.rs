@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftl_core::id::Hash;
 use ftl_core::refuse::{KEY_WINDOW, holds_private_key};
-use ftl_core::tree::{Entry, Node, RelPath, Tree};
+use ftl_core::tree::{Entry, Node, RelPath};
 use rustix::fs::{FileType, Stat, fstat, readlinkat};
 use rustix::io::Errno;
 
@@ -22,34 +22,38 @@ use super::SnapshotError;
 use super::blob::{Blobs, Look};
 use super::dir::{self, LIST, READ};
 use super::index::{Index, Stamp};
-use super::rules::{Class, Exclusion, Kind, LARGEST, Rules};
+use super::rules::{Class, Kind, LARGEST};
+use super::seen::{KEY, Seen};
+use super::watches::Watches;
 
 /// How often a file is read that changes meanwhile.
 const TRIES: usize = 3;
 /// Threads that read files when there are many.
 const READERS: usize = 4;
 
-/// What a project was at one moment.
-pub(super) struct Scan {
-    pub(super) tree: Tree,
-    pub(super) exclusions: Vec<Exclusion>,
-    pub(super) rules: Rules,
-    pub(super) index: Index,
+/// Where a walk reads and what it hands contents to.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) root: BorrowedFd<'a>,
+    pub(super) blobs: &'a Blobs,
+    /// The time just before the walk, nanoseconds since the Unix epoch.
+    pub(super) now_ns: i64,
 }
 
 /// A walk under way.
-struct Walk<'a> {
-    root: BorrowedFd<'a>,
-    known: &'a Index,
-    now_ns: i64,
-    entries: Vec<(RelPath, Entry)>,
+pub(super) struct Walk<'a> {
+    pub(super) ground: Ground<'a>,
+    pub(super) seen: &'a mut Seen,
+    /// What vouches for files, when it is not what is seen now.
+    known: Option<&'a Index>,
+    /// Watches for directories that are new; a full walk sets none.
+    watches: Option<&'a mut Watches>,
+    pub(super) todo: Vec<(Option<RelPath>, Option<Stat>)>,
     unread: Vec<RelPath>,
-    /// Files with several names. What they are is known when every name has been seen.
-    linked: Vec<(RelPath, Stat)>,
-    /// Device and inode of such files one of whose names is a secret's.
-    secrets: BTreeSet<(u64, u64)>,
-    todo: Vec<(Option<RelPath>, Option<Stat>)>,
-    found: Scan,
+    /// Files that were read.
+    pub(super) read: Vec<RelPath>,
+    /// A file was met that has other names, which must be looked for everywhere.
+    pub(super) is_newly_linked: bool,
 }
 
 /// What became of a file that had to be read.
@@ -65,153 +69,205 @@ enum Reading {
     Failed(String),
 }
 
-/// Reads the project at `root` and stores the contents that `known` does not vouch for. `now_ns` is the time
-/// just before the call.
-pub(super) fn scan(root: &OwnedFd, known: &Index, blobs: &Blobs, now_ns: i64) -> Result<Scan, SnapshotError> {
-    let device = fstat(root).map(|stat| stat.st_dev).unwrap_or(0);
+/// Reads the whole project and stores the contents that `known` does not vouch for. Says what it is, and
+/// which files were read.
+pub(super) fn scan(ground: Ground<'_>, known: &Index) -> Result<(Seen, Vec<RelPath>), SnapshotError> {
+    let device = fstat(ground.root).map(|stat| stat.st_dev).unwrap_or(0);
     let nothing = Index::default();
-    let mut found = Scan {
-        tree: Tree::new(),
-        exclusions: Vec::new(),
-        rules: Rules::default(),
-        index: Index::new(device),
-    };
-    if let Ok(exclude) = RelPath::new(Kind::Exclude.name())
-        && let Some(text) = dir::read_small(root, &exclude, LARGEST)
-    {
-        found.rules.add(None, Kind::Exclude, &text);
+    let mut seen = Seen { exclude: read_exclude(ground.root), ..Seen::new(device) };
+    if let Some(text) = &seen.exclude {
+        seen.rules.add(None, Kind::Exclude, text);
     }
-    let mut walk = Walk {
-        root: root.as_fd(),
-        known: if known.device == device { known } else { &nothing },
-        now_ns,
-        entries: Vec::new(),
-        unread: Vec::new(),
-        linked: Vec::new(),
-        secrets: BTreeSet::new(),
-        todo: vec![(None, None)],
-        found,
-    };
-    while let Some((at, stat)) = walk.todo.pop() {
-        walk.enter(at.as_ref(), stat.as_ref())?;
-    }
-    walk.take_linked();
-    walk.read_files(blobs)?;
-    let Walk { mut entries, found, .. } = walk;
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Scan { tree: entries.into_iter().collect(), ..found })
+    let mut walk = Walk::new(ground, &mut seen, None);
+    walk.known = Some(if known.device == device { known } else { &nothing });
+    walk.todo.push((None, None));
+    walk.finish()?;
+    let read = std::mem::take(&mut walk.read);
+    Ok((seen, read))
 }
 
-impl Walk<'_> {
+/// The text of `.git/info/exclude`.
+pub(super) fn read_exclude(root: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    dir::read_small(root, &RelPath::new(Kind::Exclude.name()).ok()?, LARGEST)
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(ground: Ground<'a>, seen: &'a mut Seen, watches: Option<&'a mut Watches>) -> Self {
+        let (todo, unread, read) = (Vec::new(), Vec::new(), Vec::new());
+        Self { ground, seen, known: None, watches, todo, unread, read, is_newly_linked: false }
+    }
+
+    /// Takes in what is still to be done: directories, files with several names, files to be read.
+    pub(super) fn finish(&mut self) -> Result<(), SnapshotError> {
+        while let Some((at, stat)) = self.todo.pop() {
+            self.enter(at.as_ref(), stat.as_ref())?;
+        }
+        self.take_linked();
+        self.read_files()
+    }
+
     /// Takes in what stands in a directory.
     fn enter(&mut self, at: Option<&RelPath>, stat: Option<&Stat>) -> Result<(), SnapshotError> {
-        let listed = dir::open_beneath(self.root, at, LIST).and_then(|dir| Ok((dir::list(&dir)?, dir)));
+        let watch = |dir: OwnedFd| {
+            // Watched before it is listed: what comes later tells of itself.
+            if let Some(watches) = self.watches.as_mut() {
+                watches.add(at, dir.as_fd());
+            }
+            Ok((dir::list(&dir)?, dir))
+        };
+        let listed = dir::open_beneath(self.ground.root, at, LIST).and_then(watch);
         let (items, dir) = match (listed, at) {
             (Ok(listed), _) => listed,
             // It went away, or became something else; the next snapshot sees what.
             (Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP), Some(_)) => return Ok(()),
             (Err(Errno::XDEV), Some(at)) => {
-                self.exclude(at, Class::Special, "another file system is mounted here");
+                self.seen.exclude(at, Class::Special, "another file system is mounted here");
                 return Ok(());
             }
             (Err(error), Some(at)) => {
-                self.exclude(at, Class::Unreadable, &std::io::Error::from(error).to_string());
+                self.seen.exclude(at, Class::Unreadable, &std::io::Error::from(error).to_string());
                 return Ok(());
             }
             (Err(error), None) => return Err(super::io_error("read", "the project's directory")(error)),
         };
         if let (Some(at), Some(stat)) = (at, stat) {
-            let node = Node::Dir { mode: stat.st_mode & 0o777 };
-            self.entries.push((at.clone(), Entry { node, mtime_ns: dir::mtime_ns(stat) }));
+            self.put_dir(at, stat);
         }
         for item in &items {
             if let Some(kind) = Kind::of(item.name.as_bytes())
                 && let Ok(path) = RelPath::under(at, item.name.as_bytes())
-                && let Some(text) = dir::read_small(self.root, &path, LARGEST)
+                && let Some(text) = dir::read_small(self.ground.root, &path, LARGEST)
             {
-                self.found.rules.add(at, kind, &text);
+                self.seen.rules.add(at, kind, &text);
             }
         }
-        // The rules are lent out while the rest of the walk is written to.
-        let rules = std::mem::take(&mut self.found.rules);
+        self.arrive(at, &dir, &items);
+        Ok(())
+    }
+
+    /// Ends the watches of a directory that is none any more.
+    pub(super) fn unwatch(&mut self, path: &RelPath) {
+        if let Some(watches) = self.watches.as_mut() {
+            watches.remove(path);
+        }
+    }
+
+    /// Takes in a directory's own mode and time.
+    pub(super) fn put_dir(&mut self, at: &RelPath, stat: &Stat) {
+        let node = Node::Dir { mode: stat.st_mode & 0o777 };
+        self.seen.put(at, Entry { node, mtime_ns: dir::mtime_ns(stat) });
+    }
+
+    /// Takes in names of a directory.
+    pub(super) fn arrive(&mut self, at: Option<&RelPath>, dir: &OwnedFd, items: &[dir::Item]) {
+        // The rules are lent out while the rest of what is seen is written to.
+        let rules = std::mem::take(&mut self.seen.rules);
         let chain = rules.chain(at);
         for item in items {
             let Ok(path) = RelPath::under(at, item.name.as_bytes()) else {
+                self.seen.is_odd = true;
                 let shown = at.cloned().or_else(|| RelPath::new("?").ok());
-                shown.iter().for_each(|at| self.exclude(at, Class::Unreadable, "a path in it is too long"));
+                let (rule, source) = ("a path in it is too long".to_owned(), "built in".to_owned());
+                if let Some(path) = shown {
+                    let class = Class::Unreadable;
+                    let out = super::rules::Exclusion { path: path.clone(), rule, source, class };
+                    self.seen.exclusions.insert(path, out);
+                }
                 continue;
             };
             match chain.verdict(&path, dir::kind(&item.stat) == FileType::Directory) {
                 Some(exclusion) => {
-                    if exclusion.class == Class::Secret && is_linked(&item.stat) {
-                        self.secrets.insert((item.stat.st_dev, item.stat.st_ino));
+                    let is_secret = exclusion.class == Class::Secret;
+                    self.seen.leave_out(exclusion);
+                    if is_secret && dir::kind(&item.stat) == FileType::RegularFile {
+                        self.seen.secrets.insert(path);
                     }
-                    self.found.exclusions.push(exclusion);
                 }
-                None => self.take(&dir, path, &item),
+                None => self.take(dir, path, item),
             }
         }
         drop(chain);
-        self.found.rules = rules;
-        Ok(())
+        self.seen.rules = rules;
     }
 
     /// Takes in one path that no rule leaves out.
     fn take(&mut self, dir: &OwnedFd, path: RelPath, item: &dir::Item) {
         let mtime_ns = dir::mtime_ns(&item.stat);
-        match dir::kind(&item.stat) {
-            FileType::Directory => self.todo.push((Some(path), Some(item.stat))),
-            FileType::RegularFile if is_linked(&item.stat) => self.linked.push((path, item.stat)),
+        let kind = dir::kind(&item.stat);
+        if kind == FileType::Directory {
+            // One that is known is watched, and tells itself what changes in it.
+            return match self.seen.has_dir(Some(&path)) {
+                true => self.put_dir(&path, &item.stat),
+                false => self.todo.push((Some(path), Some(item.stat))),
+            };
+        }
+        if self.seen.has_dir(Some(&path)) {
+            self.unwatch(&path);
+            self.seen.forget(&path);
+        }
+        match kind {
+            FileType::RegularFile if item.stat.st_nlink > 1 => {
+                self.is_newly_linked |= self.seen.linked.insert(path);
+            }
+            FileType::RegularFile if self.seen.linked.contains(&path) => {}
             FileType::RegularFile => self.take_file(path, &item.stat),
             FileType::Symlink => match readlinkat(dir, &item.name, Vec::new()) {
                 Ok(target) => {
+                    self.seen.forget_file(&path);
                     let node = Node::Symlink { target: target.into_bytes() };
-                    self.entries.push((path, Entry { node, mtime_ns }));
+                    self.seen.put(&path, Entry { node, mtime_ns });
                 }
                 Err(error) => {
-                    self.exclude(&path, Class::Unreadable, &std::io::Error::from(error).to_string())
+                    let why = std::io::Error::from(error).to_string();
+                    self.seen.exclude(&path, Class::Unreadable, &why);
                 }
             },
-            FileType::Socket => self.exclude(&path, Class::Special, "a socket"),
-            FileType::Fifo => self.exclude(&path, Class::Special, "a FIFO"),
-            _ => self.exclude(&path, Class::Special, "a device"),
+            FileType::Socket => self.seen.exclude(&path, Class::Special, "a socket"),
+            FileType::Fifo => self.seen.exclude(&path, Class::Special, "a FIFO"),
+            _ => self.seen.exclude(&path, Class::Special, "a device"),
         }
     }
 
-    /// Takes in the files with several names, none of which is a secret's.
+    /// Takes in the files with several names, none of which is a secret's. What they are is known when every
+    /// name has been seen.
     fn take_linked(&mut self) {
-        for (path, stat) in std::mem::take(&mut self.linked) {
-            match self.secrets.contains(&(stat.st_dev, stat.st_ino)) {
-                true => self.exclude(&path, Class::Secret, "another name of a file that is kept outside"),
-                false => self.take_file(path, &stat),
+        if self.seen.linked.is_empty() {
+            return;
+        }
+        let root = self.ground.root;
+        let inode = |path: &RelPath| dir::stat_beneath(root, path).ok().map(|at| (at.st_dev, at.st_ino));
+        let secrets: BTreeSet<(u64, u64)> = self.seen.secrets.iter().filter_map(inode).collect();
+        for path in self.seen.linked.clone() {
+            match dir::stat_beneath(root, &path) {
+                Ok(stat) if dir::kind(&stat) != FileType::RegularFile => {
+                    // It became something else, which its directory tells.
+                    self.seen.linked.remove(&path);
+                }
+                Ok(stat) if secrets.contains(&(stat.st_dev, stat.st_ino)) => {
+                    let why = "another name of a file that is kept outside";
+                    self.seen.exclude(&path, Class::Secret, why);
+                    self.seen.linked.insert(path);
+                }
+                Ok(stat) => self.take_file(path, &stat),
+                Err(_) => self.seen.forget(&path),
             }
         }
     }
 
     /// Takes in a file, or notes that it must be read.
-    fn take_file(&mut self, path: RelPath, stat: &Stat) {
+    pub(super) fn take_file(&mut self, path: RelPath, stat: &Stat) {
         let stamp = Stamp::of(stat);
-        match self.known.get(&path, stamp) {
-            Some(hash) => self.add_file(path, stat.st_mode, stamp, hash),
+        match self.known.unwrap_or(&self.seen.index).get(&path, stamp) {
+            Some(hash) => self.seen.put_file(path, stat.st_mode, (stamp, hash), self.ground.now_ns),
             None => self.unread.push(path),
         }
     }
 
-    fn add_file(&mut self, path: RelPath, mode: u32, stamp: Stamp, hash: Hash) {
-        let node = Node::File { mode: mode & 0o777, size: stamp.size, hash };
-        self.entries.push((path.clone(), Entry { node, mtime_ns: stamp.mtime_ns }));
-        self.found.index.insert(path, stamp, hash, self.now_ns);
-    }
-
-    fn exclude(&mut self, path: &RelPath, class: Class, rule: &str) {
-        let (path, rule, source) = (path.clone(), rule.to_owned(), "built in".to_owned());
-        self.found.exclusions.push(Exclusion { path, rule, source, class });
-    }
-
     /// Reads the files that the index does not vouch for.
-    fn read_files(&mut self, blobs: &Blobs) -> Result<(), SnapshotError> {
+    fn read_files(&mut self) -> Result<(), SnapshotError> {
         let unread = std::mem::take(&mut self.unread);
-        let (root, next, done) = (self.root, AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let Ground { root, blobs, now_ns } = self.ground;
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let work = || {
             while let Some(path) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let reading = read(root, path, blobs);
@@ -229,19 +285,17 @@ impl Walk<'_> {
         });
         for (path, reading) in done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             match reading? {
-                Reading::Read { mode, stamp, hash } => self.add_file(path.clone(), mode, stamp, hash),
-                Reading::Vanished => {}
-                Reading::Secret => self.exclude(path, Class::Secret, "holds a private key"),
-                Reading::Failed(why) => self.exclude(path, Class::Unreadable, &why),
+                Reading::Read { mode, stamp, hash } => {
+                    self.seen.put_file(path.clone(), mode, (stamp, hash), now_ns);
+                }
+                Reading::Vanished => self.seen.forget(path),
+                Reading::Secret => self.seen.exclude(path, Class::Secret, KEY),
+                Reading::Failed(why) => self.seen.exclude(path, Class::Unreadable, &why),
             }
+            self.read.push(path.clone());
         }
         Ok(())
     }
-}
-
-/// Whether a regular file has other names.
-fn is_linked(stat: &Stat) -> bool {
-    dir::kind(stat) == FileType::RegularFile && stat.st_nlink > 1
 }
 
 /// Whether a private key stands in a file's beginning. One that cannot be read fails when it is stored.
@@ -263,7 +317,7 @@ fn read(root: BorrowedFd<'_>, path: &RelPath, blobs: &Blobs) -> Result<Reading, 
     for _ in 0..TRIES {
         let file = match dir::open_beneath(root, Some(path), READ) {
             Ok(file) => File::from(file),
-            Err(Errno::NOENT | Errno::LOOP) => return Ok(Reading::Vanished),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Reading::Vanished),
             Err(error) => return Ok(Reading::Failed(std::io::Error::from(error).to_string())),
         };
         let Ok(stat) = fstat(&file) else { continue };

@@ -2,10 +2,9 @@
 //!
 //! Owns which calls exist and what each promises. See the folder's header for what survives what.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -17,22 +16,23 @@ use super::base::{Base, Bases};
 use super::blob::{Blobs, Look};
 use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
-use super::index::Index;
+use super::projects::{Projects, Watching};
 use super::rules::{Exclusion, Rules};
-use super::{SnapshotError, content, dir, io_error, lock, scan};
+use super::{SnapshotError, content, io_error, lock};
 
 /// Trees that are kept in memory.
 const TREES: usize = 8;
 /// How a content looks that came from no project's file.
 const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
 
+/// The most watches that a user may have.
+const INOTIFY_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+
 /// A store in a directory of this machine. One daemon uses it at a time.
-#[derive(Debug)]
 pub struct LocalStore {
     dir: PathBuf,
-    blobs: Blobs,
-    /// One snapshot of a project at a time: the second finds everything read by the first.
-    projects: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>>,
+    blobs: Arc<Blobs>,
+    projects: Projects,
     trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
     bases: Bases,
 }
@@ -73,10 +73,12 @@ impl LocalStore {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
             made.map_err(io_error("create", &part))?;
         }
+        let blobs = Arc::new(Blobs::open(dir, owner)?);
+        let limit = fs::read_to_string(INOTIFY_WATCHES).ok();
         Ok(Self {
             dir: dir.to_owned(),
-            blobs: Blobs::open(dir, owner)?,
-            projects: Mutex::default(),
+            projects: Projects::new(dir.join("index"), Arc::clone(&blobs), limit.as_deref()),
+            blobs,
             trees: Mutex::default(),
             bases: Bases::open(dir, owner)?,
         })
@@ -88,26 +90,42 @@ impl LocalStore {
     /// # Errors
     /// When the project's directory cannot be read, or the store not be written.
     pub fn take(&self, root: &Path, now_ns: i64) -> Result<Taken, SnapshotError> {
-        let project = Arc::clone(lock(&self.projects).entry(root.to_owned()).or_default());
-        let _one_at_a_time = lock(&project);
-        let project = dir::open_root(root).map_err(io_error("open", root))?;
-        let index_path = self.index_path(root);
-        let index =
-            fs::read(&index_path).ok().and_then(|bytes| Index::from_bytes(&bytes)).unwrap_or_default();
-        let mut found = scan::scan(&project, &index, &self.blobs, now_ns)?;
+        self.projects.take(root, now_ns, |seen| {
+            let id = seen.tree.id();
+            self.put_listings(seen.tree.root())?;
+            let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
+            self.replace(&self.rules_path(id), &rules)?;
+            let tree = Arc::new(seen.tree.clone());
+            self.remember(id, &tree);
+            let Restored { files, bytes } = measure(&tree);
+            let exclusions = seen.exclusions.values().cloned().collect();
+            Ok((id, Taken { id, tree, files, bytes, exclusions }))
+        })
+    }
 
-        let id = found.tree.id();
-        self.put_listings(found.tree.root())?;
-        let rules = found.rules.to_bytes().map_err(io_error("write", &self.dir))?;
-        self.replace(&self.rules_path(id), &rules)?;
-        found.index.last = Some(id);
-        if found.index != index {
-            self.replace(&index_path, &found.index.to_bytes())?;
-        }
-        let tree = Arc::new(found.tree);
-        self.remember(id, &tree);
-        let Restored { files, bytes } = measure(&tree);
-        Ok(Taken { id, tree, files, bytes, exclusions: found.exclusions })
+    /// Does what is to be done from time to time: projects that nobody asked about for half an hour are
+    /// forgotten and their watches given back, and what no event told is looked for. To be called about once
+    /// a minute, where it may take as long as a walk; `now_ns` is the time.
+    pub fn tend(&self, now_ns: i64) {
+        self.projects.tend(now_ns);
+    }
+
+    /// Writes what is known of every project to the disk and ends every watch. The store can be used
+    /// afterwards, and begins anew.
+    pub fn park(&self) {
+        self.projects.park();
+    }
+
+    /// How many directories a user may watch, all programs together, when the kernel says it.
+    #[must_use]
+    pub fn watch_limit(&self) -> Option<usize> {
+        fs::read_to_string(INOTIFY_WATCHES).ok()?.trim().parse().ok()
+    }
+
+    /// How each project that is in use is kept up to date.
+    #[must_use]
+    pub fn watching(&self) -> Vec<Watching> {
+        self.projects.watching()
     }
 
     /// Takes a snapshot and makes its base. When a power cut took contents from the store, the project is
@@ -121,8 +139,7 @@ impl LocalStore {
             Err(SnapshotError::Missing { .. }) => {}
             other => return other.map(|base| (taken, base)),
         }
-        let index = self.index_path(root);
-        fs::remove_file(&index).map_err(io_error("remove", &index))?;
+        self.projects.forget(root).map_err(io_error("forget", root))?;
         let taken = self.take(root, now_ns)?;
         let base = self.base(root, taken.id)?;
         Ok((taken, base))
@@ -285,10 +302,6 @@ impl LocalStore {
 
     fn rules_path(&self, id: SnapshotId) -> PathBuf {
         self.dir.join("rules").join(id.to_string())
-    }
-
-    fn index_path(&self, root: &Path) -> PathBuf {
-        self.dir.join("index").join(Hash::of(root.as_os_str().as_bytes()).to_hex())
     }
 }
 

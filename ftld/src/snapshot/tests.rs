@@ -1,7 +1,10 @@
 //! Real directories, real files: what the store promises about them.
 
 mod base;
+mod bench;
 mod capture;
+mod edits;
+mod live;
 mod project;
 
 use std::ffi::OsStr;

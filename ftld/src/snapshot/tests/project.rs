@@ -69,6 +69,7 @@ fn what_the_index_vouches_for_is_not_read_again() {
     assert!(blob(&place, b"new").exists());
     // A file that changed too shortly before its reading is read again.
     fs::remove_file(blob(&place, b"new")).unwrap();
+    place.store.park();
     let index = fs::read_dir(place.path("store/index")).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(index).unwrap();
     let now = place.project().join("b").metadata().unwrap().mtime() * 1_000_000_000;

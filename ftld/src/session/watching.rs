@@ -1,0 +1,67 @@
+//! What the doctor says about keeping up with projects.
+//!
+//! Owns the words and the remedies. Must not know how changes are heard of.
+
+use crate::sandbox::{Check, Outcome};
+use crate::snapshot::{Sweeping, Watching};
+
+/// What can be said of the projects in use. `limit` is the number of watches that a user may have, when it
+/// is known.
+#[must_use]
+pub fn check(projects: &[Watching], limit: Option<usize>) -> Check {
+    let name = "file watches".to_owned();
+    let watched: usize = projects.iter().map(|project| project.directories).sum();
+    let stuck = projects.iter().find_map(|project| {
+        let why = project.sweeping.filter(|why| *why != Sweeping::Beginning)?;
+        Some((project.project.display(), why))
+    });
+    let limit_said = limit.map_or_else(|| "an unknown number".to_owned(), |limit| limit.to_string());
+    let detail = format!(
+        "{watched} directories in {} projects, of {limit_said} that a user may watch",
+        projects.len()
+    );
+    let Some((project, why)) = stuck else {
+        return Check { name, outcome: Outcome::Ok, detail, remedy: String::new() };
+    };
+    let detail = format!("{detail}; every snapshot of {project} walks all of it: {why}");
+    let more = limit.unwrap_or(0).max(262_144).saturating_mul(2);
+    let (outcome, remedy) = match why {
+        Sweeping::Watches => (Outcome::Warning, format!("sudo sysctl fs.inotify.max_user_watches={more}")),
+        Sweeping::Instances => {
+            (Outcome::Warning, "sudo sysctl fs.inotify.max_user_instances=1024".to_owned())
+        }
+        // Nothing needs mending: it is slower and no less right.
+        _ => (Outcome::Ok, String::new()),
+    };
+    Check { name, outcome, detail, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watching(sweeping: Option<Sweeping>) -> Vec<Watching> {
+        vec![Watching { project: "/p".into(), directories: 7, sweeping }]
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_is_named_with_its_remedy() {
+        for (sweeping, outcome, remedy) in [
+            (None, Outcome::Ok, ""),
+            (Some(Sweeping::Beginning), Outcome::Ok, ""),
+            (Some(Sweeping::FileSystem(0x6969)), Outcome::Ok, ""),
+            (Some(Sweeping::Watches), Outcome::Warning, "sudo sysctl fs.inotify.max_user_watches=524288"),
+            (Some(Sweeping::Instances), Outcome::Warning, "sudo sysctl fs.inotify.max_user_instances=1024"),
+        ] {
+            let check = check(&watching(sweeping), Some(8192));
+            assert_eq!((check.outcome, check.remedy.as_str()), (outcome, remedy), "{}", check.detail);
+            assert!(check.detail.starts_with("7 directories in 1 projects, of 8192 "), "{}", check.detail);
+        }
+        let check = check(&watching(Some(Sweeping::FileSystem(0x6969))), None);
+        assert!(
+            check
+                .detail
+                .ends_with("/p walks all of it: its file system (0x6969) does not tell of every change")
+        );
+    }
+}

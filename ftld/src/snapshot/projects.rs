@@ -1,0 +1,309 @@
+//! The projects that snapshots are taken of.
+//!
+//! Owns one [`Live`] per project while it is in use: who may look at it at a time, the thread that sets its
+//! watches and keeps the kernel's queue short, and when its index goes to the disk. An index is a saving and
+//! no more: one that is old or lost costs a walk. It is never written while a snapshot is taken.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+
+use ftl_core::id::{Hash, SnapshotId};
+
+use super::SnapshotError;
+use super::blob::Blobs;
+use super::index::Index;
+use super::live::{Live, MakeWatch, Sweeping};
+use super::seen::Seen;
+use super::watch::{Budget, Inotify, Watch};
+
+/// A project that nobody asked about for so long is written to the disk and forgotten.
+const IDLE_NS: i64 = 30 * 60 * 1_000_000_000;
+/// So long after a walk comes the next, to find what no event told, while the project rests.
+const WALK_NS: i64 = 10 * 60 * 1_000_000_000;
+/// A project rests that nobody asked about for so long.
+const REST_NS: i64 = 10 * 1_000_000_000;
+
+/// How a project is kept up to date.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Watching {
+    /// Its root.
+    pub project: PathBuf,
+    /// Directories that are watched.
+    pub directories: usize,
+    /// Why every snapshot walks all of it; `None` when only what changed is looked at.
+    pub sweeping: Option<Sweeping>,
+}
+
+/// Every project that is in use.
+pub(super) struct Projects {
+    /// Where indexes lie.
+    dir: PathBuf,
+    blobs: Arc<Blobs>,
+    make: Arc<MakeWatch>,
+    /// Whether threads set the watches; tests do it themselves.
+    is_tended: bool,
+    all: Mutex<BTreeMap<PathBuf, Arc<Project>>>,
+}
+
+struct Project {
+    index_path: PathBuf,
+    live: Mutex<Held>,
+    /// Whoever wants to take a snapshot goes before the thread that sets watches.
+    wanted: AtomicUsize,
+    taken: Condvar,
+    /// Held while the index is written or removed; taken before `live`.
+    writing: Mutex<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Held {
+    live: Option<Live>,
+    /// The time when it was asked for last.
+    used_ns: i64,
+    /// The walks and looks that the index on the disk knows of.
+    written: (u64, u64),
+    is_tended: bool,
+}
+
+impl Projects {
+    /// Projects whose changes the kernel tells. `limit` is the text of `fs.inotify.max_user_watches`.
+    pub(super) fn new(dir: PathBuf, blobs: Arc<Blobs>, limit: Option<&str>) -> Self {
+        let budget = Arc::new(Budget::of_limit(limit));
+        let make = move || Ok(Arc::new(Inotify::new(Arc::clone(&budget))?) as Arc<dyn Watch>);
+        Self { dir, blobs, make: Arc::new(make), is_tended: true, all: Mutex::default() }
+    }
+
+    /// The same without threads, over something else that hears of changes.
+    #[cfg(test)]
+    pub(super) fn untended(dir: PathBuf, blobs: Arc<Blobs>, make: Arc<MakeWatch>) -> Self {
+        Self { dir, blobs, make, is_tended: false, all: Mutex::default() }
+    }
+
+    /// Brings a project up to date and hands it to `finish`, which says the snapshot's id.
+    pub(super) fn take<T>(
+        &self,
+        root: &Path,
+        now_ns: i64,
+        finish: impl FnOnce(&Seen) -> Result<(SnapshotId, T), SnapshotError>,
+    ) -> Result<T, SnapshotError> {
+        let project = self.project(root);
+        project.wanted.fetch_add(1, Ordering::SeqCst);
+        let mut held = lock(&project.live);
+        project.wanted.fetch_sub(1, Ordering::SeqCst);
+        project.taken.notify_all();
+        held.used_ns = now_ns;
+        let live = held.live.get_or_insert_with(|| Live::new(root.to_owned(), project.load()));
+        live.look(&self.blobs, now_ns, &*self.make)?;
+        let (id, taken) = finish(&live.seen)?;
+        live.seen.index.last = Some(id);
+        self.tend_to(&project, &mut held);
+        Ok(taken)
+    }
+
+    /// Forgets what is known of a project, on the disk as well.
+    pub(super) fn forget(&self, root: &Path) -> std::io::Result<()> {
+        let project = self.project(root);
+        let _writing = lock(&project.writing);
+        lock(&project.live).live = None;
+        match fs::remove_file(&project.index_path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be done from time to time; `now_ns` is the time.
+    pub(super) fn tend(&self, now_ns: i64) {
+        for (root, project) in self.each() {
+            // One that is busy is not idle.
+            let Some(mut held) = try_lock(&project.live) else { continue };
+            let unused_ns = now_ns.saturating_sub(held.used_ns);
+            let Some(live) = held.live.as_mut() else { continue };
+            if unused_ns >= IDLE_NS {
+                drop(held);
+                project.park();
+            } else if unused_ns >= REST_NS && now_ns.saturating_sub(live.walked_ns) >= WALK_NS {
+                live.try_again();
+                if let Err(error) = live.walk(&self.blobs, now_ns, &*self.make) {
+                    tracing::debug!(project = %root.display(), %error, "not walked");
+                }
+                self.tend_to(&project, &mut held);
+            }
+        }
+    }
+
+    /// Writes every index and ends every watch.
+    pub(super) fn park(&self) {
+        for (_, project) in self.each() {
+            project.park();
+            if let Some(thread) = lock(&project.thread).take() {
+                // A panic was told where it happened.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// How each project that is in use is kept up to date.
+    pub(super) fn watching(&self) -> Vec<Watching> {
+        let of = |(root, project): (PathBuf, Arc<Project>)| {
+            let held = lock(&project.live);
+            let live = held.live.as_ref()?;
+            let directories = live.watches.as_ref().map_or(0, super::watches::Watches::len);
+            Some(Watching { project: root, directories, sweeping: live.sweeping })
+        };
+        self.each().into_iter().filter_map(of).collect()
+    }
+
+    /// Sets the watches of a project, as its thread would. Says how many walks and looks there were.
+    #[cfg(test)]
+    pub(super) fn warm(&self, root: &Path) -> (u64, u64) {
+        let project = self.project(root);
+        let mut held = lock(&project.live);
+        let live = held.live.as_mut().unwrap();
+        while live.warm(&self.blobs).unwrap() {}
+        (live.walks, live.looks)
+    }
+
+    fn project(&self, root: &Path) -> Arc<Project> {
+        let index_path = self.dir.join(Hash::of(root.as_os_str().as_bytes()).to_hex());
+        let fresh = || Arc::new(Project::new(index_path));
+        Arc::clone(lock(&self.all).entry(root.to_owned()).or_insert_with(fresh))
+    }
+
+    fn each(&self) -> Vec<(PathBuf, Arc<Project>)> {
+        lock(&self.all).iter().map(|(root, project)| (root.clone(), Arc::clone(project))).collect()
+    }
+
+    /// Sees to it that a thread sets the watches that are missing.
+    fn tend_to(&self, project: &Arc<Project>, held: &mut Held) {
+        let Some(live) = held.live.as_ref().filter(|_| self.is_tended) else { return };
+        if held.is_tended {
+            if let Some(watches) = live.watches.as_ref().filter(|_| live.sweeping.is_some()) {
+                watches.watch.wake();
+            }
+            return;
+        }
+        let (ours, blobs) = (Arc::clone(project), Arc::clone(&self.blobs));
+        let tend = move || ours.tend(&blobs);
+        match std::thread::Builder::new().name("ftl-watch".to_owned()).spawn(tend) {
+            Ok(thread) => {
+                held.is_tended = true;
+                // The one before has ended, or is about to.
+                drop(lock(&project.thread).replace(thread));
+            }
+            // Every snapshot walks, then.
+            Err(error) => tracing::warn!(%error, "cannot start a thread"),
+        }
+    }
+}
+
+impl Drop for Projects {
+    fn drop(&mut self) {
+        self.park();
+    }
+}
+
+impl Project {
+    fn new(index_path: PathBuf) -> Self {
+        Self {
+            index_path,
+            live: Mutex::default(),
+            wanted: AtomicUsize::new(0),
+            taken: Condvar::new(),
+            writing: Mutex::default(),
+            thread: Mutex::default(),
+        }
+    }
+
+    /// The index that was written last.
+    fn load(&self) -> Index {
+        fs::read(&self.index_path).ok().and_then(|bytes| Index::from_bytes(&bytes)).unwrap_or_default()
+    }
+
+    /// What the project's thread does as long as the project is in use.
+    fn tend(&self, blobs: &Blobs) {
+        loop {
+            let watch = loop {
+                let mut held = lock(&self.live);
+                while self.wanted.load(Ordering::SeqCst) > 0 {
+                    held = self.taken.wait(held).unwrap_or_else(PoisonError::into_inner);
+                }
+                let more = match held.live.as_mut() {
+                    None => Ok(false),
+                    Some(live) => live.warm(blobs),
+                };
+                match more {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "a project cannot be watched"),
+                }
+                let watch = held.live.as_ref().and_then(|live| live.watches.as_ref());
+                break watch.map(|watches| Arc::clone(&watches.watch));
+            };
+            self.write();
+            let mut held = lock(&self.live);
+            let current = held.live.as_ref().and_then(|live| live.watches.as_ref());
+            let current = current.map(|watches| Arc::clone(&watches.watch));
+            let Some(watch) =
+                watch.filter(|watch| current.as_ref().is_some_and(|now| Arc::ptr_eq(now, watch)))
+            else {
+                if current.is_none() {
+                    held.is_tended = false;
+                    return;
+                }
+                continue;
+            };
+            drop((held, current));
+            watch.wait();
+        }
+    }
+
+    /// Writes the index when a walk was made since it was written.
+    fn write(&self) {
+        let _writing = lock(&self.writing);
+        let mut held = lock(&self.live);
+        let Some(live) = held.live.as_ref().filter(|live| live.walks != held.written.0) else { return };
+        let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
+        held.written = written;
+        drop(held);
+        self.replace(&bytes);
+    }
+
+    /// Writes the index and forgets the project.
+    fn park(&self) {
+        let _writing = lock(&self.writing);
+        let mut held = lock(&self.live);
+        let written = std::mem::take(&mut held.written);
+        if let Some(live) = held.live.take().filter(|live| (live.walks, live.looks) != written) {
+            drop(held);
+            self.replace(&live.seen.index.to_bytes());
+        }
+    }
+
+    fn replace(&self, bytes: &[u8]) {
+        let half = self.index_path.with_extension("half");
+        // Not forced to the disk: half an index is none, and costs a walk.
+        let written = fs::write(&half, bytes).and_then(|()| fs::rename(&half, &self.index_path));
+        if let Err(error) = written {
+            tracing::warn!(%error, index = %self.index_path.display(), "an index cannot be written");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic left half done is a walk's matter: a project's state says itself what it is worth.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}

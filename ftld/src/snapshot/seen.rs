@@ -1,0 +1,137 @@
+//! What is known of a project.
+//!
+//! Owns the one place where the tree, the paths that stay outside and the index change together, so that
+//! none of them tells of a path that another has forgotten. Must not know how a project is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ftl_core::id::Hash;
+use ftl_core::tree::{Entry, Node, RelPath, Tree};
+
+use super::index::{Index, Stamp};
+use super::rules::{Class, Exclusion, Rules};
+
+/// The rule that names a file which holds a private key.
+pub(super) const KEY: &str = "holds a private key";
+
+/// A project at one moment, with what it takes to see later what changed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) tree: Tree,
+    pub(super) exclusions: BTreeMap<RelPath, Exclusion>,
+    pub(super) rules: Rules,
+    /// The text of `.git/info/exclude`, which stands in no directory of the tree.
+    pub(super) exclude: Option<Vec<u8>>,
+    pub(super) index: Index,
+    /// Files that have several names or had: another name may change them without an event here.
+    pub(super) linked: BTreeSet<RelPath>,
+    /// Files with a secret's name; another name of one stays outside as well.
+    pub(super) secrets: BTreeSet<RelPath>,
+    /// Files that the index does not vouch for. They are read at each snapshot.
+    pub(super) unsettled: BTreeSet<RelPath>,
+    /// Something has a path too long to be named, and can only be found by looking everywhere.
+    pub(super) is_odd: bool,
+}
+
+impl Seen {
+    /// Nothing of a root on this device.
+    pub(super) fn new(device: u64) -> Self {
+        Self { index: Index::new(device), ..Self::default() }
+    }
+
+    /// Puts a directory or a symbolic link into the tree.
+    pub(super) fn put(&mut self, path: &RelPath, entry: Entry) {
+        self.exclusions.remove(path);
+        // An equal entry is left alone: the directories above it keep their hashes.
+        if self.tree.get(path) != Some(&entry) {
+            self.tree.insert(path, entry);
+        }
+    }
+
+    /// Puts a file into the tree and the index.
+    pub(super) fn put_file(&mut self, path: RelPath, mode: u32, (stamp, hash): (Stamp, Hash), now_ns: i64) {
+        let node = Node::File { mode: mode & 0o777, size: stamp.size, hash };
+        self.put(&path, Entry { node, mtime_ns: stamp.mtime_ns });
+        match self.index.insert(path.clone(), stamp, hash, now_ns) {
+            true => self.unsettled.remove(&path),
+            false => self.unsettled.insert(path),
+        };
+    }
+
+    /// Notes that a path stays outside.
+    pub(super) fn leave_out(&mut self, exclusion: Exclusion) {
+        self.forget(&exclusion.path);
+        self.exclusions.insert(exclusion.path.clone(), exclusion);
+    }
+
+    /// The same, by no file of rules.
+    pub(super) fn exclude(&mut self, path: &RelPath, class: Class, rule: &str) {
+        let (path, rule, source) = (path.clone(), rule.to_owned(), "built in".to_owned());
+        self.leave_out(Exclusion { path, rule, source, class });
+    }
+
+    /// Forgets a path and all beneath it.
+    pub(super) fn forget(&mut self, path: &RelPath) {
+        let is_dir = self.tree.dir(Some(path)).is_some();
+        if is_dir {
+            let beneath: Vec<RelPath> = self.tree.beneath(path).map(|(path, _)| path).collect();
+            beneath.iter().for_each(|path| self.index.remove(path));
+            forget_beneath(&mut self.exclusions, path);
+            for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
+                *set = std::mem::take(set).into_iter().filter(|at| !at.is_beneath(path)).collect();
+            }
+        }
+        self.index.remove(path);
+        self.exclusions.remove(path);
+        for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
+            set.remove(path);
+        }
+        self.tree.remove(path);
+    }
+
+    /// Forgets that a path was a file, before something else is put there.
+    pub(super) fn forget_file(&mut self, path: &RelPath) {
+        self.index.remove(path);
+        for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
+            set.remove(path);
+        }
+    }
+
+    /// Whether a directory is in the tree (`None`: the root, which always is).
+    pub(super) fn has_dir(&self, path: Option<&RelPath>) -> bool {
+        self.tree.dir(path).is_some()
+    }
+
+    /// The names that are known directly in a directory.
+    pub(super) fn names_in(&self, at: Option<&RelPath>) -> BTreeSet<Vec<u8>> {
+        let inside: BTreeSet<Vec<u8>> = self.tree.names_in(at).map(<[u8]>::to_vec).collect();
+        let outside: Box<dyn Iterator<Item = &RelPath>> = match at {
+            None => Box::new(self.exclusions.keys()),
+            Some(at) => {
+                let beneath = |path: &&RelPath| path.as_bytes().starts_with(at.as_bytes());
+                Box::new(self.exclusions.range(at.clone()..).map(|(path, _)| path).take_while(beneath))
+            }
+        };
+        let outside = outside.filter(|path| path.parent().as_ref() == at);
+        inside.into_iter().chain(outside.map(|path| path.name().to_vec())).collect()
+    }
+
+    /// Paths that are read at each snapshot whatever happens: no stamp and no event vouches for them.
+    pub(super) fn doubtful(&self) -> impl Iterator<Item = &RelPath> {
+        let unread = self.exclusions.values().filter(|out| out.class == Class::Unreadable || out.rule == KEY);
+        self.unsettled.iter().chain(unread.map(|out| &out.path))
+    }
+}
+
+fn forget_beneath<V>(map: &mut BTreeMap<RelPath, V>, dir: &RelPath) {
+    let first = [dir.as_bytes(), b"/"].concat();
+    // The first path that can stand beneath the directory: nothing sorts between it and the directory's own
+    // children but these.
+    let held: Vec<RelPath> = map
+        .range(dir.clone()..)
+        .skip_while(|(path, _)| path.as_bytes() < first.as_slice())
+        .take_while(|(path, _)| path.is_beneath(dir))
+        .map(|(path, _)| path.clone())
+        .collect();
+    held.iter().for_each(|path| drop(map.remove(path)));
+}
