@@ -15,13 +15,21 @@
 mod blob;
 mod capture;
 mod checkout;
+mod collect;
 mod content;
 mod dir;
+mod gate;
 mod index;
+mod pack;
+mod packed;
+mod packindex;
 mod remove;
+mod repack;
 mod rules;
 mod scan;
+mod step;
 mod store;
+mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,9 +38,14 @@ use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::ListingError;
 
 pub use capture::{Captured, Unread};
+pub use collect::{Collected, Needed};
+pub use content::Content;
+pub use gate::Lease;
 pub use remove::remove_tree;
+pub use repack::Amount;
 pub use rules::{Class, Exclusion, Rules};
-pub use store::{LocalStore, Restored, Taken};
+pub use store::{LocalStore, Lost, Restored, Taken};
+pub use verify::{Checked, Damage};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +64,12 @@ pub enum SnapshotError {
     /// A content that should be in the store is not, or has another size.
     #[error("content {hash} is missing from the store")]
     Missing {
+        /// Which.
+        hash: Hash,
+    },
+    /// A stored content is not what its hash says.
+    #[error("content {hash} is damaged in the store")]
+    Damaged {
         /// Which.
         hash: Hash,
     },
