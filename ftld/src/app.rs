@@ -25,6 +25,7 @@ use crate::merge::{Blobs, Merge};
 use crate::policy::PolicyFiles;
 use crate::sandbox::SandboxBackend;
 use crate::session::Sessions;
+use crate::session::kept;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::snapshot::LocalStore;
@@ -220,7 +221,9 @@ impl App {
                 }
             }
         };
+        let small = tokio::spawn(kept::keep_small(Arc::clone(self.sessions.parts())));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
+        small.abort();
         drop(self.lock);
         served.map_err(AppError::Serve)
     }

@@ -10,6 +10,7 @@ mod decide;
 mod driver;
 mod error;
 mod exec;
+pub mod kept;
 pub mod outlet;
 pub mod prepare;
 pub mod project;

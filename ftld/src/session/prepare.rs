@@ -28,7 +28,7 @@ use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
 use crate::sandbox::{Check, Command, Limits, Network, Outcome, Sandbox, SandboxSpec, Stdio};
-use crate::snapshot::{Class, Exclusion};
+use crate::snapshot::{Class, Exclusion, Lease};
 use crate::vault::Wanted;
 
 /// A snapshot as the session and the API tell of it.
@@ -39,6 +39,8 @@ pub struct Taken {
     pub row: SnapshotRow,
     /// What stayed outside.
     pub exclusions: Vec<Exclusion>,
+    /// Held until something that is stored needs the snapshot.
+    pub(super) lease: Lease,
 }
 
 /// An agent that is ready to be started.
@@ -174,7 +176,11 @@ pub(super) async fn take(parts: &Arc<Parts>, of: &Project) -> Result<Taken, Erro
 pub fn take_by_hand(parts: &Parts, path: &Path) -> Result<Taken, Error> {
     let of = project::open(path, parts.home.root(), parts.user.home.as_deref())?;
     audit(parts, "snapshot_begun", Some(of.root.clone()), json!({}), Sync::Kernel)?;
-    take_now(parts, &of)
+    let taken = take_now(parts, &of)?;
+    // Nobody may be told of a snapshot that a power cut takes: the project may be another by then.
+    parts.store.settle()?;
+    parts.db.flush()?;
+    Ok(taken)
 }
 
 /// Records that a snapshot is about to be written out.
@@ -197,6 +203,7 @@ fn audit(
 }
 
 fn take_now(parts: &Parts, of: &Project) -> Result<Taken, Error> {
+    let lease = parts.store.lease();
     let now_us = parts.clock.now_us();
     let (taken, _base) = parts.store.take_with_base(&root(&of.root), now_us.saturating_mul(1000))?;
     let row = SnapshotRow {
@@ -207,7 +214,7 @@ fn take_now(parts: &Parts, of: &Project) -> Result<Taken, Error> {
         bytes: taken.bytes,
     };
     parts.db.list_snapshot(&row)?;
-    Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions })
+    Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions, lease })
 }
 
 impl Taken {

@@ -50,6 +50,8 @@ impl Driver {
         let verdict = if by_hand { Verdict::of_commands(ended) } else { Verdict::of(ended, said) };
         facts.extend(verdict.fact.clone());
         self.enter(Step::CaptureBegun, String::new(), facts).await?;
+        // Until the record names the work.
+        let _lease = self.lease().await?;
         self.capture_work().await?;
         let reviewed = self.show().await?;
         self.record.digest = reviewed.review.digest();

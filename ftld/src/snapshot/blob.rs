@@ -125,7 +125,9 @@ impl Blobs {
         self.raise_doubt();
         let path = self.path(hash);
         match step::rename(&path, &self.damaged.join(hash.to_hex())) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("rename", &path)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error("rename", &path)(error))
+            }
             _ => Ok(()),
         }
     }

@@ -249,7 +249,8 @@ impl Packs {
             _ => return Ok(()),
         };
         let path = self.path(number);
-        let flushed = if failed { Err(std::io::Error::other("an earlier flush failed")) } else { step::sync(&file) };
+        let flushed =
+            if failed { Err(std::io::Error::other("an earlier flush failed")) } else { step::sync(&file) };
         let flushed = flushed.and_then(|()| step::sync_dir(&self.dir));
         // Another thread may have completed the pack meanwhile, which flushes it as well.
         let mut state = self.write();

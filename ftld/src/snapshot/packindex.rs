@@ -114,7 +114,8 @@ impl PackIndex {
         let (mut hash, mut offset) = ([0; 32], [0; 8]);
         hash.copy_from_slice(&entry[..32]);
         offset.copy_from_slice(&entry[32..40]);
-        let number = |at: usize| entry[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        let number =
+            |at: usize| entry[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
         Ok((Hash(hash), Place { offset: u64::from_le_bytes(offset), stored: number(40), length: number(44) }))
     }
 }

@@ -17,10 +17,10 @@ use ftl_core::tree::{Dir, LostDir, Node, RelPath, Tree, load, salvage};
 use super::blob::{Blobs, Look};
 use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
-use super::index::Index;
-use super::rules::{Exclusion, Rules};
 use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
+use super::index::Index;
+use super::rules::{Exclusion, Rules};
 use super::{SnapshotError, dir, io_error, remove_tree, scan, step};
 
 /// Trees that are kept in memory.
@@ -183,7 +183,11 @@ impl LocalStore {
         let links = Links::Shared(before.as_ref().map(|(dir, tree)| (dir.as_path(), tree.as_ref())));
         let half = self.blobs.fresh_path();
         fs::DirBuilder::new().mode(0o755).create(&half).map_err(io_error("create", &half))?;
-        let written = checkout::write(&tree, &half, Writing { blobs: &self.blobs, owner: self.owner, links, lost: None });
+        let written = checkout::write(
+            &tree,
+            &half,
+            Writing { blobs: &self.blobs, owner: self.owner, links, lost: None },
+        );
         if let Err(error) = written {
             // The error that counts is the first one; what is left goes when the store is opened next.
             let _ = remove_tree(&half);
@@ -247,7 +251,8 @@ impl LocalStore {
         let writing = Writing { blobs: &self.blobs, owner: None, links: Links::None, lost: Some(&files) };
         checkout::write(&tree, target, writing)?;
         let files = files.into_inner();
-        let of = |one: &Lost| match one.path.as_ref().and_then(|path| tree.get(path)).map(|entry| &entry.node) {
+        let of = |one: &Lost| match one.path.as_ref().and_then(|path| tree.get(path)).map(|entry| &entry.node)
+        {
             Some(Node::File { size, .. }) => *size,
             _ => 0,
         };
@@ -260,13 +265,13 @@ impl LocalStore {
     /// A snapshot's paths as far as they are known, and the directories that are lost.
     pub(super) fn salvage(&self, id: SnapshotId) -> Result<(Arc<Tree>, Vec<Lost>), SnapshotError> {
         let (tree, lost) = match self.tree(id) {
-            Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. } | SnapshotError::Listing(_)) => {
-                salvage(id, &mut |hash| match self.listing(hash) {
-                    Ok(bytes) => Ok(Some(bytes)),
-                    Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => Ok(None),
-                    Err(error) => Err(error),
-                })?
-            }
+            Err(
+                SnapshotError::Missing { .. } | SnapshotError::Damaged { .. } | SnapshotError::Listing(_),
+            ) => salvage(id, &mut |hash| match self.listing(hash) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => Ok(None),
+                Err(error) => Err(error),
+            })?,
             other => return Ok((other?, Vec::new())),
         };
         let lost = lost.into_iter().map(|LostDir { path, hash }| Lost { path, hash });

@@ -5,7 +5,11 @@
 use std::collections::BTreeMap;
 
 use super::json::{ConfigError, Object};
-use super::{LimitsConfig, SandboxChoice, agent, command, limits};
+use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, command, limits};
+use crate::retention::{Policy, USUAL};
+
+/// Microseconds of a day.
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
 /// What the human wants in all projects. Every setting is optional.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,6 +30,19 @@ pub struct UserConfig {
     pub tester: Option<String>,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
+    /// Which snapshots are kept.
+    pub store: StoreConfig,
+}
+
+/// Which snapshots are kept without being asked for, and how large the store may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreConfig {
+    /// The newest so many of each project.
+    pub keep_last: Option<u64>,
+    /// Those that are not older than so many days.
+    pub keep_days: Option<u64>,
+    /// MiB that the store may take, without the trees that sandboxes mount.
+    pub max_mb: Option<u64>,
 }
 
 /// How to run one agent.
@@ -66,9 +83,36 @@ impl UserConfig {
                 .unwrap_or_default(),
             tester: object.get("tester")?,
             reviewer: object.get("reviewer")?,
+            store: object.nested("store")?.map_or(Ok(StoreConfig::default()), StoreConfig::read)?,
         };
         object.finish()?;
         Ok(config)
+    }
+}
+
+impl StoreConfig {
+    fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
+        let mut number = |name| match object.take::<u64>(name)? {
+            Some((value, at)) if value == 0 || value > MAX_LIMIT => {
+                Err(at.bad("must be between 1 and 1073741824"))
+            }
+            found => Ok(found.map(|(value, _)| value)),
+        };
+        let (keep_last, keep_days) = (number("keep_last")?, number("keep_days")?);
+        let config = Self { keep_last, keep_days, max_mb: number("max_mb")? };
+        object.finish()?;
+        Ok(config)
+    }
+
+    /// The retention: 20 snapshots of each project and 30 days unless something else is set.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let Policy::Usual { last, older_than_us } = USUAL else { return USUAL };
+        let days = |days: u64| i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY_US);
+        Policy::Usual {
+            last: self.keep_last.map_or(last, |last| usize::try_from(last).unwrap_or(usize::MAX)),
+            older_than_us: self.keep_days.map_or(older_than_us, days),
+        }
     }
 }
 

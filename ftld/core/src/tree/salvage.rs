@@ -80,14 +80,20 @@ mod tests {
         }
         let lost = tree.dir(Some(&path("a/b"))).unwrap().hash();
         for instead in [None, Some(b"other".to_vec())] {
-            let mut fetch = |hash| Ok::<_, Infallible>(if hash == lost { instead.clone() } else { kept.get(&hash).cloned() });
+            let mut fetch = |hash| {
+                Ok::<_, Infallible>(if hash == lost { instead.clone() } else { kept.get(&hash).cloned() })
+            };
             let (left, missed) = salvage(tree.id(), &mut fetch).unwrap();
-            assert_eq!(left.keys().map(|path| path.to_string()).collect::<Vec<_>>(), ["a", "a/b", "a/d", "e"]);
+            assert_eq!(
+                left.keys().map(|path| path.to_string()).collect::<Vec<_>>(),
+                ["a", "a/b", "a/d", "e"]
+            );
             assert_eq!(missed, [LostDir { path: Some(path("a/b")), hash: lost }]);
         }
         let (left, missed) = salvage::<Infallible>(tree.id(), &mut |_| Ok(None)).unwrap();
         assert_eq!((left.len(), missed[0].path.clone()), (0, None));
-        let (whole, missed) = salvage::<Infallible>(tree.id(), &mut |hash| Ok(kept.get(&hash).cloned())).unwrap();
+        let (whole, missed) =
+            salvage::<Infallible>(tree.id(), &mut |hash| Ok(kept.get(&hash).cloned())).unwrap();
         assert_eq!((whole.id(), missed.len()), (tree.id(), 0));
     }
 }
