@@ -13,7 +13,6 @@ use ftl_core::lifecycle::{self, Changes, Request, State, Step};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::decide::blocking;
 use super::exec::ExecSpec;
 use super::prepare::Opened;
 use super::publish::Teller;
@@ -409,17 +408,6 @@ impl Driver {
     pub(super) async fn audit_exec(&self, spec: &ExecSpec) -> Result<(), Error> {
         let argv: Vec<String> = spec.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         self.audit("exec_started", json!({ "argv": argv }), Sync::Kernel).await
-    }
-
-    pub(super) async fn told_time(&mut self, stage: StageName, start: u64) {
-        let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(start);
-        self.teller.tell(Kind::StageFinished { stage, elapsed_us }).await;
-    }
-
-    /// As long as it lives, nothing that the store holds goes.
-    pub(super) async fn lease(&self) -> Result<Lease, Error> {
-        let parts = Arc::clone(&self.parts);
-        blocking(move || Ok(parts.store.lease())).await
     }
 
     pub(super) fn root(&self) -> PathBuf {

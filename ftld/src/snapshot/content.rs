@@ -53,6 +53,14 @@ impl Content {
         }
     }
 
+    /// Whether it has this hash; it is read again when it has a file of its own.
+    pub(super) fn is(&self, wanted: Hash) -> io::Result<bool> {
+        match &self.0 {
+            Held::File(file) => Ok(hash(file)?.hash == wanted),
+            Held::Bytes(_) => Ok(true),
+        }
+    }
+
     /// Writes all of it into an empty file and hashes exactly what was written.
     pub(super) fn copy_to(&self, to: &File) -> io::Result<Moved> {
         match &self.0 {

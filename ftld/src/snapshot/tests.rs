@@ -6,6 +6,7 @@ mod damage;
 mod killed;
 mod packs;
 mod project;
+mod remote;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -23,6 +23,7 @@ mod real_project;
 mod secrets;
 mod sessions;
 mod socket;
+mod store;
 mod systemd;
 mod tidy;
 mod upstream;
