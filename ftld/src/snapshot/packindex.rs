@@ -96,9 +96,13 @@ impl PackIndex {
         Ok(None)
     }
 
-    /// All contents with their places, sorted by hash.
-    pub(super) fn entries(&self) -> impl Iterator<Item = io::Result<(Hash, Place)>> {
-        (0..self.len()).map(|at| self.entry(at))
+    /// All contents with their places, sorted by hash. Reads them at once: 48 bytes for each.
+    pub(super) fn entries(&self) -> impl Iterator<Item = io::Result<(Hash, Place)>> + use<> {
+        let mut rest = vec![0; self.len() * ENTRY];
+        let read = self.file.read_exact_at(&mut rest, (HEAD + self.len() * 4) as u64);
+        let count = if read.is_ok() { self.len() } else { 0 };
+        let found = (0..count).map(move |at| Ok(parse(&rest[at * ENTRY..(at + 1) * ENTRY])));
+        read.err().map(Err).into_iter().chain(found)
     }
 
     /// Whether the entries are as they were written. Reads all of them.
@@ -111,13 +115,19 @@ impl PackIndex {
     fn entry(&self, at: usize) -> io::Result<(Hash, Place)> {
         let mut entry = [0; ENTRY];
         self.file.read_exact_at(&mut entry, (HEAD + self.len() * 4 + at * ENTRY) as u64)?;
-        let (mut hash, mut offset) = ([0; 32], [0; 8]);
-        hash.copy_from_slice(&entry[..32]);
-        offset.copy_from_slice(&entry[32..40]);
-        let number =
-            |at: usize| entry[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-        Ok((Hash(hash), Place { offset: u64::from_le_bytes(offset), stored: number(40), length: number(44) }))
+        Ok(parse(&entry))
     }
+}
+
+/// Reads an entry of 48 bytes.
+fn parse(entry: &[u8]) -> (Hash, Place) {
+    let number = |from: usize, length: usize| {
+        entry[from..from + length].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&entry[..32]);
+    let (stored, length) = (number(40, 4) as u32, number(44, 4) as u32);
+    (Hash(hash), Place { offset: number(32, 8), stored, length })
 }
 
 /// The number that the first four bytes are, in the order of hashes.

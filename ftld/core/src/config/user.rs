@@ -178,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn the_retention_is_the_usual_one_unless_it_is_set() {
+        let policy = |text: &str| UserConfig::parse(text).unwrap().store.policy();
+        assert_eq!(policy("{}"), USUAL);
+        let set = policy(r#"{"store": {"keep_last": 3, "keep_days": 2, "max_mb": 9}}"#);
+        assert_eq!(set, Policy::Usual { last: 3, older_than_us: 2 * DAY_US });
+        assert!(UserConfig::parse(r#"{"store": {"keep_last": 0}}"#).is_err());
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         check(
             "{\"agents\": {\"codex\": {\"modle\": \"m\"}}}",
@@ -215,7 +224,7 @@ mod tests {
         );
         check(
             "{\"setup\": \"x\"}",
-            &expect!["line 1, column 11: `setup` is not a setting; the nearest one is `tester`"],
+            &expect!["line 1, column 11: `setup` is not a setting; the nearest one is `store`"],
         );
     }
 }
