@@ -56,7 +56,12 @@ impl Content {
     /// Whether it has this hash; it is read again when it has a file of its own.
     pub(super) fn is(&self, wanted: Hash) -> io::Result<bool> {
         match &self.0 {
-            Held::File(file) => Ok(hash(file)?.hash == wanted),
+            Held::File(file) => {
+                let found = hash(file)?.hash;
+                // Looking for holes moves the place that is read next.
+                seek(file, SeekFrom::Start(0))?;
+                Ok(found == wanted)
+            }
             Held::Bytes(_) => Ok(true),
         }
     }
