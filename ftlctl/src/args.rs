@@ -20,8 +20,8 @@ pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScop
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
 pub(crate) use tool::{
-    Completions, CreateSnapshot, Daemon, DaemonVerb, Demo, Init, ListSnapshots, Logs, Man, RestoreSnapshot,
-    ShowSnapshot, Snapshots, SnapshotsVerb, Trust,
+    CleanSnapshots, Completions, CreateSnapshot, Daemon, DaemonVerb, Demo, Init, ListSnapshots, Logs, Man,
+    RestoreSnapshot, ShowSnapshot, Snapshots, SnapshotsVerb, Trust,
 };
 
 /// Runs coding agents in sandboxes; nothing reaches your project until you approve it

@@ -26,6 +26,7 @@ use crate::merge::{Blobs, Merge};
 use crate::policy::PolicyFiles;
 use crate::sandbox::SandboxBackend;
 use crate::session::Sessions;
+use crate::session::kept;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::snapshot::LocalStore;
@@ -227,8 +228,10 @@ impl App {
         };
         let store = Arc::clone(&self.sessions.parts().store);
         let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
+        let small = tokio::spawn(kept::keep_small(Arc::clone(self.sessions.parts())));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
         tending.abort();
+        small.abort();
         // An error means that it was interrupted, and costs the next daemon a walk.
         let _ = tokio::task::spawn_blocking(move || store.park()).await;
         drop(self.lock);

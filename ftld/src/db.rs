@@ -199,13 +199,13 @@ impl Db {
         self.flush()
     }
 
-    /// Lists a snapshot; one that is listed already keeps its first time.
+    /// Lists a snapshot; one that is listed already keeps its first time. On the disk for good with the next
+    /// commit or [`Self::flush`].
     ///
     /// # Errors
     /// When it may not be listed.
     pub fn list_snapshot(&self, row: &SnapshotRow) -> Result<(), DbError> {
-        let mut key = row.snapshot.to_string().into_bytes();
-        key.extend_from_slice(&row.project.0);
+        let key = snapshot_key(row);
         let value = encode(row, "snapshot row")?;
         // Losing the race against the same row is as good as winning it.
         let _present = self
@@ -214,6 +214,17 @@ impl Db {
             .compare_and_swap(key, None::<&[u8]>, Some(value))
             .map_err(sled_error("write"))?;
         Ok(())
+    }
+
+    /// Takes snapshots off the list; durable on return.
+    ///
+    /// # Errors
+    /// When they may still be there.
+    pub fn unlist_snapshots(&self, rows: &[SnapshotRow]) -> Result<(), DbError> {
+        let mut batch = sled::Batch::default();
+        rows.iter().for_each(|row| batch.remove(snapshot_key(row)));
+        self.trees.snapshots.apply_batch(batch).map_err(sled_error("write"))?;
+        self.flush()
     }
 
     /// Listed snapshots whose id begins with `prefix`, in no particular order.
@@ -247,7 +258,11 @@ impl Db {
         self.flush()
     }
 
-    fn flush(&self) -> Result<(), DbError> {
+    /// Forces everything that was written to the disk.
+    ///
+    /// # Errors
+    /// When it may not be there.
+    pub fn flush(&self) -> Result<(), DbError> {
         self.trees.db.flush().map(drop).map_err(sled_error("flush"))
     }
 }
@@ -293,6 +308,12 @@ fn write(trees: &Trees, commit: &Commit) -> Result<(), DbError> {
     Ok(())
 }
 
+fn snapshot_key(row: &SnapshotRow) -> Vec<u8> {
+    let mut key = row.snapshot.to_string().into_bytes();
+    key.extend_from_slice(&row.project.0);
+    key
+}
+
 fn event_key(session: &SessionId, seq: u64) -> Vec<u8> {
     [session.as_str().as_bytes(), &[0], &seq.to_be_bytes()].concat()
 }
@@ -305,7 +326,11 @@ pub fn encode<T: Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, Db
     serde_json::to_vec(value).map_err(|error| DbError::Unreadable { what, message: error.to_string() })
 }
 
-fn decode<T: DeserializeOwned>(value: &[u8], what: &'static str) -> Result<T, DbError> {
+/// A value from its stored form.
+///
+/// # Errors
+/// When the bytes are not one.
+pub fn decode<T: DeserializeOwned>(value: &[u8], what: &'static str) -> Result<T, DbError> {
     serde_json::from_slice(value).map_err(|error| DbError::Unreadable { what, message: error.to_string() })
 }
 

@@ -91,7 +91,12 @@ pub(super) const SNAPSHOTS: &str = "\
 Examples:
   ftlctl snapshots                         those of this project
   ftlctl snapshots create --explain        and say which rule left which path out
-  ftlctl snapshots restore 3f1a9c --to /tmp/old";
+  ftlctl snapshots restore 3f1a9c --to /tmp/old
+  ftlctl snapshots clean --last 10 --dry-run
+  ftlctl snapshots verify
+
+Exit codes of restore and verify:
+  1  something is damaged or missing; the rest was restored, or is intact";
 
 pub(super) const LOGS: &str = "\
 Examples:

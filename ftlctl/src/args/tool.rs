@@ -31,7 +31,7 @@ pub(crate) struct Trust {
     pub(crate) revoke: bool,
 }
 
-/// List, take, show and restore snapshots
+/// List, take, show, restore, clean and verify snapshots
 #[derive(Debug, Args)]
 #[command(after_help = help::SNAPSHOTS, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
 pub(crate) struct Snapshots {
@@ -47,6 +47,9 @@ pub(crate) enum SnapshotsVerb {
     Create(CreateSnapshot),
     Show(ShowSnapshot),
     Restore(RestoreSnapshot),
+    Clean(CleanSnapshots),
+    /// Read the whole store again and name what is damaged
+    Verify,
 }
 
 /// List the project's snapshots, newest first
@@ -82,6 +85,43 @@ pub(crate) struct RestoreSnapshot {
     /// Directory to create; it must not exist, or be empty
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) to: PathBuf,
+}
+
+/// Remove snapshots that no session needs, and what only they had
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+pub(crate) struct CleanSnapshots {
+    /// All but the newest N
+    #[arg(long, value_name = "N", group = "which")]
+    pub(crate) last: Option<u32>,
+    /// Those older than this, such as `12h`, `30d` or `8w`
+    #[arg(long, value_name = "AGE", group = "which", value_parser = age)]
+    pub(crate) older_than: Option<i64>,
+    /// All of them
+    #[arg(long, group = "which")]
+    pub(crate) all: bool,
+    /// Those of every project, not only of this one
+    #[arg(long)]
+    pub(crate) every_project: bool,
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// An age in microseconds: a number and a unit.
+fn age(text: &str) -> Result<i64, String> {
+    let bad = || "an age is a number with s, m, h, d or w, for instance 30d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(bad)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(bad()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| bad())?;
+    Ok(i64::from(number).saturating_mul(seconds * 1_000_000))
 }
 
 /// Show the audit log, or verify it, or show what left the sandboxes
@@ -130,21 +170,6 @@ impl Logs {
     pub(crate) fn since_us(&self, now: jiff::Timestamp) -> i64 {
         self.since.map_or(0, |age| now.as_microsecond().saturating_sub(age).max(1))
     }
-}
-
-/// An age in microseconds.
-fn age(text: &str) -> Result<i64, String> {
-    let bad = || "an age is a number with s, m, h or d".to_owned();
-    let unit = text.chars().next_back().ok_or_else(bad)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(bad()),
-    };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| bad())?;
-    Ok(i64::from(number).saturating_mul(seconds * 1_000_000))
 }
 
 #[cfg(test)]
@@ -197,4 +222,21 @@ pub(crate) struct Man {
     /// Directory for one page per verb
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        assert_eq!(age("30d"), Ok(30 * 24 * 3600 * 1_000_000));
+        assert_eq!(
+            (age("5m"), age("1h"), age("2w")),
+            (Ok(300_000_000), Ok(3_600_000_000), Ok(1_209_600_000_000))
+        );
+        for wrong in ["", "d", "30", "-1d", "1.5d", "30 d", "3µ", "99999999999999w"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::args::{self, SnapshotsVerb};
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::project;
 use crate::render::measure::{age, count, duration, mode, plural, size};
 use crate::render::table::table;
@@ -24,7 +24,9 @@ pub(crate) async fn run(context: &Context, args: args::Snapshots) -> Result<Outc
         Some(SnapshotsVerb::List(args)) => list(context, args).await?,
         Some(SnapshotsVerb::Create(args)) => create(context, args).await?,
         Some(SnapshotsVerb::Show(args)) => show(context, args).await?,
-        Some(SnapshotsVerb::Restore(args)) => restore(context, args).await?,
+        Some(SnapshotsVerb::Restore(args)) => return restore(context, args).await,
+        Some(SnapshotsVerb::Clean(args)) => clean(context, args).await?,
+        Some(SnapshotsVerb::Verify) => return verify(context).await,
     }
     Ok(Outcome::DONE)
 }
@@ -107,7 +109,7 @@ fn line(entry: &v1::SnapshotEntry) -> String {
     }
 }
 
-async fn restore(context: &Context, args: args::RestoreSnapshot) -> Result<(), Failure> {
+async fn restore(context: &Context, args: args::RestoreSnapshot) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
     let target = context.environment.cwd.join(&args.to);
     let request = v1::RestoreSnapshotRequest { snapshot: args.snapshot, target: project::bytes(&target) };
@@ -115,10 +117,112 @@ async fn restore(context: &Context, args: args::RestoreSnapshot) -> Result<(), F
     let mut value = json::bytes("target", &project::bytes(&target));
     value["files"] = json!(reply.files);
     value["bytes"] = json!(reply.bytes);
+    value["lost"] = reply.lost.iter().map(json::lost_path).collect();
+    value["lost_total"] = json!(reply.lost_total);
     context.output.json(&value)?;
+    for lost in &reply.lost {
+        context.output.line(&format!("lost: {}", shown(&lost.path)))?;
+    }
     let files = plural(reply.files, "file", "files");
     let target = escape::name(project::bytes(&target));
-    context.output.line(&format!("restored {files} · {} to {target}", size(reply.bytes)))
+    context.output.line(&format!("restored {files} · {} to {target}", size(reply.bytes)))?;
+    if reply.lost_total == 0 {
+        return Ok(Outcome::DONE);
+    }
+    let lost = plural(reply.lost_total, "path is", "paths are");
+    context.output.note(&format!("{lost} damaged in the store and could not be restored"))?;
+    Ok(Outcome::Exit(Exit::Failed))
+}
+
+async fn clean(context: &Context, args: args::CleanSnapshots) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = v1::CleanSnapshotsRequest {
+        project: if args.every_project { Vec::new() } else { context.project_bytes()? },
+        last: args.last,
+        older_than_us: args.older_than.and_then(|age| u64::try_from(age).ok()),
+        all: args.all,
+        dry_run: args.dry_run,
+    };
+    let reply = client.snapshots().clean(request).await?.into_inner();
+    context.output.json(&json::cleaned(&reply, args.dry_run))?;
+    for snapshot in args.dry_run.then_some(&reply.snapshots).into_iter().flatten() {
+        let id = escape::name(snapshot.snapshot.chars().take(ID).collect::<String>());
+        let (age, project) = (age(snapshot.created_us, context.now()), escape::name(&snapshot.project));
+        context.output.line(&format!("would go: {id}  {age}  {project}"))?;
+    }
+    let verb = if args.dry_run { "would remove" } else { "removed" };
+    let snapshots = plural(reply.snapshots_total, "snapshot", "snapshots");
+    let contents = plural(reply.contents, "content", "contents");
+    let trees = plural(reply.trees, "base tree", "base trees");
+    let (bytes, tree_bytes) = (size(reply.bytes), size(reply.tree_bytes));
+    context.output.line(&format!("{verb} {snapshots} · {contents}, {bytes} · {trees}, {tree_bytes}"))?;
+    match reply.needed {
+        0 => Ok(()),
+        needed => {
+            let needed = plural(needed, "snapshot is", "snapshots are");
+            context
+                .output
+                .line(&format!("{needed} kept because sessions need them; `ftlctl rm` forgets a session"))
+        }
+    }
+}
+
+async fn verify(context: &Context) -> Result<Outcome, Failure> {
+    use v1::verify_snapshots_reply::Piece;
+    let client = context.connect().await?;
+    let mut pieces = client.snapshots().verify(v1::VerifySnapshotsRequest {}).await?.into_inner();
+    let mut damaged = 0;
+    while let Some(reply) = pieces.message().await? {
+        match reply.piece {
+            Some(Piece::Progress(progress)) => {
+                let (done, total) = (size(progress.done_bytes), size(progress.total_bytes));
+                context.output.moving(Some(&format!("read {done} of {total}")))?;
+            }
+            Some(Piece::Damaged(one)) => {
+                context.output.moving(None)?;
+                context.output.json(&json::damaged(&one))?;
+                told(context, &one)?;
+            }
+            Some(Piece::Summary(summary)) => {
+                context.output.moving(None)?;
+                damaged = summary.damaged;
+                context.output.json(&json!({
+                    "contents": summary.contents, "bytes": summary.bytes, "damaged": summary.damaged,
+                }))?;
+                let contents = plural(summary.contents, "content", "contents");
+                let end = match damaged {
+                    0 => "all intact".to_owned(),
+                    _ => format!("{} damaged or missing", count(damaged)),
+                };
+                context.output.line(&format!("{contents} · {} · {end}", size(summary.bytes)))?;
+            }
+            None => {}
+        }
+    }
+    if damaged == 0 {
+        return Ok(Outcome::DONE);
+    }
+    context.output.note("what a project still has is stored again by its next snapshot")?;
+    Ok(Outcome::Exit(Exit::Failed))
+}
+
+/// A damaged content, for people.
+fn told(context: &Context, one: &v1::DamagedContent) -> Result<(), Failure> {
+    let what = if one.damaged { "damaged" } else { "missing" };
+    let hash = escape::name(one.blake3.chars().take(ID).collect::<String>());
+    if one.places.is_empty() {
+        return context.output.line(&format!("{what}: {hash}  in no snapshot"));
+    }
+    for place in &one.places {
+        let id = escape::name(place.snapshot.chars().take(ID).collect::<String>());
+        context.output.line(&format!("{what}: {hash}  snapshot {id}  {}", shown(&place.path)))?;
+    }
+    Ok(())
+}
+
+/// A lost path; the root has no name.
+fn shown(path: &[u8]) -> String {
+    if path.is_empty() { "the whole snapshot".to_owned() } else { escape::name(path) }
 }
 
 #[cfg(test)]

@@ -267,6 +267,38 @@ pub(crate) fn created_snapshot(reply: &v1::CreateSnapshotReply) -> Value {
     Value::Object(object)
 }
 
+/// Snapshots that went, or would go.
+pub(crate) fn cleaned(reply: &v1::CleanSnapshotsReply, dry_run: bool) -> Value {
+    json!({
+        "dry_run": dry_run,
+        "snapshots": reply.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
+        "snapshots_total": reply.snapshots_total,
+        "needed": reply.needed,
+        "contents": reply.contents,
+        "bytes": reply.bytes,
+        "trees": reply.trees,
+        "tree_bytes": reply.tree_bytes,
+    })
+}
+
+/// A damaged or missing content.
+pub(crate) fn damaged(one: &v1::DamagedContent) -> Value {
+    json!({
+        "blake3": one.blake3,
+        "state": if one.damaged { "damaged" } else { "missing" },
+        "places": one.places.iter().map(lost_path).collect::<Vec<_>>(),
+    })
+}
+
+/// A lost path of a snapshot.
+pub(crate) fn lost_path(lost: &v1::LostPath) -> Value {
+    let mut object = fields(bytes("path", &lost.path));
+    if !lost.snapshot.is_empty() {
+        put(&mut object, "snapshot", lost.snapshot.as_str());
+    }
+    Value::Object(object)
+}
+
 /// One path of a snapshot.
 pub(crate) fn snapshot_entry(entry: &v1::SnapshotEntry) -> Value {
     let mut object = fields(node(&v1::Node {

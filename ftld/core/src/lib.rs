@@ -25,6 +25,7 @@ pub mod lifecycle;
 pub mod merge;
 pub mod oauth;
 pub mod refuse;
+pub mod retention;
 pub mod review;
 pub mod scrub;
 pub mod sigv4;

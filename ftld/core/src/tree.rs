@@ -6,6 +6,7 @@
 mod changes;
 mod dir;
 mod listing;
+mod salvage;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::id::Hash;
 pub use changes::{Changed, changes};
 pub use dir::{Dir, Item, Tree};
 pub use listing::{ListingError, Named, load, named};
+pub use salvage::{LostDir, salvage};
 
 /// A path beneath a project's root: one or more components, none of them empty, `.` or `..`, joined by
 /// `/`, without NUL. Any other bytes are allowed, UTF-8 or not. At most 4096 bytes, 255 per component, and 256

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use ftl_core::id::SnapshotId;
+use ftl_core::retention::Policy;
 use ftl_core::tree::{Entry, RelPath};
 use ftl_proto::v1;
 use ftl_proto::v1::snapshot_service_server::SnapshotService;
@@ -14,8 +15,9 @@ use tonic::{Request, Response, Status};
 use super::convert::{self, wide};
 use super::status::status;
 use crate::db::SnapshotRow;
+use crate::session::kept::{self, Cleaning};
 use crate::session::{Error, Sessions, taking};
-use crate::snapshot::Class;
+use crate::snapshot::{Class, Lost};
 
 /// The service over the snapshot store.
 pub(super) struct SnapshotApi(pub(super) Arc<Sessions>);
@@ -128,7 +130,96 @@ impl SnapshotService for SnapshotApi {
                 Ok(parts.store.restore(id, &target)?)
             })
             .await?;
-        Ok(Response::new(v1::RestoreSnapshotReply { files: restored.files, bytes: restored.bytes }))
+        let lost_total = wide(restored.lost.len());
+        let lost = restored.lost.into_iter().take(LISTED).map(|lost| lost_path(None, lost)).collect();
+        let (files, bytes) = (restored.files, restored.bytes);
+        Ok(Response::new(v1::RestoreSnapshotReply { files, bytes, lost, lost_total }))
+    }
+
+    async fn clean(
+        &self,
+        request: Request<v1::CleanSnapshotsRequest>,
+    ) -> Result<Response<v1::CleanSnapshotsReply>, Status> {
+        let request = request.into_inner();
+        let policy = policy(&request)?;
+        let project = convert::optional_project(request.project)?;
+        let cleaning = Cleaning { policy, project, dry_run: request.dry_run };
+        let cleaned = self.blocking(move |sessions| kept::clean(sessions.parts(), &cleaning)).await?;
+        let snapshots_total = wide(cleaned.snapshots.len());
+        Ok(Response::new(v1::CleanSnapshotsReply {
+            snapshots: cleaned.snapshots.into_iter().take(LISTED).map(wire).collect(),
+            snapshots_total,
+            needed: cleaned.needed,
+            contents: cleaned.collected.gone.contents,
+            bytes: cleaned.collected.gone.bytes,
+            trees: cleaned.collected.trees.contents,
+            tree_bytes: cleaned.collected.trees.bytes,
+        }))
+    }
+
+    type VerifyStream = ReceiverStream<Result<v1::VerifySnapshotsReply, Status>>;
+
+    async fn verify(
+        &self,
+        _request: Request<v1::VerifySnapshotsRequest>,
+    ) -> Result<Response<Self::VerifyStream>, Status> {
+        let sessions = Arc::clone(&self.0);
+        let (pieces, stream) = mpsc::channel(STREAM_BUFFER);
+        tokio::task::spawn_blocking(move || verify(&sessions, &pieces));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// What a request to clean asks for.
+fn policy(request: &v1::CleanSnapshotsRequest) -> Result<Policy, Status> {
+    let last = request.last.map(|last| Policy::Last(usize::try_from(last).unwrap_or(usize::MAX)));
+    let age = |micros: u64| Policy::OlderThan(i64::try_from(micros).unwrap_or(i64::MAX));
+    let asked = [last, request.older_than_us.map(age), request.all.then_some(Policy::All)];
+    match asked.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+        [policy] => Ok(*policy),
+        _ => Err(Status::invalid_argument("ask for exactly one of last, older_than_us and all")),
+    }
+}
+
+type Pieces = mpsc::Sender<Result<v1::VerifySnapshotsReply, Status>>;
+
+/// Checks the store and tells of it. A client that went away ends nothing: what is damaged is noted.
+fn verify(sessions: &Sessions, pieces: &Pieces) {
+    use v1::verify_snapshots_reply::Piece;
+    let piece = |piece: Piece| Ok(v1::VerifySnapshotsReply { piece: Some(piece) });
+    let mut told = 0;
+    let mut progress = |done_bytes: u64, total_bytes: u64| {
+        // A slow reader misses some of them.
+        if done_bytes.saturating_sub(told) >= total_bytes / 100 {
+            told = done_bytes;
+            let _full =
+                pieces.try_send(piece(Piece::Progress(v1::VerifyProgress { done_bytes, total_bytes })));
+        }
+    };
+    let checked = match kept::verify(sessions.parts(), &mut progress) {
+        Ok(checked) => checked,
+        Err(error) => {
+            let _gone = pieces.blocking_send(Err(status(&error)));
+            return;
+        }
+    };
+    let damaged = wide(checked.damage.len());
+    for damage in checked.damage {
+        let places = damage.places.into_iter().map(|(id, lost)| lost_path(Some(id), lost)).collect();
+        let (blake3, damaged) = (damage.hash.to_hex(), damage.damaged);
+        let one = v1::DamagedContent { blake3, damaged, places };
+        if pieces.blocking_send(piece(Piece::Damaged(one))).is_err() {
+            return;
+        }
+    }
+    let summary = v1::VerifySummary { contents: checked.contents, bytes: checked.bytes, damaged };
+    let _gone = pieces.blocking_send(piece(Piece::Summary(summary)));
+}
+
+fn lost_path(snapshot: Option<SnapshotId>, lost: Lost) -> v1::LostPath {
+    v1::LostPath {
+        snapshot: snapshot.map(|id| id.to_string()).unwrap_or_default(),
+        path: lost.path.map(|path| path.as_bytes().to_vec()).unwrap_or_default(),
     }
 }
 

@@ -31,6 +31,8 @@ impl Driver {
         let apply = new_apply_id()?;
         let detail = json!({ "digest": digest, "paths": shown, "apply": apply });
         self.audit("approved", detail, Sync::Disk).await?;
+        // Until the record names what undoing takes back.
+        let _lease = self.lease().await?;
         // Looked at before the journal, so that a project that has changed costs no state.
         let plan = self.plan(&approval).await?;
 
@@ -124,6 +126,7 @@ impl Driver {
     /// Takes back the last application.
     pub(super) async fn undo(&mut self) -> Result<Outcome, Error> {
         self.may(Request::Undo)?;
+        let _lease = self.lease().await?;
         let last = self.record.last_apply().ok_or(Error::NothingToUndo)?.clone();
         let journal = new_apply_id()?;
         self.audit("undo_begun", json!({ "apply": last.id, "journal": journal }), Sync::Disk).await?;

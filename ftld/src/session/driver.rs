@@ -22,6 +22,7 @@ use super::{Command, Error, Reply, prepare, project, taking, trust};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
+use crate::snapshot::Lease;
 
 pub(super) type Inbox = mpsc::Receiver<Command>;
 
@@ -199,8 +200,10 @@ impl Driver {
         let root = self.root();
         let settings = trust::settings(&self.parts, &root)?;
         self.begin_turn(turn, &settings).await?;
-        self.snapshot(inbox, stopping).await?;
+        let lease = self.snapshot(inbox, stopping).await?;
         let opened = self.open_sandbox(&settings, inbox, stopping).await?;
+        // The record names its base by now.
+        drop(lease);
         let Opened { sandbox, outlet, serving, facts, .. } = opened;
         let mut voice = Voice::new(None);
         let mut stage = Stage::new(&*sandbox, facts);
@@ -261,9 +264,9 @@ impl Driver {
     }
 
     /// The snapshot that the session works from; taken once.
-    async fn snapshot(&mut self, inbox: &mut Inbox, stopping: &mut Stopping) -> Result<(), Error> {
+    async fn snapshot(&mut self, inbox: &mut Inbox, stopping: &mut Stopping) -> Result<Option<Lease>, Error> {
         if self.record.base.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let start = self.parts.clock.monotonic_us();
         self.audit("snapshot_begun", json!({}), Sync::Kernel).await?;
@@ -275,7 +278,7 @@ impl Driver {
         self.record.dotenv = taken.dotenv();
         self.teller.tell(taken.event()).await;
         self.told_time(StageName::Snapshot, start).await;
-        Ok(())
+        Ok(Some(taken.lease))
     }
 
     async fn open_sandbox(
@@ -405,11 +408,6 @@ impl Driver {
     pub(super) async fn audit_exec(&self, spec: &ExecSpec) -> Result<(), Error> {
         let argv: Vec<String> = spec.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         self.audit("exec_started", json!({ "argv": argv }), Sync::Kernel).await
-    }
-
-    pub(super) async fn told_time(&mut self, stage: StageName, start: u64) {
-        let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(start);
-        self.teller.tell(Kind::StageFinished { stage, elapsed_us }).await;
     }
 
     pub(super) fn root(&self) -> PathBuf {

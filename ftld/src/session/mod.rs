@@ -11,6 +11,7 @@ mod driver;
 mod error;
 mod exec;
 mod history;
+pub mod kept;
 pub mod outlet;
 pub mod prepare;
 pub mod project;

@@ -19,7 +19,7 @@ use super::{Error, project};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
-use crate::snapshot::{self, Class, Exclusion};
+use crate::snapshot::{self, Class, Exclusion, Lease};
 
 /// A snapshot as the session and the API tell of it.
 pub struct Taken {
@@ -29,15 +29,17 @@ pub struct Taken {
     pub row: SnapshotRow,
     /// What stayed outside.
     pub exclusions: Vec<Exclusion>,
+    /// Held until something that is stored needs the snapshot.
+    pub(super) lease: Lease,
 }
 
 /// Takes a snapshot with its base, and lists it.
 pub(super) async fn take(parts: &Arc<Parts>, of: &Project) -> Result<Taken, Error> {
     let (parts, of) = (Arc::clone(parts), of.clone());
     blocking(move || {
-        let now_us = parts.clock.now_us();
+        let (lease, now_us) = (parts.store.lease(), parts.clock.now_us());
         let (taken, _base) = parts.store.take_with_base(&root(&of.root), now_us.saturating_mul(1000))?;
-        list(&parts, &of, now_us, taken)
+        list(&parts, &of, now_us, (taken, lease))
     })
     .await
 }
@@ -49,9 +51,13 @@ pub(super) async fn take(parts: &Arc<Parts>, of: &Project) -> Result<Taken, Erro
 pub fn take_by_hand(parts: &Parts, path: &Path) -> Result<Taken, Error> {
     let of = project::open(path, parts.home.root(), parts.user.home.as_deref())?;
     audit(parts, "snapshot_begun", Some(of.root.clone()), json!({}), Sync::Kernel)?;
-    let now_us = parts.clock.now_us();
+    let (lease, now_us) = (parts.store.lease(), parts.clock.now_us());
     let taken = parts.store.take(&root(&of.root), now_us.saturating_mul(1000))?;
-    list(parts, &of, now_us, taken)
+    let taken = list(parts, &of, now_us, (taken, lease))?;
+    // Nobody may be told of a snapshot that a power cut takes: the project may be another by then.
+    parts.store.settle()?;
+    parts.db.flush()?;
+    Ok(taken)
 }
 
 /// Records that a snapshot is about to be written out.
@@ -73,7 +79,12 @@ fn audit(
     Ok(parts.audit.append(entry, sync)?)
 }
 
-fn list(parts: &Parts, of: &Project, now_us: i64, taken: snapshot::Taken) -> Result<Taken, Error> {
+fn list(
+    parts: &Parts,
+    of: &Project,
+    now_us: i64,
+    (taken, lease): (snapshot::Taken, Lease),
+) -> Result<Taken, Error> {
     let row = SnapshotRow {
         snapshot: taken.id,
         project: of.root.clone(),
@@ -82,7 +93,7 @@ fn list(parts: &Parts, of: &Project, now_us: i64, taken: snapshot::Taken) -> Res
         bytes: taken.bytes,
     };
     parts.db.list_snapshot(&row)?;
-    Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions })
+    Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions, lease })
 }
 
 impl Taken {

@@ -25,7 +25,7 @@ use super::turn::{Ended, Said};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::db;
-use crate::snapshot::Unread;
+use crate::snapshot::{Lease, Unread};
 
 /// What a human is shown.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ impl Driver {
         let verdict = if by_hand { Verdict::of_commands(ended) } else { Verdict::of(ended, said) };
         facts.extend(verdict.fact.clone());
         self.enter(Step::CaptureBegun, String::new(), facts).await?;
+        // Until the record names the work.
+        let _lease = self.lease().await?;
         self.capture_work().await?;
         let reviewed = self.show().await?;
         self.record.digest = reviewed.review.digest();
@@ -76,6 +78,17 @@ impl Driver {
             _ => Step::Captured { changes: if none { Changes::None } else { Changes::Some } },
         };
         self.enter(step, verdict.reason, vec![captured, time]).await
+    }
+
+    /// As long as it lives, nothing that the store holds goes.
+    pub(super) async fn lease(&self) -> Result<Lease, Error> {
+        let parts = Arc::clone(&self.parts);
+        blocking(move || Ok(parts.store.lease())).await
+    }
+
+    pub(super) async fn told_time(&mut self, stage: StageName, start: u64) {
+        let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(start);
+        self.teller.tell(Kind::StageFinished { stage, elapsed_us }).await;
     }
 
     /// Reads the upper layer into the store and remembers it.

@@ -140,46 +140,54 @@ impl Bases {
         Ok(())
     }
 
-    /// Removes the directories that nobody uses and nothing will be built on. `keep` names snapshots whose
-    /// bases are wanted again soon.
-    pub(super) fn tidy(&self, keep: &BTreeSet<SnapshotId>) -> Result<(), SnapshotError> {
+    /// Hands over the directories that nobody uses and nothing will be built on, to be removed. `keep` names
+    /// snapshots whose bases are wanted again soon; with `recent` the last ones of each project stay as well.
+    pub(super) fn sweep(
+        &self,
+        keep: &BTreeSet<SnapshotId>,
+        recent: bool,
+        remove: &mut dyn FnMut(&Path) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
         let _making = lock(&self.making);
-        let mut wanted = BTreeSet::new();
-        {
-            let mut known = lock(&self.known);
-            // A layer is in use when somebody else than these lists holds it.
-            let mut held: BTreeMap<PathBuf, usize> = BTreeMap::new();
-            for layer in known.values().flatten().flat_map(|known| &known.base.layers) {
-                *held.entry(layer.path.clone()).or_default() += 1;
-            }
-            let is_used = |layer: &Arc<Layer>| {
-                held.get(&layer.path).is_none_or(|count| Arc::strong_count(layer) > *count)
-            };
-            for list in known.values_mut() {
-                let excess = list.len().saturating_sub(KEPT);
-                let mut at = 0;
-                list.retain(|known| {
-                    at += 1;
-                    at > excess || keep.contains(&known.id) || known.base.layers.iter().any(is_used)
-                });
-            }
-            known.retain(|_, list| !list.is_empty());
-            let layers = known.values().flatten().flat_map(|known| &known.base.layers);
-            wanted.extend(layers.map(|layer| layer.path.clone()));
+        let mut wanted = self.wanted(keep, if recent { KEPT } else { 0 });
+        if recent {
+            let pointers = self.dir.join("bases");
+            let pointers = fs::read_dir(&pointers).map_err(io_error("list", &pointers))?.flatten();
+            wanted.extend(pointers.filter_map(|item| read_id(&item.path())).map(|id| self.tree_path(id)));
         }
-        let pointers = self.dir.join("bases");
-        let pointers = fs::read_dir(&pointers).map_err(io_error("list", &pointers))?.flatten();
-        let last = pointers.filter_map(|item| read_id(&item.path()));
-        wanted.extend(last.chain(keep.iter().copied()).map(|id| self.tree_path(id)));
+        wanted.extend(keep.iter().map(|id| self.tree_path(*id)));
         for part in ["trees", "deltas"] {
             let part = self.dir.join(part);
             for item in fs::read_dir(&part).map_err(io_error("list", &part))?.flatten() {
                 if !wanted.contains(&item.path()) {
-                    remove_tree(&item.path()).map_err(io_error("remove", item.path()))?;
+                    remove(&item.path())?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The directories of the bases that are in use, or to be kept; the others are not known any more.
+    fn wanted(&self, keep: &BTreeSet<SnapshotId>, most: usize) -> BTreeSet<PathBuf> {
+        let mut known = lock(&self.known);
+        // A layer is in use when somebody else than these lists holds it.
+        let mut held: BTreeMap<PathBuf, usize> = BTreeMap::new();
+        for layer in known.values().flatten().flat_map(|known| &known.base.layers) {
+            *held.entry(layer.path.clone()).or_default() += 1;
+        }
+        let is_used =
+            |layer: &Arc<Layer>| held.get(&layer.path).is_none_or(|count| Arc::strong_count(layer) > *count);
+        for list in known.values_mut() {
+            let excess = list.len().saturating_sub(most);
+            let mut at = 0;
+            list.retain(|known| {
+                at += 1;
+                at > excess || keep.contains(&known.id) || known.base.layers.iter().any(is_used)
+            });
+        }
+        known.retain(|_, list| !list.is_empty());
+        let layers = known.values().flatten().flat_map(|known| &known.base.layers);
+        layers.map(|layer| layer.path.clone()).collect()
     }
 
     /// Whether there is something to fold or to remove.
@@ -237,7 +245,7 @@ impl Bases {
             .dir
             .join("deltas")
             .join(format!("{id}-{}", Hash::of(below.id.to_string().as_bytes()).to_hex()));
-        let writing = Writing { blobs, owner: self.owner, links: Links::Shared(None) };
+        let writing = Writing { blobs, owner: self.owner, links: Links::Shared(None), lost: None };
         self.make(&target, blobs, |half| checkout::write_delta(&below.tree, tree, changes, half, writing))?;
         Ok(below.base.under(target))
     }
@@ -253,7 +261,7 @@ impl Bases {
         let before = lock(&self.known).get(project).and_then(|list| list.last().cloned());
         let layers = before.as_ref().map(|before| before.base.layers()).unwrap_or_default();
         let links = Links::Shared(before.as_ref().map(|before| (layers.as_slice(), before.tree.as_ref())));
-        let writing = Writing { blobs, owner: self.owner, links };
+        let writing = Writing { blobs, owner: self.owner, links, lost: None };
         self.make(&target, blobs, |half| checkout::write(tree, half, writing))?;
         let (pointer, fresh) = (self.pointer(project), blobs.fresh_path());
         fs::write(&fresh, id.to_string()).map_err(io_error("write", &fresh))?;

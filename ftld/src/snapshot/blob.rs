@@ -1,23 +1,27 @@
 //! Contents by their hash.
 //!
-//! Owns `objects/` and `tmp/`. A content is complete before it has its name. Its file carries the mode and
-//! modification time of the file it was first read from, so that a base tree can link to it.
+//! Owns which contents lie in packs and which in files of their own, beneath `objects/`, and `tmp/`. A file
+//! is complete before it has its name. It carries the mode and modification time of the file it was first
+//! read from, so that a base tree can link to it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ftl_core::id::Hash;
 use rustix::fs::{Gid, Timespec, Timestamps, UTIME_OMIT, Uid, fchown, futimens, syncfs};
 
-use super::content::{self, Moved};
-use super::{SnapshotError, io_error};
+use super::content::{self, Content, Moved};
+use super::pack::{FULL, Packs};
+use super::{SnapshotError, io_error, step};
 
-/// Contents up to this size are hashed before anything is written.
-const SMALL: u64 = 256 * 1024;
+/// Contents up to this size lie in packs. Measured with 23,000 files of published sources: 16 KiB leave 0.84
+/// of what the files take, 64 KiB 0.69, 128 KiB 0.58. Larger ones are linked to by base trees instead of
+/// being written out.
+pub(super) const SMALL: u64 = 128 * 1024;
 /// From this many contents on, one flush of the file system is cheaper than one per file.
 const MANY: usize = 256;
 
@@ -26,8 +30,14 @@ const MANY: usize = 256;
 pub(super) struct Blobs {
     objects: PathBuf,
     tmp: PathBuf,
+    /// Damaged contents, for whoever wants to look at them.
+    pub(super) damaged: PathBuf,
+    pub(super) packs: Packs,
     owner: Option<(u32, u32)>,
     next: AtomicU64,
+    /// Files of their own were written that nobody forced to the disk.
+    unsettled: AtomicBool,
+    doubt: AtomicU64,
 }
 
 /// What a content's file looks like from outside.
@@ -49,10 +59,14 @@ impl Blobs {
             let fan = objects.join(format!("{first:02x}"));
             fs::create_dir_all(&fan).map_err(io_error("create", &fan))?;
         }
-        Ok(Self { objects, tmp, owner, next: AtomicU64::new(0) })
+        let damaged = dir.join("damaged");
+        fs::create_dir_all(&damaged).map_err(io_error("create", &damaged))?;
+        let packs = Packs::open(&dir.join("packs"), FULL)?;
+        let (next, doubt) = (AtomicU64::new(0), AtomicU64::new(u64::from(packs.hurt)));
+        Ok(Self { objects, tmp, damaged, packs, owner, next, unsettled: AtomicBool::new(false), doubt })
     }
 
-    /// Where a content is, or would be.
+    /// Where the file of a content is, or would be. Small contents have none.
     pub(super) fn path(&self, hash: Hash) -> PathBuf {
         let hex = hash.to_hex();
         self.objects.join(&hex[..2]).join(hex)
@@ -64,30 +78,93 @@ impl Blobs {
     }
 
     /// Opens a content.
-    pub(super) fn get(&self, hash: Hash) -> Result<File, SnapshotError> {
+    pub(super) fn get(&self, hash: Hash) -> Result<Content, SnapshotError> {
+        match self.packs.get(hash) {
+            Ok(Some(bytes)) => return Ok(Content::of_bytes(bytes)),
+            Ok(None) => {}
+            Err(error) => {
+                self.raise_doubt();
+                return Err(error);
+            }
+        }
         let path = self.path(hash);
         match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(SnapshotError::Missing { hash })
             }
-            other => other.map_err(io_error("open", &path)),
+            other => Ok(Content::of_file(other.map_err(io_error("open", &path))?)),
         }
     }
 
     /// Whether a content is there in its full size.
-    pub(super) fn has(&self, moved: Moved) -> bool {
-        self.path(moved.hash).symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == moved.size)
+    pub(super) fn has(&self, moved: Moved) -> Result<bool, SnapshotError> {
+        let loose = || self.path(moved.hash).symlink_metadata().ok().filter(fs::Metadata::is_file);
+        Ok(match self.packs.length(moved.hash)? {
+            Some(length) => length == moved.size,
+            None => loose().is_some_and(|meta| meta.len() == moved.size),
+        })
+    }
+
+    /// Whether there is something under a hash, whatever its size.
+    pub(super) fn holds(&self, hash: Hash) -> Result<bool, SnapshotError> {
+        Ok(self.packs.length(hash)?.is_some() || self.path(hash).symlink_metadata().is_ok())
+    }
+
+    /// Counts up each time it turns out that something which was stored is not there any more. Whoever
+    /// remembers that contents are stored must forget it then.
+    pub(super) fn doubt(&self) -> u64 {
+        self.doubt.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn raise_doubt(&self) {
+        self.doubt.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes the file of a damaged content out of the way. One in a pack is hidden already by whoever read it.
+    pub(super) fn set_aside(&self, hash: Hash) -> Result<(), SnapshotError> {
+        self.raise_doubt();
+        let path = self.path(hash);
+        match step::rename(&path, &self.damaged.join(hash.to_hex())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error("rename", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every content that has a file of its own, with the file.
+    pub(super) fn loose(&self) -> Result<Vec<(Hash, PathBuf)>, SnapshotError> {
+        let mut found = Vec::new();
+        for first in 0..=255u8 {
+            let fan = self.objects.join(format!("{first:02x}"));
+            for entry in fs::read_dir(&fan).map_err(io_error("list", &fan))? {
+                let path = entry.map_err(io_error("list", &fan))?.path();
+                let hash = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+                found.extend(hash.map(|hash| (hash, path)));
+            }
+        }
+        Ok(found)
     }
 
     /// Stores bytes.
     pub(super) fn put_bytes(&self, bytes: &[u8], look: Look) -> Result<Moved, SnapshotError> {
         let moved = Moved { hash: Hash::of(bytes), size: bytes.len() as u64 };
-        if !self.has(moved) {
-            let (path, mut file) = self.create()?;
-            file.write_all(bytes).map_err(io_error("write", &path))?;
-            self.finish(&path, &file, moved, look)?;
+        if self.has(moved)? {
+            return Ok(moved);
         }
+        if moved.size <= SMALL {
+            self.packs.put(moved.hash, bytes)?;
+            return Ok(moved);
+        }
+        let (path, file) = self.create()?;
+        step::write_at(&file, bytes, 0).map_err(io_error("write", &path))?;
+        self.finish(&path, &file, moved, look)?;
         Ok(moved)
+    }
+
+    /// Stores a directory's listing, of whatever size, in a pack.
+    pub(super) fn put_listing(&self, hash: Hash, bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.packs.put(hash, bytes)
     }
 
     /// Stores what a file holds now, with one pass over it.
@@ -103,7 +180,7 @@ impl Blobs {
         }
         let (path, file) = self.create()?;
         let moved = content::copy(from, &file).map_err(io_error("copy into", &path))?;
-        if self.has(moved) {
+        if self.has(moved)? {
             fs::remove_file(&path).map_err(io_error("remove", &path))?;
         } else {
             self.finish(&path, &file, moved, look)?;
@@ -111,19 +188,38 @@ impl Blobs {
         Ok(moved)
     }
 
-    /// Forces contents to the disk: files, then the directories that name them.
+    /// Forces contents to the disk: packs, then files, then the directories that name them.
     pub(super) fn sync(&self, hashes: &BTreeSet<Hash>) -> Result<(), SnapshotError> {
-        if hashes.len() >= MANY {
-            let dir = File::open(&self.objects).map_err(io_error("open", &self.objects))?;
-            return syncfs(&dir).map_err(io_error("flush", &self.objects));
+        self.packs.sync()?;
+        let mut files = Vec::new();
+        for hash in hashes {
+            if self.packs.length(*hash)?.is_none() {
+                files.push(self.path(*hash));
+            }
         }
-        let files: Vec<_> = hashes.iter().map(|hash| self.path(*hash)).collect();
+        if files.len() >= MANY {
+            return self.sync_all();
+        }
         let dirs: BTreeSet<_> = files.iter().filter_map(|path| path.parent()).collect();
-        for path in files.iter().map(PathBuf::as_path).chain(dirs) {
+        for path in files.iter() {
             let file = File::open(path).map_err(io_error("open", path))?;
-            file.sync_all().map_err(io_error("flush", path))?;
+            step::sync(&file).map_err(io_error("flush", path))?;
         }
-        Ok(())
+        dirs.into_iter().try_for_each(|dir| step::sync_dir(dir).map_err(io_error("flush", dir)))
+    }
+
+    /// Forces everything that was stored to the disk; costs nothing when it is there already.
+    pub(super) fn settle(&self) -> Result<(), SnapshotError> {
+        self.packs.sync()?;
+        match self.unsettled.swap(false, Ordering::SeqCst) {
+            true => self.sync_all().inspect_err(|_| self.unsettled.store(true, Ordering::SeqCst)),
+            false => Ok(()),
+        }
+    }
+
+    fn sync_all(&self) -> Result<(), SnapshotError> {
+        let dir = File::open(&self.objects).map_err(io_error("open", &self.objects))?;
+        syncfs(&dir).map_err(io_error("flush", &self.objects))
     }
 
     fn create(&self) -> Result<(PathBuf, File), SnapshotError> {
@@ -135,7 +231,9 @@ impl Blobs {
     /// Gives a complete temporary file its look and its name.
     fn finish(&self, path: &Path, file: &File, moved: Moved, look: Look) -> Result<(), SnapshotError> {
         dress(file, look, self.owner).map_err(io_error("prepare", path))?;
-        fs::rename(path, self.path(moved.hash)).map_err(io_error("rename", path))
+        step::rename(path, &self.path(moved.hash)).map_err(io_error("rename", path))?;
+        self.unsettled.store(true, Ordering::SeqCst);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns how a base tree comes to be: a link to the stored content where mode and time allow it, else a link
 //! into the tree before it, else a copy. Also compares a directory with a tree. Must not know why.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,13 +12,14 @@ use std::path::{Path, PathBuf};
 use ftl_core::tree::{Changed, Entry, Node, RelPath, Tree};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fchmod, fchown, futimens, linkat,
-    mkdirat, mknodat, openat, statat, symlinkat, utimensat,
+    mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::blob::{Blobs, Look, looks_like, times};
 use super::dir::{self, LIST};
-use super::{SnapshotError, content, io_error};
+use super::store::Lost;
+use super::{SnapshotError, io_error};
 
 /// How a tree is written.
 #[derive(Clone, Copy)]
@@ -28,6 +30,8 @@ pub(super) struct Writing<'a> {
     /// A tree whose files may be linked to. `None` also forbids links to contents: the new tree will be
     /// written to.
     pub(super) links: Links<'a>,
+    /// Takes files whose content is lost, instead of ending at the first. What is written then is hashed.
+    pub(super) lost: Option<&'a RefCell<Vec<Lost>>>,
 }
 
 /// What may be shared with the new tree.
@@ -70,7 +74,12 @@ fn write_with(
                 mkdirat(dir, path.name(), Mode::from_raw_mode(0o700))
                     .map_err(io_error("create", path.to_string()))?;
             }
-            Node::File { .. } => put_file(path, entry, dir, writing)?,
+            Node::File { .. } => match (put_file(path, entry, dir, writing), writing.lost) {
+                (Err(SnapshotError::Missing { hash } | SnapshotError::Damaged { hash }), Some(lost)) => {
+                    lost.borrow_mut().push(Lost { path: Some(path.clone()), hash });
+                }
+                (put, _) => put?,
+            },
             Node::Symlink { target } => {
                 let put = symlinkat(target.as_slice(), dir, path.name())
                     .and_then(|()| dress_link(dir, path, entry, writing.owner));
@@ -172,21 +181,32 @@ fn put_file(path: &RelPath, entry: &Entry, dir: &OwnedFd, writing: Writing<'_>) 
             }
         }
     }
-    if meta.is_none() {
+    let from = writing.blobs.get(hash)?;
+    if from.size().map_err(io_error("read", &blob))? != size {
         return Err(SnapshotError::Missing { hash });
     }
-    let from = writing.blobs.get(hash)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let put = || -> std::io::Result<()> {
+    let put = || -> std::io::Result<bool> {
         let to = File::from(openat(dir, path.name(), flags, Mode::from_raw_mode(0o600))?);
-        content::duplicate(&from, &to)?;
+        match writing.lost {
+            Some(_) if from.copy_to(&to)?.hash != hash => {
+                unlinkat(dir, path.name(), AtFlags::empty())?;
+                return Ok(false);
+            }
+            Some(_) => {}
+            None => from.duplicate_to(&to)?,
+        }
         if let Some((uid, gid)) = writing.owner {
             fchown(&to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
         fchmod(&to, Mode::from_raw_mode(mode))?;
-        Ok(futimens(&to, &times(entry.mtime_ns))?)
+        futimens(&to, &times(entry.mtime_ns))?;
+        Ok(true)
     };
-    put().map_err(io_error("write", path.to_string()))
+    match put().map_err(io_error("write", path.to_string()))? {
+        true => Ok(()),
+        false => Err(SnapshotError::Damaged { hash }),
+    }
 }
 
 fn dress_link(

@@ -21,6 +21,80 @@ pub(super) struct Moved {
     pub(super) size: u64,
 }
 
+/// A stored content, to be read from its beginning.
+#[derive(Debug)]
+pub struct Content(Held);
+
+#[derive(Debug)]
+enum Held {
+    /// It has a file of its own.
+    File(File),
+    /// It came out of a pack, and is what its hash says.
+    Bytes(io::Cursor<Vec<u8>>),
+}
+
+impl Content {
+    pub(super) fn of_file(file: File) -> Self {
+        Self(Held::File(file))
+    }
+
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self(Held::Bytes(io::Cursor::new(bytes)))
+    }
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn size(&self) -> io::Result<u64> {
+        match &self.0 {
+            Held::File(file) => Ok(file.metadata()?.len()),
+            Held::Bytes(bytes) => Ok(bytes.get_ref().len() as u64),
+        }
+    }
+
+    /// Whether it has this hash; it is read again when it has a file of its own.
+    pub(super) fn is(&self, wanted: Hash) -> io::Result<bool> {
+        match &self.0 {
+            Held::File(file) => {
+                let found = hash(file)?.hash;
+                // Looking for holes moves the place that is read next.
+                seek(file, SeekFrom::Start(0))?;
+                Ok(found == wanted)
+            }
+            Held::Bytes(_) => Ok(true),
+        }
+    }
+
+    /// Writes all of it into an empty file and hashes exactly what was written.
+    pub(super) fn copy_to(&self, to: &File) -> io::Result<Moved> {
+        match &self.0 {
+            Held::File(file) => copy(file, to),
+            Held::Bytes(bytes) => {
+                to.write_all_at(bytes.get_ref(), 0)?;
+                Ok(Moved { hash: Hash::of(bytes.get_ref()), size: bytes.get_ref().len() as u64 })
+            }
+        }
+    }
+
+    /// The same without hashing where it can be shared.
+    pub(super) fn duplicate_to(&self, to: &File) -> io::Result<()> {
+        match &self.0 {
+            Held::File(file) => duplicate(file, to),
+            Held::Bytes(bytes) => to.write_all_at(bytes.get_ref(), 0),
+        }
+    }
+}
+
+impl io::Read for Content {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Held::File(file) => file.read(into),
+            Held::Bytes(bytes) => bytes.read(into),
+        }
+    }
+}
+
 /// Copies all of `from` into the empty file `to` and hashes exactly what was written.
 pub(super) fn copy(from: &File, to: &File) -> io::Result<Moved> {
     match share(from, to)? {
@@ -31,7 +105,7 @@ pub(super) fn copy(from: &File, to: &File) -> io::Result<Moved> {
 }
 
 /// Copies without hashing where the content can be shared.
-pub(super) fn duplicate(from: &File, to: &File) -> io::Result<()> {
+fn duplicate(from: &File, to: &File) -> io::Result<()> {
     if !share(from, to)? {
         pass(from, Some(to))?;
     }

@@ -81,6 +81,11 @@ impl Index {
         self.files.remove(path);
     }
 
+    /// The contents of all files.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = Hash> {
+        self.files.values().map(|(_, hash)| *hash)
+    }
+
     /// The index as bytes, with a hash at the end.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();

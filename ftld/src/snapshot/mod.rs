@@ -1,33 +1,55 @@
 //! The state of projects at moments, kept by content.
 //!
-//! Owns the store directory: contents (`objects/`), base trees that sandboxes mount (`trees/`), what was
-//! seen last of each project (`index/`) and the ignore rules a snapshot was taken with (`rules/`). Reads
-//! projects and upper layers, and changes neither. Must not know sessions, sandboxes or reviews.
+//! Owns the store directory: small contents and all directories' listings (`packs/`), larger contents
+//! (`objects/`), base trees that sandboxes mount (`trees/`), what was seen last of each project (`index/`), the
+//! ignore rules a snapshot was taken with (`rules/`) and what was found damaged (`damaged/`). Reads projects
+//! and upper layers, and changes neither. Must not know sessions, sandboxes or reviews.
 //!
-//! What survives a power cut:
-//! - A content is written to a temporary file and renamed, so that its name never stands for half of it
-//!   after a crash of the daemon. What a project still holds is not forced to the disk: it can be read
-//!   again. Its size is compared when it is used, and a base tree is compared with its listings once per
-//!   daemon; what does not fit is made anew.
-//! - Captured work and pre-images exist nowhere else. They are forced to the disk, file and directory,
-//!   before the call that stores them returns.
+//! # What is on the disk when
+//!
+//! - **After a kill of the daemon** everything is there that a call of this folder returned for. A content is
+//!   renamed when it is complete, or appended as a record that says by itself whether it is whole; what is
+//!   not whole at the end of a pack is cut when the store is opened.
+//! - **After a power cut** everything is there that was forced to the disk before. Captured work and
+//!   pre-images, which exist nowhere else, are: [`LocalStore::capture`], [`LocalStore::put_captured`] and
+//!   [`LocalStore::keep`] return after that. So is a snapshot once [`LocalStore::settle`] returned, which a
+//!   human who asks for one waits for. One that a session begins with is not: the project still holds it.
+//! - An index vouches only for contents that were forced to the disk before it was written, so that what a
+//!   power cut took is read again. A pack has its index only when all of it is on the disk.
+//! - A listing is stored after all that it names, here and at a remote.
+//! - What goes is first taken off every list, for good; packs are rewritten before the old ones go. A
+//!   collection that is killed leaves too much and never too little.
+//! - What turns out to be damaged or missing raises a doubt: every index is forgotten, and the next snapshot
+//!   of a project reads all of it and stores again what is not there.
+//!
+//! `tests/killed.rs` ends the process before, in the middle of and after every write, flush, rename and
+//! removal of a story with all of these.
 
 mod base;
 mod blob;
 mod capture;
 mod checkout;
+mod collect;
 mod content;
 mod dir;
+mod gate;
 mod index;
 mod live;
+mod pack;
+mod packed;
+mod packindex;
 mod projects;
+pub mod remote;
 mod remove;
+mod repack;
 mod rules;
 mod scan;
 mod seen;
 mod site;
+mod step;
 mod store;
 mod update;
+mod verify;
 mod watch;
 mod watches;
 
@@ -40,11 +62,16 @@ use ftl_core::tree::ListingError;
 
 pub use base::{Base, FOLD_FROM};
 pub use capture::{Captured, Unread};
+pub use collect::{Collected, Needed};
+pub use content::Content;
+pub use gate::Lease;
 pub use live::Sweeping;
 pub use projects::Watching;
 pub use remove::remove_tree;
+pub use repack::Amount;
 pub use rules::{Class, Exclusion, Rules};
-pub use store::{LocalStore, Restored, Taken};
+pub use store::{LocalStore, Lost, Restored, Taken};
+pub use verify::{Checked, Damage};
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +90,12 @@ pub enum SnapshotError {
     /// A content that should be in the store is not, or has another size.
     #[error("content {hash} is missing from the store")]
     Missing {
+        /// Which.
+        hash: Hash,
+    },
+    /// A stored content is not what its hash says.
+    #[error("content {hash} is damaged in the store")]
+    Damaged {
         /// Which.
         hash: Hash,
     },

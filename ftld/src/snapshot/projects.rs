@@ -4,7 +4,7 @@
 //! watches and keeps the kernel's queue short, and when its index goes to the disk. An index is a saving and
 //! no more: one that is old or lost costs a walk. It is never written while a snapshot is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,13 @@ use std::thread::JoinHandle;
 
 use ftl_core::id::{Hash, SnapshotId};
 
-use super::SnapshotError;
 use super::blob::Blobs;
+use super::gate::Gate;
 use super::index::Index;
 use super::live::{Live, MakeWatch, Sweeping};
 use super::seen::Seen;
 use super::watch::{Budget, Inotify, Watch};
+use super::{SnapshotError, io_error, step};
 
 /// A project that nobody asked about for so long is written to the disk and forgotten.
 const IDLE_NS: i64 = 30 * 60 * 1_000_000_000;
@@ -44,10 +45,20 @@ pub(super) struct Projects {
     /// Where indexes lie.
     dir: PathBuf,
     blobs: Arc<Blobs>,
+    gate: Gate,
     make: Arc<MakeWatch>,
     /// Whether threads set the watches; tests do it themselves.
     is_tended: bool,
     all: Mutex<BTreeMap<PathBuf, Arc<Project>>>,
+}
+
+/// What a collection must not take from indexes.
+#[derive(Default)]
+pub(super) struct Vouched {
+    /// Contents.
+    pub(super) contents: Vec<Hash>,
+    /// Snapshots.
+    pub(super) last: Vec<SnapshotId>,
 }
 
 struct Project {
@@ -73,19 +84,20 @@ struct Held {
 
 impl Projects {
     /// Projects whose changes the kernel tells. `limit` is the text of `fs.inotify.max_user_watches`.
-    pub(super) fn new(dir: PathBuf, blobs: Arc<Blobs>, limit: Option<&str>) -> Self {
+    pub(super) fn new(dir: PathBuf, (blobs, gate): (Arc<Blobs>, Gate), limit: Option<&str>) -> Self {
         let budget = Arc::new(Budget::of_limit(limit));
         let make = move || Ok(Arc::new(Inotify::new(Arc::clone(&budget))?) as Arc<dyn Watch>);
-        Self { dir, blobs, make: Arc::new(make), is_tended: true, all: Mutex::default() }
+        Self { dir, blobs, gate, make: Arc::new(make), is_tended: true, all: Mutex::default() }
     }
 
     /// The same without threads, over something else that hears of changes.
     #[cfg(test)]
     pub(super) fn untended(dir: PathBuf, blobs: Arc<Blobs>, make: Arc<MakeWatch>) -> Self {
-        Self { dir, blobs, make, is_tended: false, all: Mutex::default() }
+        Self { dir, blobs, gate: Gate::default(), make, is_tended: false, all: Mutex::default() }
     }
 
-    /// Brings a project up to date and hands it to `finish`, which says the snapshot's id.
+    /// Brings a project up to date and hands it to `finish`, which says the snapshot's id. The caller holds a
+    /// lease.
     pub(super) fn take<T>(
         &self,
         root: &Path,
@@ -106,27 +118,70 @@ impl Projects {
         Ok(taken)
     }
 
-    /// Forgets what is known of a project, on the disk as well.
-    pub(super) fn forget(&self, root: &Path) -> std::io::Result<()> {
-        let project = self.project(root);
-        let _writing = lock(&project.writing);
-        lock(&project.live).live = None;
-        match fs::remove_file(&project.index_path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    /// Forgets what is known of every project, on the disk as well.
+    pub(super) fn forget_all(&self) -> Result<(), SnapshotError> {
+        for (_, project) in self.each() {
+            let _writing = lock(&project.writing);
+            lock(&project.live).live = None;
         }
+        for path in self.written()? {
+            step::remove(&path).map_err(io_error("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Everything that indexes vouch for, in memory and on the disk, and the snapshots that were taken last.
+    pub(super) fn vouched(&self) -> Result<Vouched, SnapshotError> {
+        let mut vouched = Vouched::default();
+        let mut add = |index: &Index| {
+            vouched.contents.extend(index.hashes());
+            vouched.last.extend(index.last);
+        };
+        let mut written: BTreeSet<PathBuf> = self.written()?.into_iter().collect();
+        for (_, project) in self.each() {
+            if let Some(live) = &lock(&project.live).live {
+                add(&live.seen.index);
+                written.remove(&project.index_path);
+            }
+        }
+        for path in written {
+            fs::read(&path).ok().and_then(|bytes| Index::from_bytes(&bytes)).iter().for_each(&mut add);
+        }
+        Ok(vouched)
+    }
+
+    /// Writes the index of every project that is in use: what the one on the disk vouches for may go.
+    pub(super) fn renew(&self) -> Result<(), SnapshotError> {
+        for (_, project) in self.each() {
+            let _writing = lock(&project.writing);
+            let mut held = lock(&project.live);
+            let Some(live) = &held.live else { continue };
+            let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
+            held.written = written;
+            drop(held);
+            step::remove(&project.index_path).map_err(io_error("remove", &project.index_path))?;
+            project.replace(&self.blobs, &bytes);
+        }
+        Ok(())
+    }
+
+    /// The indexes on the disk.
+    fn written(&self) -> Result<Vec<PathBuf>, SnapshotError> {
+        let items = fs::read_dir(&self.dir).map_err(io_error("list", &self.dir))?;
+        Ok(items.flatten().map(|item| item.path()).collect())
     }
 
     /// What is to be done from time to time; `now_ns` is the time.
     pub(super) fn tend(&self, now_ns: i64) {
         for (root, project) in self.each() {
+            let _lease = self.gate.lease();
             // One that is busy is not idle.
             let Some(mut held) = try_lock(&project.live) else { continue };
             let unused_ns = now_ns.saturating_sub(held.used_ns);
             let Some(live) = held.live.as_mut() else { continue };
             if unused_ns >= IDLE_NS {
                 drop(held);
-                project.park();
+                project.park(&self.blobs);
             } else if unused_ns >= REST_NS && now_ns.saturating_sub(live.walked_ns) >= WALK_NS {
                 live.try_again();
                 if let Err(error) = live.walk(&self.blobs, now_ns, &*self.make) {
@@ -140,7 +195,7 @@ impl Projects {
     /// Writes every index and ends every watch.
     pub(super) fn park(&self) {
         for (_, project) in self.each() {
-            project.park();
+            project.park(&self.blobs);
             if let Some(thread) = lock(&project.thread).take() {
                 // A panic was told where it happened.
                 let _ = thread.join();
@@ -188,8 +243,8 @@ impl Projects {
             }
             return;
         }
-        let (ours, blobs) = (Arc::clone(project), Arc::clone(&self.blobs));
-        let tend = move || ours.tend(&blobs);
+        let (ours, blobs, gate) = (Arc::clone(project), Arc::clone(&self.blobs), self.gate.clone());
+        let tend = move || ours.tend(&blobs, &gate);
         match std::thread::Builder::new().name("ftl-watch".to_owned()).spawn(tend) {
             Ok(thread) => {
                 held.is_tended = true;
@@ -226,9 +281,11 @@ impl Project {
     }
 
     /// What the project's thread does as long as the project is in use.
-    fn tend(&self, blobs: &Blobs) {
+    fn tend(&self, blobs: &Blobs, gate: &Gate) {
         loop {
             let watch = loop {
+                // What is read here is stored, and needed only by the index.
+                let _lease = gate.lease();
                 let mut held = lock(&self.live);
                 while self.wanted.load(Ordering::SeqCst) > 0 {
                     held = self.taken.wait(held).unwrap_or_else(PoisonError::into_inner);
@@ -245,7 +302,7 @@ impl Project {
                 let watch = held.live.as_ref().and_then(|live| live.watches.as_ref());
                 break watch.map(|watches| Arc::clone(&watches.watch));
             };
-            self.write();
+            self.write(blobs);
             let mut held = lock(&self.live);
             let current = held.live.as_ref().and_then(|live| live.watches.as_ref());
             let current = current.map(|watches| Arc::clone(&watches.watch));
@@ -264,28 +321,33 @@ impl Project {
     }
 
     /// Writes the index when a walk was made since it was written.
-    fn write(&self) {
+    fn write(&self, blobs: &Blobs) {
         let _writing = lock(&self.writing);
         let mut held = lock(&self.live);
         let Some(live) = held.live.as_ref().filter(|live| live.walks != held.written.0) else { return };
         let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
         held.written = written;
         drop(held);
-        self.replace(&bytes);
+        self.replace(blobs, &bytes);
     }
 
     /// Writes the index and forgets the project.
-    fn park(&self) {
+    fn park(&self, blobs: &Blobs) {
         let _writing = lock(&self.writing);
         let mut held = lock(&self.live);
         let written = std::mem::take(&mut held.written);
         if let Some(live) = held.live.take().filter(|live| (live.walks, live.looks) != written) {
             drop(held);
-            self.replace(&live.seen.index.to_bytes());
+            self.replace(blobs, &live.seen.index.to_bytes());
         }
     }
 
-    fn replace(&self, bytes: &[u8]) {
+    fn replace(&self, blobs: &Blobs, bytes: &[u8]) {
+        // An index vouches only for contents that no power cut can take.
+        if let Err(error) = blobs.settle() {
+            tracing::warn!(%error, "an index is not written");
+            return;
+        }
         let half = self.index_path.with_extension("half");
         // Not forced to the disk: half an index is none, and costs a walk.
         let written = fs::write(&half, bytes).and_then(|()| fs::rename(&half, &self.index_path));

@@ -2,6 +2,7 @@
 //!
 //! Owns which calls exist and what each promises. See the folder's header for what survives what.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,15 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::{Dir, Tree, load};
+use ftl_core::tree::{Dir, LostDir, Node, RelPath, Tree, load, salvage};
 
 use super::base::{Base, Bases};
 use super::blob::{Blobs, Look};
 use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
+use super::content::{Content, Moved};
+use super::gate::{Gate, Lease};
 use super::projects::{Projects, Watching};
 use super::rules::{Exclusion, Rules};
-use super::{SnapshotError, content, io_error, lock};
+use super::{SnapshotError, io_error, lock, remove_tree};
 
 /// Trees that are kept in memory.
 const TREES: usize = 8;
@@ -30,11 +33,14 @@ const INOTIFY_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
 
 /// A store in a directory of this machine. One daemon uses it at a time.
 pub struct LocalStore {
-    dir: PathBuf,
-    blobs: Arc<Blobs>,
-    projects: Projects,
-    trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
-    bases: Bases,
+    pub(super) dir: PathBuf,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) gate: Gate,
+    /// [`Blobs::doubt`] when the indexes were made.
+    trusted: Mutex<u64>,
+    pub(super) projects: Projects,
+    pub(super) trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
+    pub(super) bases: Bases,
 }
 
 /// A snapshot that was taken.
@@ -53,12 +59,23 @@ pub struct Taken {
 }
 
 /// What was written out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Restored {
     /// Files.
     pub files: u64,
     /// Their size together, in bytes.
     pub bytes: u64,
+    /// What the store does not have any more.
+    pub lost: Vec<Lost>,
+}
+
+/// Something of a snapshot that is damaged or missing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Lost {
+    /// The file, or the directory with all that stood in it; `None` is the root.
+    pub path: Option<RelPath>,
+    /// Its content or listing.
+    pub hash: Hash,
 }
 
 impl LocalStore {
@@ -74,11 +91,13 @@ impl LocalStore {
             made.map_err(io_error("create", &part))?;
         }
         let blobs = Arc::new(Blobs::open(dir, owner)?);
-        let limit = fs::read_to_string(INOTIFY_WATCHES).ok();
+        let (gate, limit) = (Gate::default(), fs::read_to_string(INOTIFY_WATCHES).ok());
         Ok(Self {
             dir: dir.to_owned(),
-            projects: Projects::new(dir.join("index"), Arc::clone(&blobs), limit.as_deref()),
+            projects: Projects::new(dir.join("index"), (Arc::clone(&blobs), gate.clone()), limit.as_deref()),
             blobs,
+            gate,
+            trusted: Mutex::default(),
             trees: Mutex::default(),
             bases: Bases::open(dir, owner)?,
         })
@@ -90,14 +109,17 @@ impl LocalStore {
     /// # Errors
     /// When the project's directory cannot be read, or the store not be written.
     pub fn take(&self, root: &Path, now_ns: i64) -> Result<Taken, SnapshotError> {
+        let _lease = self.lease();
+        self.forget_what_is_in_doubt()?;
         self.projects.take(root, now_ns, |seen| {
             let id = seen.tree.id();
-            self.put_listings(seen.tree.root())?;
+            // Without an index nothing vouches for what is beneath a listing that is there.
+            self.put_listings(seen.tree.root(), seen.index.last.is_none())?;
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
             self.replace(&self.rules_path(id), &rules)?;
             let tree = Arc::new(seen.tree.clone());
             self.remember(id, &tree);
-            let Restored { files, bytes } = measure(&tree);
+            let (files, bytes) = (tree.files(), tree.bytes());
             let exclusions = seen.exclusions.values().cloned().collect();
             Ok((id, Taken { id, tree, files, bytes, exclusions }))
         })
@@ -136,10 +158,10 @@ impl LocalStore {
     pub fn take_with_base(&self, root: &Path, now_ns: i64) -> Result<(Taken, Base), SnapshotError> {
         let taken = self.take(root, now_ns)?;
         match self.base(root, taken.id) {
-            Err(SnapshotError::Missing { .. }) => {}
+            Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => {}
             other => return other.map(|base| (taken, base)),
         }
-        self.projects.forget(root).map_err(io_error("forget", root))?;
+        self.blobs.raise_doubt();
         let taken = self.take(root, now_ns)?;
         let base = self.base(root, taken.id)?;
         Ok((taken, base))
@@ -172,7 +194,7 @@ impl LocalStore {
         keep: &BTreeSet<SnapshotId>,
     ) -> Result<(), SnapshotError> {
         self.bases.fold(root, id, &self.tree(id)?, &self.blobs)?;
-        self.bases.tidy(keep)
+        self.bases.sweep(keep, true, &mut |path| remove_tree(path).map_err(io_error("remove", path)))
     }
 
     /// A snapshot's paths.
@@ -213,22 +235,65 @@ impl LocalStore {
     }
 
     /// Writes a snapshot's tree into a directory that is missing or empty. The files are the caller's own:
-    /// none is shared with the store.
+    /// none is shared with the store. What the store does not have any more is left out and listed.
     ///
     /// # Errors
-    /// When the directory holds something, or the snapshot is not complete.
+    /// When there is no such snapshot, the directory holds something, or it cannot be written.
     pub fn restore(&self, id: SnapshotId, target: &Path) -> Result<Restored, SnapshotError> {
-        let tree = self.tree(id)?;
+        let _lease = self.lease();
+        let (tree, mut lost) = self.salvage(id)?;
         checkout::claim(target)?;
-        checkout::write(&tree, target, Writing { blobs: &self.blobs, owner: None, links: Links::None })?;
-        Ok(measure(&tree))
+        let files = RefCell::new(Vec::new());
+        let writing = Writing { blobs: &self.blobs, owner: None, links: Links::None, lost: Some(&files) };
+        checkout::write(&tree, target, writing)?;
+        let files = files.into_inner();
+        let of = |one: &Lost| match one.path.as_ref().and_then(|path| tree.get(path)).map(|entry| &entry.node)
+        {
+            Some(Node::File { size, .. }) => *size,
+            _ => 0,
+        };
+        let (count, bytes) = (files.len() as u64, files.iter().map(of).sum::<u64>());
+        lost.extend(files);
+        lost.sort();
+        Ok(Restored { files: tree.files() - count, bytes: tree.bytes().saturating_sub(bytes), lost })
+    }
+
+    /// A snapshot's paths as far as they are known, and the directories that are lost.
+    pub(super) fn salvage(&self, id: SnapshotId) -> Result<(Arc<Tree>, Vec<Lost>), SnapshotError> {
+        let (tree, lost) = match self.tree(id) {
+            Err(
+                SnapshotError::Missing { .. } | SnapshotError::Damaged { .. } | SnapshotError::Listing(_),
+            ) => salvage(id, &mut |hash| match self.listing(hash) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => Ok(None),
+                Err(error) => Err(error),
+            })?,
+            other => return Ok((other?, Vec::new())),
+        };
+        let lost = lost.into_iter().map(|LostDir { path, hash }| Lost { path, hash });
+        Ok((Arc::new(tree), lost.collect()))
+    }
+
+    /// As long as it lives, nothing that the store holds goes. To be held from before something is stored
+    /// until what needs it is recorded. Waits while a collection decides.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        self.gate.lease()
+    }
+
+    /// Forces everything that was stored to the disk.
+    ///
+    /// # Errors
+    /// When it may not be there.
+    pub fn settle(&self) -> Result<(), SnapshotError> {
+        self.blobs.settle()
     }
 
     /// Opens a content.
     ///
     /// # Errors
-    /// When it is missing.
-    pub fn open_blob(&self, hash: Hash) -> Result<File, SnapshotError> {
+    /// When it is missing or damaged.
+    pub fn open_blob(&self, hash: Hash) -> Result<Content, SnapshotError> {
         self.blobs.get(hash)
     }
 
@@ -258,27 +323,46 @@ impl LocalStore {
     /// When the content is missing or the file cannot be written.
     pub fn write_to(&self, hash: Hash, target: &File) -> Result<Hash, SnapshotError> {
         let blob = self.blobs.get(hash)?;
-        let moved = content::copy(&blob, target).map_err(io_error("copy from", self.blobs.path(hash)))?;
+        let moved = blob.copy_to(target).map_err(io_error("copy from", self.blobs.path(hash)))?;
         Ok(moved.hash)
     }
 
     /// Stores the listings of a directory and of all beneath it; what stands in one before the one itself, so
-    /// that a listing which is there has everything that it names.
-    fn put_listings(&self, dir: &Dir) -> Result<(), SnapshotError> {
-        if self.blobs.path(dir.hash()).symlink_metadata().is_ok() {
+    /// that a listing which is there has everything that it names. With `everything` each one is looked for:
+    /// a damaged store may have lost one in the middle.
+    fn put_listings(&self, dir: &Dir, everything: bool) -> Result<(), SnapshotError> {
+        if !everything && self.blobs.holds(dir.hash())? {
             return Ok(());
         }
         for inner in dir.items().filter_map(|(_, item)| item.dir()) {
-            self.put_listings(inner)?;
+            self.put_listings(inner, everything)?;
         }
-        self.blobs.put_bytes(&dir.listing(), PLAIN).map(drop)
+        self.blobs.put_listing(dir.hash(), &dir.listing())
     }
 
-    fn listing(&self, hash: Hash) -> Result<Vec<u8>, SnapshotError> {
+    pub(super) fn listing(&self, hash: Hash) -> Result<Vec<u8>, SnapshotError> {
         let mut bytes = Vec::new();
         let read = self.blobs.get(hash)?.read_to_end(&mut bytes);
         read.map_err(io_error("read", self.blobs.path(hash)))?;
         Ok(bytes)
+    }
+
+    /// Whether a content is there in its full size.
+    pub(super) fn has(&self, hash: Hash, size: u64) -> Result<bool, SnapshotError> {
+        self.blobs.has(Moved { hash, size })
+    }
+
+    /// Forgets what was seen of projects when contents that were stored are not there any more: the next
+    /// snapshot reads everything, and stores again what is missing.
+    pub(super) fn forget_what_is_in_doubt(&self) -> Result<(), SnapshotError> {
+        let mut trusted = lock(&self.trusted);
+        let doubt = self.blobs.doubt();
+        if *trusted != doubt {
+            self.projects.forget_all()?;
+            lock(&self.trees).clear();
+            *trusted = doubt;
+        }
+        Ok(())
     }
 
     /// Replaces one of the store's own files as a whole.
@@ -303,8 +387,4 @@ impl LocalStore {
     fn rules_path(&self, id: SnapshotId) -> PathBuf {
         self.dir.join("rules").join(id.to_string())
     }
-}
-
-fn measure(tree: &Tree) -> Restored {
-    Restored { files: tree.files(), bytes: tree.bytes() }
 }

@@ -3,9 +3,14 @@
 mod base;
 mod bench;
 mod capture;
+mod collect;
+mod damage;
 mod edits;
+mod killed;
 mod live;
+mod packs;
 mod project;
+mod remote;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,6 +49,23 @@ impl Place {
 
     fn take(&self) -> Taken {
         self.store.take(&self.project(), LATER).unwrap()
+    }
+
+    /// Whether the store has a content.
+    fn has(&self, content: impl AsRef<[u8]>) -> bool {
+        self.store.open_blob(Hash::of(content.as_ref())).is_ok()
+    }
+
+    /// Makes a content missing, as a power cut may.
+    fn lose(&self, content: impl AsRef<[u8]>) {
+        let hash = Hash::of(content.as_ref());
+        self.store.blobs.packs.hide(hash);
+        let _no_file = fs::remove_file(self.store.blobs.path(hash));
+    }
+
+    /// The only pack.
+    fn pack(&self) -> PathBuf {
+        self.path("store/packs/00000001.pack")
     }
 
     /// The store as a restarted daemon finds it.

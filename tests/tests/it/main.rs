@@ -26,6 +26,7 @@ mod real_project;
 mod secrets;
 mod sessions;
 mod socket;
+mod store;
 mod systemd;
 mod tidy;
 mod upstream;

@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use crate::history::Depth;
 
 use super::json::{ConfigError, Object};
-use super::{LimitsConfig, SandboxChoice, agent, command, limits};
+use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, command, limits};
+use crate::retention::{Policy, USUAL};
+
+/// Microseconds of a day.
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
 /// What the human wants in all projects. Every setting is optional.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,6 +34,19 @@ pub struct UserConfig {
     pub tester: Option<String>,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
+    /// Which snapshots are kept.
+    pub store: StoreConfig,
+}
+
+/// Which snapshots are kept without being asked for, and how large the store may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreConfig {
+    /// The newest so many of each project.
+    pub keep_last: Option<u64>,
+    /// Those that are not older than so many days.
+    pub keep_days: Option<u64>,
+    /// MiB that the store may take, without the trees that sandboxes mount.
+    pub max_mb: Option<u64>,
 }
 
 /// How to run one agent.
@@ -71,9 +88,36 @@ impl UserConfig {
                 .unwrap_or_default(),
             tester: object.get("tester")?,
             reviewer: object.get("reviewer")?,
+            store: object.nested("store")?.map_or(Ok(StoreConfig::default()), StoreConfig::read)?,
         };
         object.finish()?;
         Ok(config)
+    }
+}
+
+impl StoreConfig {
+    fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
+        let mut number = |name| match object.take::<u64>(name)? {
+            Some((value, at)) if value == 0 || value > MAX_LIMIT => {
+                Err(at.bad("must be between 1 and 1073741824"))
+            }
+            found => Ok(found.map(|(value, _)| value)),
+        };
+        let (keep_last, keep_days) = (number("keep_last")?, number("keep_days")?);
+        let config = Self { keep_last, keep_days, max_mb: number("max_mb")? };
+        object.finish()?;
+        Ok(config)
+    }
+
+    /// The retention: 20 snapshots of each project and 30 days unless something else is set.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let Policy::Usual { last, older_than_us } = USUAL else { return USUAL };
+        let days = |days: u64| i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY_US);
+        Policy::Usual {
+            last: self.keep_last.map_or(last, |last| usize::try_from(last).unwrap_or(usize::MAX)),
+            older_than_us: self.keep_days.map_or(older_than_us, days),
+        }
     }
 }
 
@@ -139,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn the_retention_is_the_usual_one_unless_it_is_set() {
+        let policy = |text: &str| UserConfig::parse(text).unwrap().store.policy();
+        assert_eq!(policy("{}"), USUAL);
+        let set = policy(r#"{"store": {"keep_last": 3, "keep_days": 2, "max_mb": 9}}"#);
+        assert_eq!(set, Policy::Usual { last: 3, older_than_us: 2 * DAY_US });
+        assert!(UserConfig::parse(r#"{"store": {"keep_last": 0}}"#).is_err());
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         check(
             "{\"agents\": {\"codex\": {\"modle\": \"m\"}}}",
@@ -176,7 +229,7 @@ mod tests {
         );
         check(
             "{\"setup\": \"x\"}",
-            &expect!["line 1, column 11: `setup` is not a setting; the nearest one is `tester`"],
+            &expect!["line 1, column 11: `setup` is not a setting; the nearest one is `store`"],
         );
     }
 }

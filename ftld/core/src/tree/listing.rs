@@ -91,13 +91,13 @@ pub fn load<E: From<ListingError>>(
 }
 
 /// A name, what stands there, and the listing of what stands in it.
-type Line = (Vec<u8>, Entry, Option<Hash>);
+pub(super) type Line = (Vec<u8>, Entry, Option<Hash>);
 
 /// Reads one listing.
 ///
 /// # Errors
 /// When the bytes are not what a directory's listing looks like.
-fn parse(bytes: &[u8]) -> Result<Vec<Line>, ListingError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Line>, ListingError> {
     let mut reader = Reader { bytes, at: 0 };
     if reader.take(MAGIC.len())? != MAGIC {
         return Err(ListingError::Unknown { what: "version", at: 0 });

@@ -1,0 +1,126 @@
+//! Which snapshots are kept.
+//!
+//! Owns the decision, by age, by number and by a budget. Must not know how anything is removed. What a session
+//! or an unreviewed result needs is kept in any case: it is handed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::SnapshotId;
+
+/// A listed snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Project directory, absolute.
+    pub project: Vec<u8>,
+    /// When it was taken, microseconds since the Unix epoch.
+    pub time_us: i64,
+}
+
+/// What may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// All but the newest so many of each project.
+    Last(usize),
+    /// What is older than so many microseconds.
+    OlderThan(i64),
+    /// Everything.
+    All,
+    /// Kept are the newest so many of each project, and whatever is not older than so many microseconds;
+    /// the newest of each project in any case.
+    Usual {
+        /// So many.
+        last: usize,
+        /// Microseconds.
+        older_than_us: i64,
+    },
+}
+
+/// What is kept when nobody says otherwise: 20 of each project, and 30 days.
+pub const USUAL: Policy = Policy::Usual { last: 20, older_than_us: 30 * 24 * 3600 * 1_000_000 };
+
+/// The rows that go, as indexes into `rows`. Rows of a snapshot in `needed` never do.
+#[must_use]
+pub fn to_drop(
+    rows: &[Listed],
+    policy: Policy,
+    needed: &BTreeSet<SnapshotId>,
+    now_us: i64,
+) -> BTreeSet<usize> {
+    let mut projects: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        projects.entry(&row.project).or_default().push(at);
+    }
+    let mut gone = BTreeSet::new();
+    for of_project in projects.values_mut() {
+        of_project.sort_by_key(|at| rows.get(*at).map(|row| std::cmp::Reverse((row.time_us, row.id))));
+        for (rank, at) in of_project.iter().enumerate() {
+            let Some(row) = rows.get(*at) else { continue };
+            let age = now_us.saturating_sub(row.time_us);
+            let goes = match policy {
+                Policy::Last(last) => rank >= last,
+                Policy::OlderThan(limit) => age > limit,
+                Policy::All => true,
+                Policy::Usual { last, older_than_us } => rank >= last.max(1) && age > older_than_us,
+            };
+            if goes && !needed.contains(&row.id) {
+                gone.insert(*at);
+            }
+        }
+    }
+    gone
+}
+
+/// The rows that may go to make room, the oldest first: the newest of each project and those of `needed` stay.
+#[must_use]
+pub fn oldest_first(rows: &[Listed], needed: &BTreeSet<SnapshotId>) -> Vec<usize> {
+    let newest = to_drop(rows, Policy::Last(1), needed, 0);
+    let mut order: Vec<usize> = newest.into_iter().collect();
+    order.sort_by_key(|at| rows.get(*at).map(|row| (row.time_us, row.id)));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Hash;
+
+    fn row(project: &str, time_us: i64) -> Listed {
+        let id = SnapshotId(Hash::of(format!("{project}{time_us}").as_bytes()));
+        Listed { id, project: project.into(), time_us }
+    }
+
+    fn left(policy: Policy, needed: &[usize]) -> Vec<usize> {
+        let rows = [row("a", 10), row("a", 30), row("b", 5), row("a", 20), row("b", 40)];
+        let needed = needed.iter().map(|at| rows[*at].id).collect();
+        let gone = to_drop(&rows, policy, &needed, 50);
+        (0..rows.len()).filter(|at| !gone.contains(at)).collect()
+    }
+
+    #[test]
+    fn each_policy_keeps_what_it_says_of_each_project() {
+        assert_eq!(left(Policy::Last(1), &[]), [1, 4]);
+        assert_eq!(left(Policy::Last(2), &[]), [1, 2, 3, 4]);
+        assert_eq!(left(Policy::Last(0), &[]), [0_usize; 0]);
+        assert_eq!(left(Policy::OlderThan(25), &[]), [1, 4]);
+        assert_eq!(left(Policy::All, &[]), [0_usize; 0]);
+        assert_eq!(left(Policy::Usual { last: 1, older_than_us: 35 }, &[]), [1, 3, 4]);
+        // The newest of a project that nobody has touched for long.
+        assert_eq!(left(Policy::Usual { last: 0, older_than_us: 0 }, &[]), [1, 4]);
+    }
+
+    #[test]
+    fn what_is_needed_stays_whatever_is_asked() {
+        for policy in [Policy::Last(0), Policy::OlderThan(0), Policy::All] {
+            assert_eq!(left(policy, &[0, 2]), [0, 2]);
+        }
+    }
+
+    #[test]
+    fn room_is_made_from_the_oldest_and_the_newest_stays() {
+        let rows = [row("a", 10), row("a", 30), row("b", 5), row("a", 20), row("b", 40)];
+        assert_eq!(oldest_first(&rows, &BTreeSet::new()), [2, 0, 3]);
+        assert_eq!(oldest_first(&rows, &BTreeSet::from([rows[0].id])), [2, 3]);
+    }
+}

@@ -1,0 +1,220 @@
+//! What of the store sessions need, and what a human or the retention lets go.
+//!
+//! Owns the translation of records into what the store must keep: bases, captured work, what undoing takes
+//! back. Which snapshots go is decided by [`ftl_core::retention`]; how, by the store. Runs beside sessions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ftl_core::config::StoreConfig;
+use ftl_core::diff::UpperNode;
+use ftl_core::id::{Hash, SnapshotId};
+use ftl_core::merge::Step;
+use ftl_core::retention::{self, Listed, Policy};
+use ftl_core::tree::Node;
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::Error;
+use super::decide::blocking;
+use super::driver::told;
+use super::record::{Pending, Record, Work};
+use crate::app::Parts;
+use crate::audit::{Entry, Sync};
+use crate::db::SnapshotRow;
+use crate::snapshot::{Checked, Collected, Needed, SnapshotError};
+
+/// What a human asks to be removed.
+#[derive(Clone, Debug)]
+pub struct Cleaning {
+    /// Which snapshots.
+    pub policy: Policy,
+    /// Only of this project; empty means all.
+    pub project: Vec<u8>,
+    /// Only say what would go.
+    pub dry_run: bool,
+}
+
+/// What went, or would go.
+#[derive(Clone, Default, Debug)]
+pub struct Cleaned {
+    /// Snapshots, oldest first.
+    pub snapshots: Vec<SnapshotRow>,
+    /// Snapshots that the policy names and sessions need.
+    pub needed: u64,
+    /// What the store gave back.
+    pub collected: Collected,
+}
+
+/// How long a daemon has run when it first looks for what may go, and how often it looks then.
+const EVERY: Duration = Duration::from_secs(3600);
+/// Looks after which everything is marked even when no snapshot goes: removed sessions leave contents.
+const WHOLE: u32 = 24;
+/// Of what may go, the part that goes at once when the store is too large.
+const PART: usize = 4;
+
+/// Removes snapshots that nothing needs, and what only they had.
+///
+/// # Errors
+/// When sessions cannot be read, the step cannot be recorded, or the store not be written.
+pub fn clean(parts: &Parts, cleaning: &Cleaning) -> Result<Cleaned, Error> {
+    if !cleaning.dry_run {
+        let detail = json!({ "policy": format!("{:?}", cleaning.policy) });
+        let project = (!cleaning.project.is_empty()).then(|| cleaning.project.as_slice().into());
+        let (time_us, action) = (parts.clock.now_us(), "clean_begun");
+        parts.audit.append(Entry { time_us, action, session: None, project, detail }, Sync::Disk)?;
+    }
+    let now_us = parts.clock.now_us();
+    let indexed = cleaning.policy != Policy::All;
+    remove(parts, cleaning.dry_run, indexed, &mut |rows, needed| {
+        let of_project = |row: &Listed| cleaning.project.is_empty() || row.project == cleaning.project;
+        let asked = retention::to_drop(rows, cleaning.policy, &BTreeSet::new(), now_us);
+        asked
+            .into_iter()
+            .filter(|at| rows.get(*at).is_some_and(of_project))
+            .partition(|at| rows.get(*at).is_some_and(|row| !needed.contains(&row.id)))
+    })
+}
+
+/// Reads the whole store again. `progress` is told how many of how many bytes are done.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn verify(parts: &Parts, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, Error> {
+    let mut needed = of_sessions(parts)?;
+    needed.snapshots.extend(parts.db.snapshots("")?.into_iter().map(|row| row.snapshot));
+    Ok(parts.store.verify(&needed, progress)?)
+}
+
+/// Applies the human's retention now and then, for as long as the daemon runs.
+pub async fn keep_small(parts: Arc<Parts>) {
+    let mut ticks = interval_at(Instant::now() + EVERY, EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0;
+    loop {
+        ticks.tick().await;
+        looks += 1;
+        let parts = Arc::clone(&parts);
+        let kept = blocking(move || {
+            let config = crate::config::user(parts.home.root())?.store;
+            retain(&parts, &config, looks % WHOLE == 1)
+        });
+        if let Err(error) = kept.await {
+            tracing::warn!(error = %told(&error), "old snapshots could not be removed");
+        }
+    }
+}
+
+/// Removes what the retention does not keep, then the oldest until the store fits its budget. The newest
+/// snapshot of each project stays. `whole` also looks for what removed sessions left.
+///
+/// # Errors
+/// Those of [`clean`].
+pub fn retain(parts: &Parts, config: &StoreConfig, whole: bool) -> Result<Cleaned, Error> {
+    let now_us = parts.clock.now_us();
+    let rows = listed(&parts.db.snapshots("")?);
+    let needed = of_sessions(parts)?.snapshots;
+    let mut cleaned = Cleaned::default();
+    if whole || !retention::to_drop(&rows, config.policy(), &needed, now_us).is_empty() {
+        cleaned = remove(parts, false, true, &mut |rows, needed| {
+            (retention::to_drop(rows, config.policy(), needed, now_us).into_iter().collect(), Vec::new())
+        })?;
+    }
+    let Some(budget) = config.max_mb.map(|most| most.saturating_mul(1024 * 1024)) else { return Ok(cleaned) };
+    while parts.store.size()? > budget {
+        let more = remove(parts, false, true, &mut |rows, needed| {
+            let mut oldest = retention::oldest_first(rows, needed);
+            oldest.truncate(oldest.len().div_ceil(PART));
+            (oldest, Vec::new())
+        })?;
+        if more.snapshots.is_empty() {
+            tracing::warn!(budget, "the snapshot store is larger than it should be, and all of it is needed");
+            break;
+        }
+        cleaned.snapshots.extend(more.snapshots);
+        cleaned.collected.gone = cleaned.collected.gone.plus(more.collected.gone);
+        cleaned.collected.trees = cleaned.collected.trees.plus(more.collected.trees);
+    }
+    Ok(cleaned)
+}
+
+/// Chooses, from all rows and what sessions need, those that go and those that would go if nothing needed them.
+type Choose<'a> = &'a mut dyn FnMut(&[Listed], &BTreeSet<SnapshotId>) -> (Vec<usize>, Vec<usize>);
+
+fn remove(parts: &Parts, dry_run: bool, indexed: bool, choose: Choose<'_>) -> Result<Cleaned, Error> {
+    let mut cleaned = Cleaned::default();
+    let mut asked = 0;
+    let collected = parts.store.collect(dry_run, &mut || {
+        asked += 1;
+        let mut needed = of_sessions(parts)?;
+        needed.indexed = indexed;
+        let rows = parts.db.snapshots("")?;
+        let (goes, held) = choose(&listed(&rows), &needed.snapshots);
+        let goes: BTreeSet<usize> = goes.into_iter().collect();
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            rows.into_iter().enumerate().partition(|(at, _)| goes.contains(at));
+        let gone: Vec<SnapshotRow> = gone.into_iter().map(|(_, row)| row).collect();
+        needed.snapshots.extend(kept.into_iter().map(|(_, row)| row.snapshot));
+        // The rows go first, and for good: a listed snapshot is never half there.
+        if asked > 1 && !dry_run {
+            parts.db.unlist_snapshots(&gone)?;
+        }
+        (cleaned.snapshots, cleaned.needed) = (gone, u64::try_from(held.len()).unwrap_or(u64::MAX));
+        Ok::<_, Error>(needed)
+    })?;
+    cleaned.collected = collected;
+    cleaned.snapshots.sort_by_key(|row| (row.created_us, row.snapshot));
+    Ok(cleaned)
+}
+
+fn listed(rows: &[SnapshotRow]) -> Vec<Listed> {
+    let row = |row: &SnapshotRow| Listed {
+        id: row.snapshot,
+        project: row.project.0.clone(),
+        time_us: row.created_us,
+    };
+    rows.iter().map(row).collect()
+}
+
+/// What the sessions that exist need.
+fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
+    let mut needed = Needed::default();
+    for record in parts.db.records::<Record>("")? {
+        needed.snapshots.extend(record.base);
+        needed.bases.extend(record.base);
+        let pending = match &record.pending {
+            Some(Pending::Apply(apply)) => Some(apply),
+            Some(Pending::Undo { .. }) | None => None,
+        };
+        for apply in record.applies.iter().chain(pending) {
+            needed.contents.extend(apply.steps.iter().flat_map(step_contents));
+        }
+        if let Some(work) = record.work {
+            needed.contents.insert(work);
+            needed.contents.extend(work_contents(parts, work)?);
+        }
+    }
+    Ok(needed)
+}
+
+fn step_contents(step: &Step) -> impl Iterator<Item = Hash> {
+    [&step.before, &step.after].into_iter().filter_map(|node| node.as_ref().and_then(Node::hash))
+}
+
+/// What captured work consists of. Work that is lost has nothing any more that could be shown.
+fn work_contents(parts: &Parts, hash: Hash) -> Result<Vec<Hash>, Error> {
+    let mut bytes = Vec::new();
+    match parts.store.open_blob(hash) {
+        Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => return Ok(Vec::new()),
+        content => {
+            std::io::Read::read_to_end(&mut content?, &mut bytes).map_err(|_| Error::Interrupted)?;
+        }
+    }
+    let work: Work = crate::db::decode(&bytes, "captured work")?;
+    let hash = |(_, node)| match node {
+        UpperNode::File { hash, .. } => Some(hash),
+        _ => None,
+    };
+    Ok(work.upper.into_iter().filter_map(hash).collect())
+}

@@ -1,0 +1,185 @@
+//! Snapshots that travel: only what is missing, and nothing half.
+
+use std::io::Read;
+use std::sync::Mutex;
+
+use super::super::remote::{Ref, Remote, RemoteError, pull, push};
+use super::*;
+
+/// A remote in a directory, that fails when it is told to.
+struct LocalDir {
+    dir: PathBuf,
+    /// Objects that may still be put.
+    left: Mutex<usize>,
+    /// What was put, in order.
+    put: Mutex<Vec<Hash>>,
+}
+
+impl LocalDir {
+    fn new(dir: PathBuf) -> Self {
+        fs::create_dir_all(dir.join("refs")).unwrap();
+        fs::create_dir_all(dir.join("objects")).unwrap();
+        Self { dir, left: Mutex::new(usize::MAX), put: Mutex::default() }
+    }
+
+    fn object(&self, hash: Hash) -> PathBuf {
+        self.dir.join("objects").join(hash.to_hex())
+    }
+
+    fn allow(&self, puts: usize) {
+        *self.left.lock().unwrap() = puts;
+        self.put.lock().unwrap().clear();
+    }
+}
+
+impl Remote for LocalDir {
+    fn has(&self, hashes: &[Hash]) -> Result<Vec<bool>, RemoteError> {
+        Ok(hashes.iter().map(|hash| self.object(*hash).exists()).collect())
+    }
+
+    fn put(&self, hash: Hash, size: u64, content: &mut dyn Read) -> Result<(), RemoteError> {
+        let mut left = self.left.lock().unwrap();
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, size);
+        if *left == 0 {
+            return Err(RemoteError::Failed { act: "keep an object", source: "the line broke".into() });
+        }
+        *left -= 1;
+        self.put.lock().unwrap().push(hash);
+        fs::write(self.object(hash), bytes).unwrap();
+        Ok(())
+    }
+
+    fn get(&self, hash: Hash) -> Result<Box<dyn Read>, RemoteError> {
+        let file = fs::File::open(self.object(hash)).map_err(|_| RemoteError::Missing { hash })?;
+        Ok(Box::new(file))
+    }
+
+    fn list(&self, after: Option<Hash>, most: usize) -> Result<Vec<Hash>, RemoteError> {
+        let names = fs::read_dir(self.dir.join("objects")).unwrap();
+        let mut all: Vec<Hash> =
+            names.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+        all.sort();
+        Ok(all.into_iter().filter(|hash| after.is_none_or(|after| *hash > after)).take(most).collect())
+    }
+
+    fn refs(&self) -> Result<Vec<Ref>, RemoteError> {
+        let names = fs::read_dir(self.dir.join("refs")).unwrap();
+        let read = |path: PathBuf| Ref {
+            snapshot: path.file_name().unwrap().to_str().unwrap().parse().unwrap(),
+            about: fs::read(path).unwrap(),
+        };
+        Ok(names.map(|entry| read(entry.unwrap().path())).collect())
+    }
+
+    fn put_ref(&self, reference: &Ref) -> Result<(), RemoteError> {
+        let name = reference.snapshot.to_string();
+        fs::write(self.dir.join("refs").join(name), &reference.about).unwrap();
+        Ok(())
+    }
+}
+
+fn large(seed: u32) -> Vec<u8> {
+    (0..6000u32).flat_map(|n| Hash::of(&(u64::from(seed) << 32 | u64::from(n)).to_le_bytes()).0).collect()
+}
+
+fn reference(taken: &Taken) -> Ref {
+    Ref { snapshot: taken.id, about: b"about".to_vec() }
+}
+
+/// A project with a snapshot, a remote, and the store of another machine.
+fn world() -> (Place, Taken, LocalDir, LocalStore) {
+    let place = Place::new();
+    for (at, content) in [("a/b/c", "c"), ("a/d", "d"), ("e/f", "f"), ("twin/b/c", "c")] {
+        write(&place.project(), at, content);
+        set_mtime(&place.project().join(at), 5, 0);
+    }
+    for at in ["a/b", "twin/b"] {
+        set_mtime(&place.project().join(at), 5, 0);
+    }
+    write(&place.project(), "large", large(1));
+    let taken = place.take();
+    let remote = LocalDir::new(place.path("remote"));
+    let other = LocalStore::open(&place.path("other"), None).unwrap();
+    (place, taken, remote, other)
+}
+
+#[test]
+fn a_snapshot_arrives_and_the_next_one_sends_what_changed() {
+    let (place, taken, remote, other) = world();
+    let sent = push(&place.store, &remote, &reference(&taken)).unwrap();
+    // Four contents, and the listings of five directories: `b` is twice the same.
+    assert_eq!(sent.objects, 4 + 5);
+    assert_eq!(pull(&other, &remote, taken.id).unwrap(), sent);
+    assert_eq!(remote.refs().unwrap(), [reference(&taken)]);
+    let restored = other.restore(taken.id, &place.path("out")).unwrap();
+    assert_eq!((restored.files, restored.lost), (5, vec![]));
+    assert_eq!(place.store.take(&place.path("out"), LATER).unwrap().id, taken.id);
+
+    write(&place.project(), "a/d", "changed");
+    let next = place.take();
+    let sent = push(&place.store, &remote, &reference(&next)).unwrap();
+    assert_eq!(sent.objects, 1 + 2);
+    assert_eq!(pull(&other, &remote, next.id).unwrap(), sent);
+    assert_eq!(push(&place.store, &remote, &reference(&next)).unwrap().objects, 0);
+    assert_eq!(pull(&other, &remote, next.id).unwrap().objects, 0);
+    assert_eq!(remote.list(None, 5).unwrap().len(), 5);
+}
+
+#[test]
+fn an_upload_that_is_interrupted_anywhere_leaves_no_reference_and_goes_on_later() {
+    let (place, taken, remote, other) = world();
+    for puts in 0..9 {
+        fs::remove_dir_all(place.path("remote/objects")).unwrap();
+        fs::create_dir(place.path("remote/objects")).unwrap();
+        remote.allow(puts);
+        let error = push(&place.store, &remote, &reference(&taken)).unwrap_err();
+        assert!(matches!(error, RemoteError::Failed { .. }), "{error}");
+        assert_eq!(remote.refs().unwrap(), []);
+        // Whatever is there has all that it names.
+        for hash in remote.put.lock().unwrap().clone() {
+            let bytes = fs::read(remote.object(hash)).unwrap();
+            if let Ok(named) = ftl_core::tree::named(&bytes) {
+                let all = named.contents.into_iter().map(|(hash, _)| hash).chain(named.listings);
+                assert!(remote.has(&all.collect::<Vec<_>>()).unwrap().into_iter().all(|has| has));
+            }
+        }
+        assert!(matches!(pull(&other, &remote, taken.id), Err(RemoteError::Missing { .. })));
+        remote.allow(usize::MAX);
+        assert_eq!(push(&place.store, &remote, &reference(&taken)).unwrap().objects as usize, 9 - puts);
+        fs::remove_dir_all(place.path("remote/refs")).unwrap();
+        fs::create_dir(place.path("remote/refs")).unwrap();
+    }
+}
+
+#[test]
+fn an_object_that_was_changed_at_the_remote_never_counts() {
+    let (place, taken, remote, _) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    for hash in remote.list(None, 100).unwrap() {
+        let whole = fs::read(remote.object(hash)).unwrap();
+        for wrong in [[whole.as_slice(), b"x"].concat(), whole[..whole.len() - 1].to_vec(), Vec::new()] {
+            fs::write(remote.object(hash), wrong).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let other = LocalStore::open(dir.path(), None).unwrap();
+            let error = pull(&other, &remote, taken.id).unwrap_err();
+            assert!(matches!(error, RemoteError::Damaged { hash: found } if found == hash), "{error}");
+            assert!(other.open_blob(hash).is_err() && other.tree(taken.id).is_err());
+        }
+        fs::write(remote.object(hash), whole).unwrap();
+    }
+}
+
+#[test]
+fn a_large_file_that_is_damaged_here_is_not_referred_to_there() {
+    let (place, taken, remote, _) = world();
+    let path = place.store.blobs.path(Hash::of(&large(1)));
+    let mut bytes = large(1);
+    bytes[5] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = push(&place.store, &remote, &reference(&taken)).unwrap_err();
+    assert!(matches!(error, RemoteError::Store(SnapshotError::Damaged { .. })), "{error}");
+    assert!(!remote.object(Hash::of(&large(1))).exists());
+    assert_eq!(remote.refs().unwrap(), []);
+}
