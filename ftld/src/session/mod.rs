@@ -17,6 +17,7 @@ pub mod publish;
 pub mod record;
 mod recover;
 pub mod secrets;
+mod seen;
 pub mod trust;
 mod turn;
 mod workspace;

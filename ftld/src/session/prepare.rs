@@ -22,7 +22,7 @@ use super::decide::blocking;
 use super::driver::root;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Project, Record, Spec};
-use super::{Error, project};
+use super::{Error, project, seen};
 use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, TurnSpec};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
@@ -290,7 +290,7 @@ pub(super) async fn launch(
     furnish(parts, record, settings, &*adapter, &tools.home_links)?;
     let mut env = tools.env;
     env.extend(forwarded(parts, settings).env.into_iter().map(|(name, value)| (name.into(), value)));
-    let (outlet, furnishing) = outlet::open(parts, record, settings, &*adapter).await?;
+    let (outlet, mut furnishing) = outlet::open(parts, record, settings, &*adapter).await?;
     env.extend(furnishing.env);
     let mut binds = tools.binds;
     let mut path = tools.path;
@@ -299,9 +299,10 @@ pub(super) async fn launch(
         path.splice(0..0, found.path);
         env.extend(found.env);
     }
+    let layers = seen::layers(parts, record, &base, std::mem::take(&mut furnishing.seen)).await?;
     let spec = SandboxSpec {
         session: record.id.clone(),
-        layers: base.layers(),
+        layers,
         dir: session_dir(parts, record),
         limits: limits(parts, settings),
         tools: binds,

@@ -22,6 +22,7 @@ mod index;
 mod remove;
 mod rules;
 mod scan;
+mod seen;
 mod store;
 
 use std::io;
@@ -35,6 +36,7 @@ pub use base::{Base, FOLD_FROM};
 pub use capture::{Captured, Unread};
 pub use remove::remove_tree;
 pub use rules::{Class, Exclusion, Rules};
+pub use seen::SeenFile;
 pub use store::{LocalStore, Restored, Taken};
 
 /// Why the store could not do something.

@@ -3,6 +3,7 @@
 mod base;
 mod capture;
 mod project;
+mod seen;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -17,6 +17,7 @@ mod named;
 mod preview;
 mod rows;
 mod rules;
+mod seen;
 mod unbound;
 
 use std::collections::{BTreeMap, HashMap};
@@ -49,6 +50,7 @@ use crate::egress::Gateway;
 use crate::egress::trust::{self, Places, SYSTEM_BUNDLES, Trust};
 use crate::pipe::Pipe;
 use crate::sandbox::PROXY_PORT;
+use crate::snapshot::SeenFile;
 
 /// Every session's outlet.
 #[derive(Default)]
@@ -71,6 +73,8 @@ pub(super) struct Furnishing {
     pub(super) env: Vec<(OsString, OsString)>,
     /// Files, by their absolute paths inside.
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    /// The project's `.env` files as the workspace may show them.
+    pub(super) seen: Vec<SeenFile>,
     /// The session's shadows by name, to be kept.
     pub(super) shadows: BTreeMap<String, String>,
     /// What the human should know.
@@ -146,6 +150,8 @@ pub(super) async fn open(
     agent: &dyn crate::agent::AgentAdapter,
 ) -> Result<(Arc<Outlet>, Furnishing), Error> {
     let (holdings, mut notices) = Holdings::collect(parts, record, settings, agent).await?;
+    let (seen, withheld) = seen::of(parts, record, &holdings);
+    notices.extend(withheld);
     let outlet = match parts.outlets.get(&record.id) {
         Some(outlet) => outlet,
         None => {
@@ -162,7 +168,7 @@ pub(super) async fn open(
     let shadows = holdings.shadows();
     outlet.guard.begin(holdings, settings, agent_rules);
     notices.extend(outlet.layered().problem);
-    Ok((outlet, Furnishing { env, files, shadows, notices }))
+    Ok((outlet, Furnishing { env, files, seen, shadows, notices }))
 }
 
 impl Outlet {

@@ -21,6 +21,11 @@ pub enum Shown {
 const SHORTEST_IN_COMMENT: usize = 4;
 /// Shorter real values are not looked for in other variables, which are judged by themselves.
 const SHORTEST: usize = 8;
+/// A value of so many letters and nothing else may be a word: `postgres` is the user's name as often as the
+/// password, and the environment shows the one that is not secret as well.
+const LONGEST_WORD: usize = 10;
+/// How every line begins that stands for something withheld.
+pub const WITHHELD: &str = "# withheld by FTL";
 
 /// A file with other values in it. Order, comments and quotes stay. `reals` are values that must not be in
 /// it; `shown` is asked about each variable by name and value. From the first line on that cannot be read
@@ -59,6 +64,17 @@ pub fn mask(bytes: &[u8], reals: &[&str], shown: &mut dyn FnMut(&str, &str) -> S
         rest = &rest[taken..];
     }
     out
+}
+
+/// Whether a text has one of the values in it. Short ones and words are not looked for.
+#[must_use]
+pub fn holds(text: &[u8], reals: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    reals.iter().any(|real| real.len() >= SHORTEST && !is_word(real) && text.contains(real))
+}
+
+fn is_word(real: &str) -> bool {
+    real.len() <= LONGEST_WORD && real.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
 /// A value in the quotes of another one, as far as it can stand there.
@@ -134,8 +150,6 @@ fn is_safe(line: &[u8], name: &str, means: &str, reals: &[&str]) -> bool {
         statement(line),
         Ok((Some(read), taken)) if taken == line.len() && read.name == name && read.value.expose() == means
     );
-    let text = String::from_utf8_lossy(line);
-    let holds =
-        reals.iter().any(|real| real.len() >= SHORTEST && (text.contains(real) || means.contains(real)));
+    let holds = holds(line, reals) || holds(means.as_bytes(), reals);
     same && !holds && !classify::looks_secret(name) && line_length(line) > 0
 }
