@@ -21,8 +21,10 @@ pub(super) async fn layers(
 ) -> Result<Vec<PathBuf>, Error> {
     let own = dir(parts, record);
     let (parts, id, target) = (Arc::clone(parts), record.base.ok_or(Error::Interrupted)?, own.clone());
+    let is_empty = seen.is_empty();
     blocking(move || Ok(parts.store.write_seen(id, &seen, &target, parts.owner)?)).await?;
-    Ok(std::iter::once(own).chain(base.layers()).collect())
+    // Lookups pass through every layer.
+    Ok((!is_empty).then_some(own).into_iter().chain(base.layers()).collect())
 }
 
 /// Where it is.

@@ -42,6 +42,7 @@ use self::holdings::Holdings;
 pub use self::named::{Named, Numbered};
 pub use self::rows::{Row, Wanted, records, rows};
 pub use self::rules::{Layered, RuleScope, check, layered};
+use super::decide::blocking;
 use super::driver::root;
 use super::record::Record;
 use super::{Error, prepare};
@@ -150,7 +151,12 @@ pub(super) async fn open(
     agent: &dyn crate::agent::AgentAdapter,
 ) -> Result<(Arc<Outlet>, Furnishing), Error> {
     let (holdings, mut notices) = Holdings::collect(parts, record, settings, agent).await?;
-    let (seen, withheld) = seen::of(parts, record, &holdings);
+    let of_turn = (Arc::clone(parts), record.clone());
+    let ((seen, withheld), holdings) = blocking(move || {
+        let (parts, record) = of_turn;
+        Ok((seen::of(&parts, &record, &holdings), holdings))
+    })
+    .await?;
     notices.extend(withheld);
     let outlet = match parts.outlets.get(&record.id) {
         Some(outlet) => outlet,

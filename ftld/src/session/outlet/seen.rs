@@ -16,7 +16,7 @@ use super::holdings::{Holdings, random};
 use super::project_of;
 use crate::app::Parts;
 use crate::snapshot::SeenFile;
-use crate::vault::{self, Subject};
+use crate::vault::{self, Subject, Text, VaultError};
 
 /// The files that can be shown, and a sentence about what is withheld when it is news.
 pub(super) fn of(parts: &Parts, record: &Record, holdings: &Holdings) -> (Vec<SeenFile>, Option<String>) {
@@ -25,23 +25,22 @@ pub(super) fn of(parts: &Parts, record: &Record, holdings: &Holdings) -> (Vec<Se
     let base = record.base.and_then(|id| parts.store.tree(id).ok()).unwrap_or_default();
     let (mut seen, mut withheld) = (Vec::new(), Vec::new());
     // Values of every file, since what one of them holds may stand in a comment of another one.
-    let read: Vec<_> = files.iter().map(|file| (file, vault::dotenv_text(&project, file))).collect();
-    let texts = read.iter().filter_map(|(_, text)| text.as_ref().ok());
-    let mut reals = holdings.reals();
-    reals.extend(texts.flat_map(|text| reals_of(&text.bytes)));
+    let (mut reals, mut texts) = (holdings.reals(), Vec::new());
+    let most = reals.len() + MOST;
+    for file in &files {
+        match read(&project, file) {
+            Ok(None) => {}
+            Ok(Some((text, more))) if reals.len() + more.len() <= most => {
+                reals.extend(more);
+                texts.push((file, text));
+            }
+            Ok(Some(_)) => withheld.push(format!("{} (too many secrets)", file.display())),
+            Err(why) => withheld.push(format!("{} ({why})", file.display())),
+        }
+    }
     let reals: Vec<&str> = reals.iter().map(Secret::expose).collect();
-    for (file, text) in read {
+    for (file, text) in texts {
         let name = file.display();
-        let text = match text {
-            Ok(text) => text,
-            Err(vault::VaultError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                continue;
-            }
-            Err(_) => {
-                withheld.push(format!("{name} (it cannot be read)"));
-                continue;
-            }
-        };
         let Some(path) = place(&base, file) else {
             withheld.push(format!("{name} (its directory is not in the sandbox)"));
             continue;
@@ -64,6 +63,24 @@ pub(super) fn of(parts: &Parts, record: &Record, holdings: &Holdings) -> (Vec<Se
     (seen, sentence.filter(|_| !told))
 }
 
+/// A file of the project and the secret values in it, also those that the session has no shadow for; none when
+/// it is gone. The error is a sentence's part.
+fn read(project: &Path, file: &Path) -> Result<Option<(Text, Vec<Secret>)>, &'static str> {
+    match vault::dotenv_text(project, file) {
+        Ok(text) if text.bytes.len() > LONGEST => Err("it is longer than 64 KiB"),
+        Ok(text) => {
+            let reals = reals_of(&text.bytes);
+            Ok(Some((text, reals)))
+        }
+        Err(VaultError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(_) => Err("it cannot be read"),
+    }
+}
+
+/// Bytes of a file that is shown, and secret values of all files together: every line is searched for every
+/// value, in every turn.
+const LONGEST: usize = 64 << 10;
+const MOST: usize = 1000;
 /// How a line begins that stands for something withheld.
 const MARK: &[u8] = mask::WITHHELD.as_bytes();
 /// Files that are named.
@@ -94,7 +111,7 @@ fn shown(holdings: &Holdings, file: &Path, name: &str, value: &str) -> mask::Sho
     }
 }
 
-/// The secret values of a file, also those that the session has no shadow for.
+/// The secret values of a text.
 fn reals_of(bytes: &[u8]) -> Vec<Secret> {
     let (entries, _problems) = dotenv::parse(bytes);
     let minted =
@@ -130,6 +147,20 @@ mod tests {
         );
         let many = sentence(&(0..10).map(|number| format!("{number}/.env (all of it)")).collect::<Vec<_>>());
         assert!(many.unwrap().contains("7/.env (all of it) and 2 more; FTL"));
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_searched_is_not_read_as_secrets() {
+        let project = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(project.path().join(name), text).unwrap();
+        write(".env", "API_TOKEN=hunter2/Hunter+3x9\nPORT=1\n");
+        write("large.env", &"# x\n".repeat(LONGEST / 4 + 1));
+        let read = |name: &str| {
+            read(project.path(), Path::new(name)).map(|found| found.map(|(_, reals)| reals.len()))
+        };
+        assert_eq!(read(".env"), Ok(Some(1)));
+        assert_eq!(read("gone.env"), Ok(None));
+        assert_eq!(read("large.env"), Err("it is longer than 64 KiB"));
     }
 
     #[test]

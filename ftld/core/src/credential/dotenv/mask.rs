@@ -137,7 +137,7 @@ fn is_harmless(comment: &str, reals: &[&str]) -> bool {
     let odd = |word: &str| {
         word.bytes().any(|byte| byte.is_ascii_digit()) && word.bytes().any(|byte| byte.is_ascii_alphabetic())
     };
-    !variable && !(about && words.any(odd))
+    !(variable || (about && words.any(odd)))
 }
 
 fn is_secret(name: &str, value: &str) -> bool {
