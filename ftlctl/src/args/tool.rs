@@ -172,21 +172,6 @@ impl Logs {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_have_a_unit() {
-        assert_eq!(age("90s"), Ok(90_000_000));
-        assert_eq!(age("1h"), Ok(3_600_000_000));
-        assert_eq!(age("4294967295d").map(|age| age > 0), Ok(true));
-        for text in ["", "1", "h", "1.5h", "-1h", "1é", "1 h", "99999999999s"] {
-            age(text).unwrap_err();
-        }
-    }
-}
-
 /// Start, stop and inspect the daemon
 #[derive(Debug, Args)]
 #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
@@ -235,7 +220,7 @@ mod tests {
             (age("5m"), age("1h"), age("2w")),
             (Ok(300_000_000), Ok(3_600_000_000), Ok(1_209_600_000_000))
         );
-        for wrong in ["", "d", "30", "-1d", "1.5d", "30 d", "3µ", "99999999999999w"] {
+        for wrong in ["", "d", "30", "-1d", "1.5d", "30 d", "3µ", "1é", "99999999999s"] {
             assert!(age(wrong).is_err(), "{wrong}");
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Hash;
 use crate::refuse::{self, Refusal};
-use crate::tree::{Node, RelPath, Tree};
+use crate::tree::{Entry, Node, RelPath, Tree};
 
 /// What stands at a path of the upper layer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -120,10 +120,25 @@ pub struct Diff {
 /// The set-user-id, set-group-id and sticky bits.
 pub const SPECIAL_BITS: u32 = 0o7000;
 
+/// Files that stood in the workspace in the place of secret ones, which the base does not have.
+pub type SeenFiles = BTreeMap<RelPath, Node>;
+
 /// What the upper layer changes in the base. `ignored` is asked about new paths only (a path of the base
 /// is never left out), and not about those beneath a directory that it already left out.
 #[must_use]
 pub fn between(base: &Tree, upper: &UpperTree, ignored: &dyn Fn(&RelPath, bool) -> bool) -> Diff {
+    between_seen(base, &SeenFiles::new(), upper, ignored)
+}
+
+/// The same for a workspace that also showed `seen`. Whatever is changed there is refused, deletions too.
+#[must_use]
+pub fn between_seen(
+    base: &Tree,
+    seen: &SeenFiles,
+    upper: &UpperTree,
+    ignored: &dyn Fn(&RelPath, bool) -> bool,
+) -> Diff {
+    let base = &with_seen(base, seen);
     let mut changes = BTreeMap::new();
     let mut left_out = BTreeSet::new();
     let mut count = 0;
@@ -145,8 +160,28 @@ pub fn between(base: &Tree, upper: &UpperTree, ignored: &dyn Fn(&RelPath, bool) 
             changes.insert(path.clone(), change);
         }
     }
+    for change in changes.values_mut().filter(|change| seen.contains_key(&change.path)) {
+        change.refused.get_or_insert(Refusal::SecretFile);
+    }
     refuse::judge(base, &mut changes);
+    // What stood there is no content of the project, and not kept.
+    for change in changes.values_mut().filter(|change| seen.contains_key(&change.path)) {
+        change.before = None;
+    }
     Diff { changes: refuse::gather(changes), ignored: count }
+}
+
+/// A base with the files that were seen over it. One whose directory the base does not have is left out:
+/// there is nothing it could stand in.
+#[must_use]
+pub fn with_seen(base: &Tree, seen: &SeenFiles) -> Tree {
+    let mut tree = base.clone();
+    for (path, node) in seen {
+        if !base.contains_key(path) && base.dir(path.parent().as_ref()).is_some() {
+            tree.insert(path, Entry { node: node.clone(), mtime_ns: 0 });
+        }
+    }
+    tree
 }
 
 /// The paths and nodes that a base becomes when every change that is not refused is applied.

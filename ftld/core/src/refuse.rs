@@ -31,6 +31,8 @@ pub enum Refusal {
         /// The name that is protected.
         name: &'static str,
     },
+    /// A secret file of the project, of which the session saw a copy with shadows.
+    SecretFile,
     /// The path is part of a directory that Git would take for a repository and run commands from.
     BareRepository,
     /// A socket, FIFO or device.
@@ -175,6 +177,7 @@ impl Refusal {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ProtectedName { .. } => "protected-name",
+            Self::SecretFile => "secret-file",
             Self::BareRepository => "bare-repository",
             Self::SpecialFile { .. } => "special-file",
             Self::SpecialBits { .. } => "special-bits",
@@ -193,6 +196,9 @@ impl fmt::Display for Refusal {
             Self::ProtectedName { name } => {
                 write!(f, "`{name}`, or a name that some system takes for it, is never written")
             }
+            Self::SecretFile => f.write_str(
+                "the project has a secret file here, of which the sandbox saw a copy with shadows",
+            ),
             Self::BareRepository => f.write_str("Git would take its directory for a repository and obey it"),
             Self::SpecialFile { kind } => write!(f, "{kind} is never written"),
             Self::SpecialBits { mode } => {

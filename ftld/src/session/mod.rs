@@ -19,6 +19,7 @@ pub mod publish;
 pub mod record;
 mod recover;
 pub mod secrets;
+mod seen;
 pub mod taking;
 pub mod trust;
 mod turn;

@@ -23,6 +23,7 @@ use super::driver::root;
 use super::history;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
+use super::seen;
 use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, TurnSpec};
 use crate::app::Parts;
 use crate::sandbox::{Check, Command, Limits, Network, Outcome, Sandbox, SandboxSpec, Stdio};
@@ -191,7 +192,7 @@ pub(super) async fn launch(
     furnish(parts, record, settings, &*adapter, &tools.home_links)?;
     let mut env = tools.env;
     env.extend(forwarded(parts, settings).env.into_iter().map(|(name, value)| (name.into(), value)));
-    let (outlet, furnishing) = outlet::open(parts, record, settings, &*adapter).await?;
+    let (outlet, mut furnishing) = outlet::open(parts, record, settings, &*adapter).await?;
     env.extend(furnishing.env);
     let mut binds = tools.binds;
     let mut path = tools.path;
@@ -201,9 +202,10 @@ pub(super) async fn launch(
         env.extend(found.env);
     }
     let shown = history::furnish(parts, record, settings.history).await;
+    let layers = seen::layers(parts, record, &base, std::mem::take(&mut furnishing.seen)).await?;
     let spec = SandboxSpec {
         session: record.id.clone(),
-        layers: base.layers(),
+        layers,
         dir: session_dir(parts, record),
         limits: limits(parts, settings),
         tools: binds,

@@ -9,7 +9,7 @@ use ftl_core::id::{ApplyId, Digest, SessionId, SnapshotId};
 use ftl_core::landed::Landed;
 use ftl_core::lifecycle::State;
 use ftl_core::merge::Step;
-use ftl_core::tree::RelPath;
+use ftl_core::tree::{Node, RelPath};
 use serde::{Deserialize, Serialize};
 
 /// A session as it stands.
@@ -120,6 +120,9 @@ pub struct Work {
     /// What could not be read and is not part of the diff, one sentence each.
     #[serde(default)]
     pub unread: Vec<String>,
+    /// The files that the workspace had beside the base's.
+    #[serde(default)]
+    pub seen: Vec<(RelPath, Node)>,
 }
 
 impl Record {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::Arc;
 
-use ftl_core::diff::{self, UpperTree};
+use ftl_core::diff::{self, SeenFiles, UpperTree};
 use ftl_core::event::{Kind, LISTED, Level, Stage as StageName};
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::landed;
@@ -17,11 +17,11 @@ use ftl_core::review::Review;
 use ftl_core::tree::RelPath;
 use serde_json::json;
 
-use super::Error;
 use super::decide::blocking;
 use super::driver::{Driver, told};
 use super::record::{Record, Work};
 use super::turn::{Ended, Said};
+use super::{Error, seen};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::db;
@@ -102,10 +102,12 @@ impl Driver {
                 tracing::warn!(session = %record.id, %error, "the session's .git cannot be put away");
             }
             let upper_dir = dir.join("upper");
-            let captured = parts.store.capture(&upper_dir, base)?;
+            let shown = parts.store.read_seen(&seen::dir(&parts, &record))?;
+            let captured = parts.store.capture(&upper_dir, base, &shown)?;
             let unread: Vec<String> = captured.unread.into_iter().take(LISTED).map(sentence).collect();
             let upper = captured.upper.into_iter().collect();
-            let work = Work { upper, ignored: captured.ignored, unread: unread.clone() };
+            let seen = shown.into_iter().collect();
+            let work = Work { upper, ignored: captured.ignored, unread: unread.clone(), seen };
             Ok((parts.store.put_captured(&db::encode(&work, "captured work")?)?, unread))
         })
         .await?;
@@ -146,14 +148,15 @@ fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
         None => Work::default(),
     };
     let upper: UpperTree = work.upper.into_iter().collect::<BTreeMap<_, _>>();
+    let seen: SeenFiles = work.seen.into_iter().collect();
     let landed = record.landed();
     let never = |_: &RelPath, _: bool| false;
     let (base, changes) = if landed.is_empty() {
-        let changes = diff::between(&base, &upper, &never).changes;
+        let changes = diff::between_seen(&base, &seen, &upper, &never).changes;
         (base, changes)
     } else {
         let now = landed::base(&base, &landed);
-        let changes = diff::between(&now, &landed::upper(&base, &upper, &landed), &never).changes;
+        let changes = diff::between_seen(&now, &seen, &landed::upper(&base, &upper, &landed), &never).changes;
         (Arc::new(now), changes)
     };
     let collisions = refuse::collisions(&base, &changes);

@@ -45,7 +45,7 @@ pub(super) enum Links<'a> {
 }
 
 /// The directory that was written to last; consecutive paths mostly share one.
-struct Place {
+pub(super) struct Place {
     root: OwnedFd,
     current: Option<(Option<RelPath>, OwnedFd)>,
 }
@@ -56,7 +56,7 @@ pub(super) fn write(tree: &Tree, target: &Path, writing: Writing<'_>) -> Result<
 }
 
 /// Writes a tree, and more before the directories get their times.
-fn write_with(
+pub(super) fn write_with(
     tree: &Tree,
     target: &Path,
     writing: Writing<'_>,
@@ -291,7 +291,7 @@ impl Place {
     }
 
     /// The directory that a path stands in.
-    fn parent_of(&mut self, path: &RelPath) -> rustix::io::Result<&OwnedFd> {
+    pub(super) fn parent_of(&mut self, path: &RelPath) -> rustix::io::Result<&OwnedFd> {
         let parent = path.parent();
         let current = match self.current.take() {
             Some((at, dir)) if at == parent => (at, dir),

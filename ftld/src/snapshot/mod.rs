@@ -45,6 +45,7 @@ mod repack;
 mod rules;
 mod scan;
 mod seen;
+mod shown;
 mod site;
 mod step;
 mod store;
@@ -70,6 +71,7 @@ pub use projects::Watching;
 pub use remove::remove_tree;
 pub use repack::Amount;
 pub use rules::{Class, Exclusion, Rules};
+pub use shown::SeenFile;
 pub use store::{LocalStore, Lost, Restored, Taken};
 pub use verify::{Checked, Damage};
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use ftl_core::diff::{SeenFiles, with_seen};
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Dir, LostDir, Node, RelPath, Tree, load, salvage};
 
@@ -21,6 +22,7 @@ use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
 use super::projects::{Projects, Watching};
 use super::rules::{Exclusion, Rules};
+use super::shown::{self, SeenFile};
 use super::{SnapshotError, io_error, lock, remove_tree};
 
 /// Trees that are kept in memory.
@@ -225,13 +227,37 @@ impl LocalStore {
     }
 
     /// Reads the frozen upper layer of a session over the base `id`, and stores its contents so that they
-    /// survive a power cut.
+    /// survive a power cut. `seen` are the files that its workspace had beside the base's.
     ///
     /// # Errors
     /// When the layer cannot be read as a whole or holds odd metadata, or the store cannot be written.
-    pub fn capture(&self, upper: &Path, id: SnapshotId) -> Result<Captured, SnapshotError> {
-        let (base, rules) = (self.tree(id)?, self.rules(id)?);
+    pub fn capture(&self, upper: &Path, id: SnapshotId, seen: &SeenFiles) -> Result<Captured, SnapshotError> {
+        let (base, rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
         capture::capture(upper, &base, &rules, &self.blobs)
+    }
+
+    /// Writes a layer of files that a workspace over the base `id` shows beside the base's, in the place of
+    /// an earlier one. Every file stands in a directory of the base. When the daemon is root, `owner` is the
+    /// user and group that sandboxes run as.
+    ///
+    /// # Errors
+    /// When it cannot be written; a half-written layer is not at `target`.
+    pub fn write_seen(
+        &self,
+        id: SnapshotId,
+        files: &[SeenFile],
+        target: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), SnapshotError> {
+        shown::write(&*self.tree(id)?, files, target, (&self.blobs, owner))
+    }
+
+    /// The files of such a layer; none when there is no layer.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_seen(&self, layer: &Path) -> Result<SeenFiles, SnapshotError> {
+        shown::read(layer)
     }
 
     /// Writes a snapshot's tree into a directory that is missing or empty. The files are the caller's own:

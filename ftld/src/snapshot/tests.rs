@@ -11,6 +11,7 @@ mod live;
 mod packs;
 mod project;
 mod remote;
+mod shown;
 
 use std::ffi::OsStr;
 use std::fs;

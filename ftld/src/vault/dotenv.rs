@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ftl_core::credential::CredentialName;
@@ -19,6 +20,16 @@ use super::VaultError;
 const LONGEST: u64 = 1 << 20;
 /// Endings of files that show what a `.env` file looks like and hold nothing real.
 const EXAMPLES: [&str; 6] = [".example", ".sample", ".template", ".dist", ".schema", ".tmpl"];
+
+/// A file as it stands in the project.
+pub struct Text {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// Permission bits, at most `0o777`.
+    pub mode: u32,
+    /// Modification time, nanoseconds since the Unix epoch.
+    pub mtime_ns: i64,
+}
 
 /// Whether a file of this name is a `.env` file that counts.
 #[must_use]
@@ -51,8 +62,7 @@ pub(super) fn names(project: &Path, file: &Path, problems: &mut Vec<String>) -> 
 /// # Errors
 /// When the file cannot be read.
 fn values(project: &Path, file: &Path) -> Result<(Vec<Entry>, Vec<String>), VaultError> {
-    let bytes = read(project, file)?;
-    let (entries, problems) = dotenv::parse(&bytes);
+    let (entries, problems) = dotenv::parse(&read(project, file)?.bytes);
     let told = problems
         .into_iter()
         .map(|problem| format!("{}, line {}: {}", file.display(), problem.line, problem.fault));
@@ -83,7 +93,11 @@ impl Files {
     }
 }
 
-fn read(project: &Path, file: &Path) -> Result<Vec<u8>, VaultError> {
+/// Reads a file beneath the project's root.
+///
+/// # Errors
+/// When it is no plain file of at most 1 MiB, or a link is on the way, or it cannot be read.
+pub fn read(project: &Path, file: &Path) -> Result<Text, VaultError> {
     let path = project.join(file);
     let io = |source: std::io::Error| VaultError::Io { act: "read", path: path.clone(), source };
     let root = rustix::fs::open(project, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -95,13 +109,18 @@ fn read(project: &Path, file: &Path) -> Result<Vec<u8>, VaultError> {
         rustix::fs::openat2(&root, file, flags, Mode::empty(), beneath).map_err(|errno| io(errno.into()))?;
     let opened = File::from(opened);
     let damaged = |what: &str| VaultError::Damaged { path: path.clone(), what: what.to_owned() };
-    if !opened.metadata().map_err(io)?.is_file() {
+    let meta = opened.metadata().map_err(io)?;
+    if !meta.is_file() {
         return Err(damaged("it is not a plain file"));
     }
     let mut bytes = Vec::new();
     opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
     match bytes.len() as u64 > LONGEST {
         true => Err(damaged("it is longer than 1 MiB")),
-        false => Ok(bytes),
+        false => Ok(Text {
+            bytes,
+            mode: meta.mode() & 0o777,
+            mtime_ns: meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec()),
+        }),
     }
 }

@@ -32,7 +32,8 @@ use ftl_core::credential::{Binding, CredentialName};
 use ftl_core::id::Hash;
 use serde::{Deserialize, Serialize};
 
-pub use dotenv::{Files, is_source};
+pub use dotenv::{Files, Text, is_source, read as dotenv_text};
+pub use told::Subject;
 
 use command::Outputs;
 

@@ -48,7 +48,7 @@ fn rows(place: &Path, files: &[PathBuf], is_cold: bool) -> Outcome<()> {
     let fresh = |name: &str, run: usize| place.join(format!("{name}-{run}"));
     let first = |run: usize| {
         let store = LocalStore::open(&fresh("store", run), None)?;
-        timed(|| Ok(drop(store.take(&project, now_ns()?)?)))
+        timed(|| store.take(&project, now_ns()?).map(drop).map_err(Into::into))
     };
     let rsync = |to: &Path| timed(|| run("rsync", ["-a".into(), slashed(&project), slashed(to)], None));
     let copy = |to: &Path| {
@@ -78,7 +78,7 @@ fn rows(place: &Path, files: &[PathBuf], is_cold: bool) -> Outcome<()> {
     let store = LocalStore::open(&fresh("store", 0), None)?;
     let walk = || {
         store.park();
-        timed(|| Ok(drop(store.take(&project, now_ns()?)?)))
+        timed(|| store.take(&project, now_ns()?).map(drop).map_err(Into::into))
     };
     let walked = median((0..RUNS).map(|_| walk()))?;
     walk()?;
@@ -89,7 +89,7 @@ fn rows(place: &Path, files: &[PathBuf], is_cold: bool) -> Outcome<()> {
         Ok(())
     })?;
     row(&format!("unchanged, by a walk, {size}"), walked, "git status", median((0..RUNS).map(|_| status()))?);
-    let take = || timed(|| Ok(drop(store.take(&project, now_ns()?)?)));
+    let take = || timed(|| store.take(&project, now_ns()?).map(drop).map_err(Into::into));
     let unchanged = median((0..RUNS).map(|_| take()))?;
     row(
         &format!("unchanged, watched, {size}"),

@@ -120,22 +120,29 @@ fn untouched_files_keep_inode_and_time_and_ignored_ones_are_never_touched() {
         (".gitignore", "cache/\n"),
         ("cache/x", "mine\n"),
         (".env", "KEY=secret-value-of-mine\n"),
+        (".npmrc", "key=secret-value-of-mine\n"),
     ]);
     let before = project::identities(&world.project());
-    let last = world.shell("echo agent > a; mkdir -p cache; echo theirs > cache/x; echo KEY=theirs > .env");
+    let theirs = "echo theirs > cache/x; echo KEY=theirs > .env; echo key=theirs > .npmrc";
+    let last = world.shell(&format!("echo agent > a; mkdir -p cache; {theirs}"));
     let session = last["session"].as_str().unwrap();
     let diff = world.json(0, ["diff", session]);
     assert_eq!(diff["ignored"], 1, "{diff}");
     let said = world.run(["approve", session, "--digest", digest(&last), "--path", "a"]);
     assert_eq!(said.code, 0, "{said:#?}");
     let after = project::identities(&world.project());
-    for name in ["b", ".gitignore", "cache", "cache/x", ".env"] {
+    for name in ["b", ".gitignore", "cache", "cache/x", ".env", ".npmrc"] {
         assert_eq!(before[name.as_bytes()], after[name.as_bytes()], "{name}");
     }
-    // The whole cannot be approved: the project has an .env that the session never saw.
+    // The whole cannot be approved: the project has an .npmrc that the session never saw.
     let rest = world.json(0, ["diff", session]);
+    assert_eq!(
+        (&rest["entries"][0]["path"], &rest["entries"][0]["kind"]),
+        (&".env".into(), &"refused".into())
+    );
     assert_eq!(world.run(["approve", session, "--digest", digest(&rest)]).code, 4);
-    assert_eq!(std::fs::read_to_string(world.project().join(".env")).unwrap(), "KEY=secret-value-of-mine\n");
+    let mine = |name: &str| std::fs::read_to_string(world.project().join(name)).unwrap().to_lowercase();
+    assert_eq!([mine(".env"), mine(".npmrc")], ["key=secret-value-of-mine\n", "key=secret-value-of-mine\n"]);
 }
 
 #[test]

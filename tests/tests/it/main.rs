@@ -10,6 +10,7 @@ mod audit;
 mod crash;
 mod demo;
 mod doctor;
+mod dotenv;
 mod egress_attacks;
 mod egress_clients;
 mod egress_installs;

@@ -9,7 +9,7 @@ use ftl_tests::world::World;
 fn is_a_sandboxs(path: &Path) -> bool {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     match parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>()[..] {
-        ["sessions", _, "upper" | "work" | "home" | "tmp", ..] => true,
+        ["sessions", _, "upper" | "work" | "home" | "tmp" | "seen", ..] => true,
         // One file for the store and the trees that sandboxes see.
         ["store", "trees", _, ..] | ["store", "objects", _, _] => true,
         _ => false,

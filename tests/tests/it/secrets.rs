@@ -69,10 +69,13 @@ fn secret_files_never_enter_the_sandbox_however_the_project_asks_for_them() {
 
         world.json(0, ["approve", "--digest", text(lines.last().unwrap(), "digest")]);
         let seen = project::see(&world.project());
-        let names = b"./.ftlignore\n./.gitignore\n./a/b/code.py\n./innocent\n";
+        // Files of variables are there, without what FTL cannot read in them.
+        let names = b"./.env\n./.env.production\n./.ftlignore\n./.gitignore\n./a/b/.ENV\n./a/b/.env.local\n\
+            ./a/b/code.py\n./innocent\n";
         assert_eq!(seen[b"names".as_slice()], file(0o644, names), "{who:?}");
         assert_eq!(seen[b"found".as_slice()], file(0o644, ""), "{who:?}");
-        assert_eq!(seen[b"through".as_slice()], file(0o644, ""), "{who:?}");
+        let withheld = "# withheld by FTL: what follows cannot be read with certainty\n";
+        assert_eq!(seen[b"through".as_slice()], file(0o644, withheld), "{who:?}");
         assert_eq!(seen[b"a/b/copied.py".as_slice()], file(0o644, "x = 1\n"), "{who:?}");
         for (path, content) in &secrets {
             assert_eq!(seen[path.as_bytes()], file(0o644, content), "{who:?}");

@@ -11,8 +11,11 @@
 //! lines, `\n`, `\r`, `\t`, `\\`, `\"`, `\$` and `` \` `` inside double quotes only, `#` behind a space or at
 //! the beginning. `NAME: value` is none of it.
 
+pub mod mask;
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use super::secret_value::Secret;
 
@@ -84,7 +87,7 @@ pub fn parse(bytes: &[u8]) -> (Vec<Entry>, Vec<Problem>) {
         }
         let taken = match statement(rest) {
             Ok((entry, taken)) => {
-                entries.extend(entry.map(|(name, value)| Entry { name, value, line }));
+                entries.extend(entry.map(|Statement { name, value, .. }| Entry { name, value, line }));
                 taken
             }
             Err(fault) => {
@@ -149,8 +152,16 @@ fn line_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1)
 }
 
+/// One assignment.
+struct Statement {
+    name: String,
+    value: Secret,
+    /// Where the value stands, with its quotes.
+    at: Range<usize>,
+}
+
 /// Reads one assignment, or an empty line; gives back how many bytes it takes, its line's end included.
-fn statement(bytes: &[u8]) -> Result<(Option<(String, Secret)>, usize), Fault> {
+fn statement(bytes: &[u8]) -> Result<(Option<Statement>, usize), Fault> {
     let length = line_length(bytes);
     let text = text_of(&bytes[..length])?;
     let trimmed = text.trim_start();
@@ -166,7 +177,10 @@ fn statement(bytes: &[u8]) -> Result<(Option<(String, Secret)>, usize), Fault> {
     }
     let value = value.trim_start_matches([' ', '\t']);
     let Some(quote) = value.bytes().next().filter(|byte| b"'\"`".contains(byte)) else {
-        return Ok((Some((name.to_owned(), unquoted(value).into())), length));
+        let plain = unquoted(value);
+        let start = length - value.trim_start().len();
+        let at = start..start + plain.len();
+        return Ok((Some(Statement { name: name.to_owned(), value: plain.into(), at }), length));
     };
     // The value may go on over more lines than this one.
     let from = length - value.len() + 1;
@@ -177,7 +191,7 @@ fn statement(bytes: &[u8]) -> Result<(Option<(String, Secret)>, usize), Fault> {
     if !behind.is_empty() && !behind.starts_with('#') {
         return Err(Fault::AfterQuote);
     }
-    Ok((Some((name.to_owned(), value)), end))
+    Ok((Some(Statement { name: name.to_owned(), value, at: from - 1..after }), end))
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, Fault> {

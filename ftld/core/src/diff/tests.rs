@@ -297,3 +297,79 @@ fn hostile_upper() -> impl Strategy<Value = UpperTree> {
     ];
     proptest::collection::btree_map(at, node, 0..12)
 }
+
+mod seen {
+    use super::*;
+
+    /// `kind path: refusal` of each change in a workspace that also showed `seen`.
+    fn diff(base: &Tree, seen: &[&str], nodes: &[(&str, UpperNode)]) -> Vec<String> {
+        let seen: SeenFiles = seen.iter().map(|at| (path(at), file("shadow"))).collect();
+        // A rule that leaves everything out: `.env` is in most projects' ignore files.
+        let diff = between_seen(base, &seen, &upper(nodes), &|_, _| true);
+        assert_eq!(diff.ignored, 0);
+        assert!(
+            diff.changes.iter().all(|change| !seen.contains_key(&change.path) || change.before.is_none())
+        );
+        let refusal = |change: &Change| change.refused.as_ref().map_or("", Refusal::name);
+        diff.changes
+            .iter()
+            .map(|change| format!("{} {}: {}", change.kind(false), change.path, refusal(change)))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_only_read_or_copied_up_is_no_change() {
+        let base = tree(&[("a", dir()), ("a/x", file("x"))]);
+        assert_eq!(diff(&base, &[".env", "a/.env"], &[]), [""; 0]);
+        let touched =
+            [(".env", copied_up(&file("shadow"))), ("a", PLAIN), ("a/.env", copied_up(&file("shadow")))];
+        assert_eq!(diff(&base, &[".env", "a/.env"], &touched), [""; 0]);
+    }
+
+    #[test]
+    fn every_change_is_refused_and_deletions_are_none_in_silence() {
+        let base = tree(&[("a", dir()), ("a/x", file("x"))]);
+        let mode = UpperNode::File { mode: 0o600, size: 6, hash: Hash::of(b"shadow") };
+        for node in [
+            UpperNode::Whiteout,
+            copied_up(&file("other")),
+            mode,
+            copied_up(&dir()),
+            copied_up(&link("a/x")),
+            UpperNode::Special(SpecialKind::Fifo),
+        ] {
+            let changes = diff(&base, &["a/.env"], &[("a", PLAIN), ("a/.env", node.clone())]);
+            assert_eq!(changes, ["refused a/.env: secret-file"], "{node:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_goes_with_a_secret_in_it_stays() {
+        let base = tree(&[("a", dir()), ("a/b", dir()), ("a/b/x", file("x"))]);
+        let changes = diff(&base, &["a/b/.env"], &[("a", UpperNode::Whiteout)]);
+        let expected = [
+            "refused a: still-holds",
+            "refused a/b: still-holds",
+            "refused a/b/.env: secret-file",
+            "deleted a/b/x: ",
+        ];
+        assert_eq!(changes, expected);
+        // Made anew, without what was in it.
+        let changes = diff(&base, &["a/b/.env"], &[("a", PLAIN), ("a/b", OPAQUE)]);
+        assert_eq!(changes, ["refused a/b/.env: secret-file", "deleted a/b/x: "]);
+        assert_eq!(
+            diff(&base, &["a/b/.env"], &[("a", PLAIN), ("a/b", copied_up(&link("x")))]),
+            ["refused a/b: still-holds", "refused a/b/.env: secret-file", "deleted a/b/x: "]
+        );
+    }
+
+    #[test]
+    fn what_no_sandbox_saw_is_as_it_was() {
+        let changes = between(&tree(&[]), &upper(&[(".env", UpperNode::Whiteout)]), &|_, _| false).changes;
+        assert_eq!(changes, []);
+        let made = between(&tree(&[]), &upper(&[(".env", copied_up(&file("x")))]), &|_, _| false).changes;
+        assert_eq!(made[0].refused, None);
+        // A file whose directory went with an application leaves nothing.
+        assert_eq!(diff(&tree(&[]), &["gone/.env"], &[("gone", UpperNode::Whiteout)]), [""; 0]);
+    }
+}

@@ -5,7 +5,7 @@
 //! kept only to be scrubbed from responses.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::config::Settings;
@@ -144,6 +144,29 @@ impl Holdings {
             grants.push(grant);
         }
         self.env.push((variable.to_string(), text));
+    }
+
+    /// What a variable is in the sandbox when it is a secret outside, and the `.env` file that its value
+    /// comes from, if it comes from one.
+    pub(super) fn instead_of(&self, variable: &str) -> Option<(&str, Option<&Path>)> {
+        let origin = self.origins.values().find(|origin| origin.variable.as_str() == variable)?;
+        let (_, text) = self.env.iter().find(|(name, _)| name == variable)?;
+        let file = match &origin.source {
+            Source::DotEnv { file, .. } => Some(file.as_path()),
+            _ => None,
+        };
+        Some((text, file))
+    }
+
+    /// The value of a variable when the turn began.
+    pub(super) fn value(&self, variable: &str) -> Option<&Secret> {
+        self.values.iter().find(|(name, _)| name.as_str() == variable).map(|(_, value)| value)
+    }
+
+    /// Every real value that was seen.
+    pub(super) fn reals(&self) -> Vec<Secret> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().map(|(_, real)| real.clone()).collect()
     }
 
     /// What the proxy looks for in requests.
@@ -336,7 +359,7 @@ fn mint(values: Vec<(Entry, Secret)>) -> Vec<(Entry, Secret, Option<MintedValue>
 
 /// Random bytes of the system. Without them there is no shadow: an all-zero one would be guessed, so the
 /// process ends instead.
-fn random(bytes: &mut [u8]) {
+pub(super) fn random(bytes: &mut [u8]) {
     if getrandom::fill(bytes).is_err() {
         std::process::abort();
     }

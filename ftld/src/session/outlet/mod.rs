@@ -17,6 +17,7 @@ mod named;
 mod preview;
 mod rows;
 mod rules;
+mod seen;
 mod unbound;
 
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +42,7 @@ use self::holdings::Holdings;
 pub use self::named::{Named, Numbered};
 pub use self::rows::{Row, Wanted, records, rows};
 pub use self::rules::{Layered, RuleScope, check, layered};
+use super::decide::blocking;
 use super::driver::root;
 use super::record::Record;
 use super::{Error, prepare};
@@ -49,6 +51,7 @@ use crate::egress::Gateway;
 use crate::egress::trust::{self, Places, SYSTEM_BUNDLES, Trust};
 use crate::pipe::Pipe;
 use crate::sandbox::PROXY_PORT;
+use crate::snapshot::SeenFile;
 
 /// Every session's outlet.
 #[derive(Default)]
@@ -71,6 +74,8 @@ pub(super) struct Furnishing {
     pub(super) env: Vec<(OsString, OsString)>,
     /// Files, by their absolute paths inside.
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
+    /// The project's `.env` files as the workspace may show them.
+    pub(super) seen: Vec<SeenFile>,
     /// The session's shadows by name, to be kept.
     pub(super) shadows: BTreeMap<String, String>,
     /// What the human should know.
@@ -146,6 +151,13 @@ pub(super) async fn open(
     agent: &dyn crate::agent::AgentAdapter,
 ) -> Result<(Arc<Outlet>, Furnishing), Error> {
     let (holdings, mut notices) = Holdings::collect(parts, record, settings, agent).await?;
+    let of_turn = (Arc::clone(parts), record.clone());
+    let ((seen, withheld), holdings) = blocking(move || {
+        let (parts, record) = of_turn;
+        Ok((seen::of(&parts, &record, &holdings), holdings))
+    })
+    .await?;
+    notices.extend(withheld);
     let outlet = match parts.outlets.get(&record.id) {
         Some(outlet) => outlet,
         None => {
@@ -162,7 +174,7 @@ pub(super) async fn open(
     let shadows = holdings.shadows();
     outlet.guard.begin(holdings, settings, agent_rules);
     notices.extend(outlet.layered().problem);
-    Ok((outlet, Furnishing { env, files, shadows, notices }))
+    Ok((outlet, Furnishing { env, files, seen, shadows, notices }))
 }
 
 impl Outlet {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::app::Parts;
+use crate::vault::Subject;
 
 /// A credential that is bound to no host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,7 +29,7 @@ pub(super) fn other_scheme(text: &str) -> Option<&str> {
 /// Sentences for the start of a turn.
 pub(super) fn notices(parts: &Parts, project: &Path, unbound: &[Unbound<'_>]) -> Vec<String> {
     let (bindable, elsewhere) = sentences(unbound);
-    let told = parts.vault.has_told(project, elsewhere.as_deref().unwrap_or_default());
+    let told = parts.vault.has_told(project, Subject::Unreachable, elsewhere.as_deref().unwrap_or_default());
     bindable.into_iter().chain(elsewhere.filter(|_| !told)).collect()
 }
 

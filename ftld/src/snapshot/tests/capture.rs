@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-use ftl_core::diff::{UpperNode, between};
+use ftl_core::diff::{SeenFiles, UpperNode, between};
 use ftl_core::tree::RelPath;
 use rustix::fs::{XattrFlags, setxattr};
 
@@ -28,7 +28,7 @@ impl Work {
     }
 
     fn capture(&self) -> Result<Captured, SnapshotError> {
-        self.place.store.capture(&self.upper, self.base.id)
+        self.place.store.capture(&self.upper, self.base.id, &SeenFiles::new())
     }
 
     /// The changes, as `kind path`.
@@ -153,7 +153,7 @@ fn what_the_agent_made_unreadable_is_read_and_left_unreadable() {
         for (at, mode) in [("d/e/f", 0), ("d/e", 0), ("d", 0o300), ("listed", 0o600)] {
             fs::set_permissions(upper.join(at), fs::Permissions::from_mode(mode)).unwrap();
         }
-        let captured = store.capture(&upper, id).unwrap();
+        let captured = store.capture(&upper, id, &SeenFiles::new()).unwrap();
         assert!(fs::read_dir(upper.join("d")).is_err());
         assert!(fs::read(upper.join("listed/f")).is_err());
         captured
@@ -198,5 +198,5 @@ fn a_layer_that_is_not_there_is_an_error_and_never_no_changes() {
     assert!(matches!(work.capture(), Err(SnapshotError::Io { .. })));
     let unknown = SnapshotId(Hash::of(b"?"));
     fs::create_dir(&work.upper).unwrap();
-    assert!(work.place.store.capture(&work.upper, unknown).is_err());
+    assert!(work.place.store.capture(&work.upper, unknown, &SeenFiles::new()).is_err());
 }

@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use ftl_core::diff::UpperNode;
 
 use super::super::step::ABORT_AT;
+use ftl_core::diff::SeenFiles;
+
 use super::*;
 
 const DIR: &str = "FTL_TEST_STORE";
@@ -60,7 +62,7 @@ fn the_child() {
     }
     write(&dir.join("upper"), "work", "captured");
     write(&dir.join("upper"), "large", large(7));
-    let captured = store.capture(&dir.join("upper"), ids[1]).unwrap();
+    let captured = store.capture(&dir.join("upper"), ids[1], &SeenFiles::new()).unwrap();
     let hash = |node: &UpperNode| match node {
         UpperNode::File { hash, .. } => Some(*hash),
         _ => None,

@@ -127,3 +127,104 @@ proptest! {
         prop_assert_eq!(again, first);
     }
 }
+
+mod masked {
+    use proptest::prelude::*;
+
+    use super::super::mask::{Shown, mask};
+    use super::super::parse;
+    use crate::credential::classify::{Class, classify};
+    use crate::credential::shadow::mint_value;
+
+    /// What a session does: shadows for secrets, the rest as it is.
+    fn seen(bytes: &[u8]) -> (String, Vec<String>) {
+        let (entries, _) = parse(bytes);
+        let mut minted = Vec::new();
+        let mut reals = Vec::new();
+        for entry in &entries {
+            let made = mint_value(&entry.name, entry.value.expose(), &mut |bytes| bytes.fill(0x5a));
+            reals.extend(
+                made.iter().flat_map(|made| &made.credentials).map(|one| one.real.expose().to_owned()),
+            );
+            minted.push((entry.name.clone(), entry.value.expose().to_owned(), made.map(|made| made.text)));
+        }
+        let texts: Vec<&str> = reals.iter().map(String::as_str).collect();
+        let out = mask(bytes, &texts, &mut |name, value| {
+            let made = minted.iter().find(|(known, real, _)| known == name && real == value);
+            match made.map(|(_, _, text)| text) {
+                Some(Some(text)) => Shown::Instead(text.clone()),
+                Some(None) if classify(name, value) == Class::Plain => Shown::Plain,
+                _ => Shown::Withheld,
+            }
+        });
+        (String::from_utf8(out).unwrap(), reals)
+    }
+
+    #[test]
+    fn the_text_stays_but_for_what_is_secret() {
+        let file = "# App settings\nPORT=3000\n\nexport API_KEY=\"hunter2hunter2\" # ours\n\
+            NAME='two words'\nDATABASE_URL=postgres://u:hunter3hunter3@h/db\n# OLD_KEY=hunter4\n\
+            #password: swordf1sh\n# see hunter2hunter2\nLAST=x # hunter3hunter3\n";
+        let (text, _) = seen(file.as_bytes());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..3], ["# App settings", "PORT=3000", ""]);
+        assert!(lines[3].starts_with("export API_KEY=\"") && lines[3].ends_with("\" # ours"), "{text}");
+        assert_eq!(lines[4], "NAME='two words'");
+        assert!(lines[5].starts_with("DATABASE_URL=postgres://u:") && lines[5].ends_with("@h/db"), "{text}");
+        assert!(lines[6..9].iter().all(|line| line.starts_with("# withheld by FTL")), "{text}");
+        assert_eq!(lines[9..], ["LAST=x"]);
+        for secret in ["hunter", "swordf1sh"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_a_word_does_not_hide_the_user_of_that_name() {
+        let (text, _) = seen(
+            b"POSTGRES_USER=postgres\r\nPOSTGRES_PASSWORD=postgres\r\nDATABASE_URL=postgres://postgres:postgres@db/app\r\n",
+        );
+        let lines: Vec<&str> = text.split("\r\n").collect();
+        assert_eq!(lines[0], "POSTGRES_USER=postgres");
+        assert!(lines[1].starts_with("POSTGRES_PASSWORD=") && !lines[1].ends_with("postgres"), "{text}");
+        assert!(lines[2].starts_with("DATABASE_URL=postgres://postgres:"), "{text}");
+        assert!(lines[2].ends_with("@db/app") && !lines[2].contains(":postgres@"), "{text}");
+    }
+
+    #[test]
+    fn what_may_be_the_rest_of_a_value_is_withheld() {
+        for (file, last) in [
+            ("A=1\nKEY=-----BEGIN PRIVATE KEY-----\nMIIEabcd\nrest=\nB=2\n", "what follows"),
+            ("A=1\nB=\"open\nTOKEN=abcdef\n", "what follows"),
+            ("A=1\nB='x' y\nC=1\n", "what follows"),
+            ("A=1\nghp_abcdefghijklmnopqrstuvwxyz0123456789=\n", "withheld by FTL\n"),
+        ] {
+            let (text, _) = seen(file.as_bytes());
+            assert!(text.starts_with("A=1\n") && text.contains(last), "{text}");
+            for leaked in ["MIIE", "rest", "open", "abcdef", "C=", "ghp_"] {
+                assert!(!text.contains(leaked), "{text}");
+            }
+        }
+        assert_eq!(seen(b"\xff=1\n").0.lines().count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_real_value_is_in_what_is_seen(
+            lines in proptest::collection::vec(
+                ("(export )?[A-Z]{1,4}(_KEY|_TOKEN|_PASSWORD|_URL)?", "[\"'` ]?", "[ -~]{0,30}|https://u:[ -~]{8,20}@h/x", "[\"'` ]?( #[ -~]{0,20})?"),
+                0..6),
+            tail in "[ -~\n]{0,60}",
+        ) {
+            let mut file = String::new();
+            for (name, open, value, close) in lines {
+                file += &format!("{name}={open}{value}{close}\n");
+            }
+            file += &tail;
+            let (text, reals) = seen(file.as_bytes());
+            let is_word = |real: &str| real.len() <= 10 && real.bytes().all(|byte| byte.is_ascii_lowercase());
+            for real in reals.iter().filter(|real| real.len() >= 8 && !is_word(real)) {
+                prop_assert!(!text.contains(real.as_str()), "{real:?} of {file:?} in {text:?}");
+            }
+        }
+    }
+}
