@@ -103,9 +103,11 @@ impl Scrubber {
             let done = search.replace(&self.held, false, out);
             self.held.drain(..done);
         }
-        // Whatever may become a plain match is in `held`, so all that comes here is escaped or broken.
         let text = &mut out[from..];
-        let keep = from + search.loose.replace(text, false, |text| search.may_become(text));
+        let begins = |text: &[u8]| search.may_become(text);
+        // What may become a plain match is in `held`; that may also be an escape that a value goes on with.
+        let goes_on = !self.held.is_empty();
+        let keep = from + search.loose.replace(text, false, goes_on, begins);
         self.loose.extend_from_slice(&out[keep..]);
         out.truncate(keep);
     }
@@ -208,7 +210,7 @@ impl Search {
         let whole = text.len();
         // Behind a blank, no escape can go on.
         text.extend_from_slice(b"    ");
-        self.loose.replace(&mut text[from..], true, |_| false);
+        self.loose.replace(&mut text[from..], true, false, |_| false);
         text.truncate(whole);
     }
 

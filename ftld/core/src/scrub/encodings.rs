@@ -3,9 +3,28 @@
 //! Owns the list of encodings and, for each, what a value and its replacement look like in it. Must not
 //! know how they are searched for.
 //!
-//! Not covered: what a host does beyond these, such as lines of base64 that break within the value, a
-//! digest, a cipher, compression, or one encoding within another (other than the ones below). The value is
-//! kept from such hosts by its binding, not by this list.
+//! Covered, for values of 8 bytes or more:
+//!
+//! | written as | as a whole | mixed with others, broken over lines |
+//! |---|---|---|
+//! | the value itself | yes | yes |
+//! | percent-encoding, in upper and lower case, of some or all bytes | yes | yes, up to sixteen levels |
+//! | JSON and JavaScript: `\u`, `\u{}`, `\x`, octal, needless backslashes | yes | yes, any number of backslashes |
+//! | HTML: names, decimals, hex, with zeros, without semicolons | yes | yes, any number of `amp;` |
+//! | quoted-printable | yes | yes |
+//! | base64 and its URL alphabet at every alignment | yes | yes |
+//! | base32 at every alignment, in upper and lower case | yes | yes |
+//! | hex in upper and lower case | yes | yes |
+//! | hex with `:`, `-`, blanks, commas, `0x`; lists of decimals | yes | no |
+//! | UTF-16 of either byte order | yes | no |
+//!
+//! A break is an end of a line, as it is or escaped, with what indents the next line or makes it one of an
+//! event. A blank line is none: it ends an event, which must not wait.
+//!
+//! Not covered: the value backwards, rotated or in another case; digests, ciphers, compression; UTF-32,
+//! base58, base85; dumps with offsets; escapes of one family within another; and a value of which one
+//! answer, or one message of a WebSocket, has only a part: pages, ranges, a listing of characters. The value
+//! is kept from hosts that do so by its binding, not by this list.
 
 use std::collections::HashSet;
 

@@ -19,6 +19,8 @@ pub(super) struct Loose {
     places: Vec<(u16, u32, u32)>,
     /// Which hashes are in `places`.
     known: Vec<bool>,
+    /// Bytes of the longest pattern.
+    longest: usize,
 }
 
 struct Pattern {
@@ -67,12 +69,20 @@ impl Loose {
             }
         }
         places.sort_unstable();
-        Self { patterns, places, known }
+        let longest = patterns.iter().map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
+        Self { patterns, places, known, longest }
     }
 
     /// Replaces in `text`. Says from where on it must be kept until more is there; nothing is kept of the
-    /// `last`. `begins` says whether a text may become a pattern without escapes and breaks.
-    pub(super) fn replace(&self, text: &mut [u8], last: bool, begins: impl Fn(&[u8]) -> bool) -> usize {
+    /// `last`. `goes_on` says that more is there already, and `begins` whether a text may become a pattern
+    /// without escapes and breaks.
+    pub(super) fn replace(
+        &self,
+        text: &mut [u8],
+        last: bool,
+        goes_on: bool,
+        begins: impl Fn(&[u8]) -> bool,
+    ) -> usize {
         let (mut done, mut from, mut keep) = (0, 0, text.len());
         let mut places = Next::default();
         while let Some(at) = places.after(text, from) {
@@ -81,9 +91,7 @@ impl Loose {
                 Place::Nothing => {}
                 // All of it is looked at anew, so whatever is cut is left for then.
                 Place::Cut if !last => {
-                    let longest = self.patterns.iter().map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
-                    let mut starts = at.saturating_sub(longest).max(done)..at;
-                    let start = starts.find(|start| begins(&text[*start..at]));
+                    let start = self.beginning(&text[done..at], &begins).map(|start| done + start);
                     let kept =
                         start.or_else(|| matches!(written::escape(&text[at..]), Seen::Cut).then_some(at));
                     keep = keep.min(kept.unwrap_or(keep));
@@ -100,7 +108,15 @@ impl Loose {
                 },
             }
         }
+        if goes_on && let Some(start) = self.beginning(&text[done..], &begins) {
+            keep = keep.min(done + start);
+        }
         keep
+    }
+
+    /// Where the end of a text begins that may become a pattern.
+    fn beginning(&self, text: &[u8], begins: &impl Fn(&[u8]) -> bool) -> Option<usize> {
+        (text.len().saturating_sub(self.longest)..text.len()).find(|start| begins(&text[*start..]))
     }
 
     /// The pattern that is escaped or broken at this place for the first time, and where it begins; without

@@ -66,6 +66,9 @@ pub(super) fn gap(text: &[u8]) -> Option<usize> {
     let blanks = text[at..].iter().take(INDENT).take_while(|byte| matches!(byte, b' ' | b'\t'));
     at += blanks.count();
     // The lines of a server-sent event.
+    if b"data: ".starts_with(&text[at..]) {
+        return Some(text.len());
+    }
     if text[at..].starts_with(b"data:") {
         at += 5 + usize::from(text.get(at + 5) == Some(&b' '));
     }

@@ -47,7 +47,7 @@ fn covered() -> Vec<Encoding> {
         ("python wide", |s| each(s, |b| format!("\\U{b:08x}"), "")),
         ("c hex", |s| each(s, |b| format!("\\x{b:02x}"), "")),
         ("c octal", |s| each(s, |b| format!("\\{b:03o}"), "")),
-        ("slashes", |s| s.replace(['-', '_'], "\\-").replace("\\-t", "-t").into_bytes()),
+        ("slashes", |s| s.replace('-', "\\-").replace('_', "\\_").into_bytes()),
         ("quoted-printable all", |s| each(s, |b| format!("={b:02X}"), "")),
         ("quoted-printable soft", |s| broken(s.as_bytes(), 7, "=\r\n")),
         ("percent twice", |s| each(s, |b| format!("%25{b:02X}"), "")),
