@@ -46,6 +46,9 @@ struct Piece {
     of: usize,
 }
 
+/// Where a pattern begins, and what of a text it is; nothing when the text ends before it can be said.
+type Found<'a> = (usize, Option<(&'a Pattern, Vec<Piece>)>);
+
 /// What is known of a place where a text is escaped or broken.
 enum Place {
     /// It stands for this byte, or the text goes on with it behind the break.
@@ -121,17 +124,9 @@ impl Loose {
 
     /// The pattern that is escaped or broken at this place for the first time, and where it begins; without
     /// pieces when the text ends before it can be said.
-    #[allow(clippy::type_complexity)]
-    fn at(
-        &self,
-        text: &[u8],
-        done: usize,
-        at: usize,
-        byte: u8,
-        last: bool,
-    ) -> Option<(usize, Option<(&Pattern, Vec<Piece>)>)> {
+    fn at(&self, text: &[u8], done: usize, at: usize, byte: u8, last: bool) -> Option<Found<'_>> {
         let before = &text[done..at];
-        let mut found: Option<(usize, Option<(&Pattern, Vec<Piece>)>)> = None;
+        let mut found: Option<Found<'_>> = None;
         for known in 0..=before.len().min(2) {
             let key = key(&before[before.len() - known..], byte);
             if !self.known[usize::from(key)] {

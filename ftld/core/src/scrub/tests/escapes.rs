@@ -81,8 +81,11 @@ fn covered() -> Vec<Encoding> {
     ]
 }
 
+/// An encoding of bytes and its name.
+type Aligned = (&'static str, fn(&[u8]) -> Vec<u8>);
+
 /// The same for what depends on where the value stands.
-fn aligned() -> Vec<(&'static str, fn(&[u8]) -> Vec<u8>)> {
+fn aligned() -> Vec<Aligned> {
     vec![
         ("base64", |b| STANDARD.encode(b).into_bytes()),
         ("base64 url", |b| URL_SAFE.encode(b).into_bytes()),
@@ -161,6 +164,9 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Each case is all of the table.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn no_way_of_writing_brings_a_value_through(
         reals in prop::collection::vec(value(), 1..4),
