@@ -10,12 +10,15 @@
 //! every byte, and does not say which end of the text could still become a match.
 
 mod encodings;
+mod loose;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use aho_corasick::AhoCorasick;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) use encodings::forms;
 
@@ -34,6 +37,8 @@ pub struct Scrubber {
     search: Option<Arc<Search>>,
     /// What was seen and not let go: the beginning of what may become a match.
     held: Vec<u8>,
+    /// The same, for what is escaped or broken over lines.
+    loose: Vec<u8>,
 }
 
 /// The search, without any stream's state.
@@ -45,6 +50,10 @@ struct Search {
     /// By a block's hash: how far the window can move when it ends in that block.
     shifts: Vec<u8>,
     preserves_length: bool,
+    /// Finds what is escaped or broken over lines.
+    loose: loose::Loose,
+    /// Finds values in names, whose letters have no case.
+    names: Option<AhoCorasick>,
 }
 
 impl Scrubber {
@@ -53,14 +62,17 @@ impl Scrubber {
     #[must_use]
     pub fn new<R: AsRef<str>, S: AsRef<str>>(pairs: &[(R, S)]) -> Self {
         let long = pairs.iter().filter(|(real, _)| real.as_ref().len() >= SHORTEST);
-        let forms = long.flat_map(|(real, shadow)| forms(real.as_ref(), shadow.as_ref())).collect();
-        Self { search: Search::new(forms).map(Arc::new), held: Vec::new() }
+        let forms = long.clone().flat_map(|(real, shadow)| forms(real.as_ref(), shadow.as_ref())).collect();
+        let texts =
+            long.flat_map(|(real, shadow)| encodings::texts_that_break(real.as_ref(), shadow.as_ref()));
+        let loose = loose::Loose::new(texts.filter(|(text, _)| text.len() >= SHORTEST));
+        Self { search: Search::new(forms, loose).map(Arc::new), held: Vec::new(), loose: Vec::new() }
     }
 
     /// A scrubber for another stream, with the same search.
     #[must_use]
     pub fn fresh(&self) -> Self {
-        Self { search: self.search.clone(), held: Vec::new() }
+        Self { search: self.search.clone(), held: Vec::new(), loose: Vec::new() }
     }
 
     /// Whether it looks for nothing at all.
@@ -81,6 +93,8 @@ impl Scrubber {
         let Some(search) = &self.search else {
             return out.extend_from_slice(chunk);
         };
+        let from = out.len();
+        out.append(&mut self.loose);
         if self.held.is_empty() {
             let done = search.replace(chunk, false, out);
             self.held.extend_from_slice(chunk.get(done..).unwrap_or_default());
@@ -89,24 +103,41 @@ impl Scrubber {
             let done = search.replace(&self.held, false, out);
             self.held.drain(..done);
         }
+        let text = &mut out[from..];
+        let begins = |text: &[u8]| search.may_become(text);
+        // What may become a plain match is in `held`; that may also be an escape that a value goes on with.
+        let goes_on = !self.held.is_empty();
+        let keep = from + search.loose.replace(text, false, goes_on, begins);
+        self.loose.extend_from_slice(&out[keep..]);
+        out.truncate(keep);
     }
 
     /// Ends the stream: appends what was held back. After an error of the stream, drop the scrubber
     /// instead.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(search) = &self.search {
+            let from = out.len();
+            out.append(&mut self.loose);
             search.replace(&self.held, true, out);
+            search.replace_last(out, from);
         }
         self.held.clear();
     }
 
     /// Scrubs every value of a header map; trailers are one as well. A value that cannot be a header
-    /// value afterwards is emptied.
+    /// value afterwards is emptied, and a header whose name holds a value is taken out.
     pub fn headers(&self, headers: &mut HeaderMap) {
         let Some(search) = &self.search else { return };
+        let tells =
+            |name: &&HeaderName| search.names.as_ref().is_none_or(|names| names.is_match(name.as_str()));
+        let telling: Vec<HeaderName> = headers.keys().filter(tells).cloned().collect();
+        for name in &telling {
+            headers.remove(name);
+        }
         for value in headers.values_mut() {
             let mut out = Vec::with_capacity(value.len());
             search.replace(value.as_bytes(), true, &mut out);
+            search.replace_last(&mut out, 0);
             if out != value.as_bytes() {
                 let sensitive = value.is_sensitive();
                 *value = HeaderValue::from_bytes(&out).unwrap_or(HeaderValue::from_static(""));
@@ -119,7 +150,7 @@ impl Scrubber {
 impl Search {
     /// The search for these forms; `None` when there are none. Of two with the same pattern, the first
     /// counts.
-    fn new(mut forms: Vec<encodings::Form>) -> Option<Self> {
+    fn new(mut forms: Vec<encodings::Form>, loose: loose::Loose) -> Option<Self> {
         // The sort is stable, so the first of equals stays first.
         forms.sort_by(|one, other| one.pattern.cmp(&other.pattern));
         forms.dedup_by(|later, first| later.pattern == first.pattern);
@@ -134,7 +165,11 @@ impl Search {
             }
         }
         let preserves_length = forms.iter().all(|form| form.pattern.len() == form.replacement.len());
-        Some(Self { forms, window, shifts, preserves_length })
+        // Names of headers have fewer signs than values, and none of the longer encodings.
+        let named = forms.iter().filter(|form| HeaderName::from_bytes(&form.pattern).is_ok());
+        let names =
+            AhoCorasick::builder().ascii_case_insensitive(true).build(named.map(|form| &form.pattern)).ok();
+        Some(Self { forms, window, shifts, preserves_length, loose, names })
     }
 
     /// Appends `text` to `out` with every pattern replaced, from the left and the longest first. Says how
@@ -168,6 +203,15 @@ impl Search {
         let end = end.unwrap_or(text.len());
         out.extend_from_slice(&text[done..end]);
         end
+    }
+
+    /// Replaces what is escaped or broken from `from` on, where nothing more comes.
+    fn replace_last(&self, text: &mut Vec<u8>, from: usize) {
+        let whole = text.len();
+        // Behind a blank, no escape can go on.
+        text.extend_from_slice(b"    ");
+        self.loose.replace(&mut text[from..], true, false, |_| false);
+        text.truncate(whole);
     }
 
     /// Whether a pattern begins with all of `text` and goes on.
