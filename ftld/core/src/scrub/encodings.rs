@@ -77,9 +77,7 @@ pub(crate) fn forms(real: &str, shadow: &str) -> Vec<Form> {
     // In base64, a replacement of another length would shift everything behind it.
     let or_zeros = if shadow.is_empty() { "0" } else { shadow };
     let fitted: Vec<u8> = or_zeros.bytes().cycle().take(real.len()).collect();
-    for (pattern, replacement) in
-        lists(real.as_bytes(), &fitted).into_iter().chain(base32s(real.as_bytes(), &fitted))
-    {
+    for (pattern, replacement) in base32s(real.as_bytes(), &fitted) {
         add(pattern, replacement);
     }
     let unbroken = unbroken(real);
@@ -100,10 +98,7 @@ pub(crate) fn forms(real: &str, shadow: &str) -> Vec<Form> {
 /// The texts that are also searched for with escapes and breaks within, each with one of the same length
 /// that replaces it.
 pub(super) fn texts_that_break(real: &str, shadow: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let fit =
-        |text: &[u8]| text.iter().copied().filter(u8::is_ascii).cycle().take(real.len()).collect::<Vec<u8>>();
-    let fitted = fit(shadow.as_bytes());
-    let fitted = if fitted.is_empty() { fit(b"0") } else { fitted };
+    let (_, fitted) = fitted(real, shadow);
     // Breaks may be anywhere, so those of the value itself need not be there.
     let unbroken = unbroken(real);
     let mut all = vec![(unbroken.clone(), fitted[..unbroken.len()].to_vec())];
@@ -123,6 +118,13 @@ pub(super) fn texts_that_break(real: &str, shadow: &str) -> Vec<(Vec<u8>, Vec<u8
     all
 }
 
+/// The value's bytes, and as many of ASCII that replace it.
+pub(super) fn fitted(real: &str, shadow: &str) -> (Vec<u8>, Vec<u8>) {
+    let plain: Vec<u8> = shadow.bytes().filter(u8::is_ascii).collect();
+    let source = if plain.is_empty() { vec![b'0'] } else { plain };
+    (real.as_bytes().to_vec(), source.into_iter().cycle().take(real.len()).collect())
+}
+
 /// The value without the ends of its lines.
 fn unbroken(real: &str) -> Vec<u8> {
     real.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
@@ -140,34 +142,6 @@ fn base32s(real: &[u8], fitted: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     };
     let pairs = (0..5).map(|before| (encode(before, real), encode(before, fitted)));
     pairs.flat_map(|(one, two)| [(one.to_ascii_lowercase(), two.to_ascii_lowercase()), (one, two)]).collect()
-}
-
-/// The value byte by byte with something between: hex and decimals.
-fn lists(real: &[u8], fitted: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let list = |between: &str, write: &dyn Fn(u8, u8) -> String| {
-        let of = |which: &dyn Fn(u8, u8) -> u8| {
-            let items = real.iter().zip(fitted).map(|(real, fitted)| write(which(*real, *fitted), *real));
-            items.collect::<Vec<_>>().join(between).into_bytes()
-        };
-        (of(&|real, _| real), of(&|_, fitted| fitted))
-    };
-    let mut all = Vec::new();
-    for case in [Case::Lower, Case::Upper] {
-        let hex = move |byte: u8, _: u8| digits(byte, case).map(char::from).iter().collect::<String>();
-        for between in [":", " ", "-", ",", ", ", "0x", " 0x", ",0x", ", 0x"] {
-            all.push(list(between, &hex));
-        }
-    }
-    // A replacement has as many digits as the value.
-    let decimal = |byte: u8, real: u8| match (byte.to_string(), real.to_string().len()) {
-        (text, length) if text.len() == length => text,
-        (_, 2) => "48".to_owned(),
-        (_, length) => "120"[..length].to_owned(),
-    };
-    for between in [",", ", ", " "] {
-        all.push(list(between, &decimal));
-    }
-    all
 }
 
 /// An encoding of a whole text.

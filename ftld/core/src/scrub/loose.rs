@@ -4,24 +4,31 @@
 //! breaks between them. Must not know encodings that change all of a text; it is given these as patterns.
 //!
 //! A value that is not found as it stands has a first place where it is escaped or broken, and only six
-//! bytes begin such a place. Three bytes around each of these say whether any pattern can be there.
+//! bytes begin such a place. Four bytes around each of these say whether any pattern can be there.
 //! Replaced is character by character in place, so no text changes its length.
 
-use memchr::memchr3;
-
 use super::written::{self, Escape, Seen};
-use super::{HASH_BITS, hash};
+use super::table::hash;
 
 /// The search, without any stream's state.
 pub(super) struct Loose {
     patterns: Vec<Pattern>,
-    /// By the hash of two bytes and the one that may be escaped: where that is. Sorted.
-    places: Vec<(u16, u32, u32)>,
-    /// Which hashes are in `places`.
-    known: Vec<bool>,
+    /// By the hash of the bytes before and the one that may be escaped: where that is. Sorted.
+    places: Vec<(u32, u32, u32)>,
+    /// Which hashes are in `places`, by their upper bits.
+    known: Vec<u64>,
+    /// Which bytes are in a pattern.
+    inner: [bool; 256],
     /// Bytes of the longest pattern.
     longest: usize,
 }
+
+/// Bytes before a place that say what may be there.
+const BEFORE: usize = 3;
+/// Bits of a hash that `known` tells.
+const KNOWN_BITS: u32 = 18;
+/// Bytes that are searched for marks at once.
+const BLOCK: usize = u64::BITS as usize;
 
 struct Pattern {
     bytes: Vec<u8>,
@@ -51,8 +58,9 @@ type Found<'a> = (usize, Option<(&'a Pattern, Vec<Piece>)>);
 
 /// What is known of a place where a text is escaped or broken.
 enum Place {
-    /// It stands for this byte, or the text goes on with it behind the break.
-    Byte(u8),
+    /// It stands for this byte, or the text goes on with it behind the break. Before it, a text has at
+    /// least so many bytes of a pattern.
+    Byte(u8, usize),
     Cut,
     Nothing,
 }
@@ -62,18 +70,21 @@ impl Loose {
     pub(super) fn new(texts: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let pattern = |(bytes, replacement)| Pattern { bytes, replacement };
         let patterns: Vec<Pattern> = texts.map(pattern).collect();
-        let (mut places, mut known) = (Vec::new(), vec![false; 1 << HASH_BITS]);
+        let (mut places, mut known) = (Vec::new(), vec![0; 1 << (KNOWN_BITS - u64::BITS.ilog2())]);
+        let mut inner = [false; 256];
         for (which, pattern) in (0..).zip(&patterns) {
             for (at, byte) in (0_u32..).zip(&pattern.bytes) {
                 let before = &pattern.bytes[..at as usize];
                 let key = key(before, *byte);
-                known[usize::from(key)] = true;
+                let (word, bit) = known_at(key);
+                known[word] |= bit;
+                inner[usize::from(*byte)] = true;
                 places.push((key, which, at));
             }
         }
         places.sort_unstable();
         let longest = patterns.iter().map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
-        Self { patterns, places, known, longest }
+        Self { patterns, places, known, inner, longest }
     }
 
     /// Replaces in `text`. Says from where on it must be kept until more is there; nothing is kept of the
@@ -87,10 +98,12 @@ impl Loose {
         begins: impl Fn(&[u8]) -> bool,
     ) -> usize {
         let (mut done, mut from, mut keep) = (0, 0, text.len());
-        let mut places = Next::default();
-        while let Some(at) = places.after(text, from) {
-            from = at + 1;
-            match place(text, at) {
+        let mut marks = Marks::default();
+        while let Some(at) = marks.next(text) {
+            if at < from {
+                continue;
+            }
+            match self.place(text, at, done) {
                 Place::Nothing => {}
                 // All of it is looked at anew, so whatever is cut is left for then.
                 Place::Cut if !last => {
@@ -100,11 +113,13 @@ impl Loose {
                     keep = keep.min(kept.unwrap_or(keep));
                 }
                 Place::Cut => {}
-                Place::Byte(byte) => match self.at(text, done, at, byte, last) {
-                    Some((start, None)) => keep = keep.min(start),
-                    Some((start, Some(_))) if start >= keep || keep < text.len() => keep = keep.min(start),
+                Place::Byte(byte, least) => match self.at(&text[done..], at - done, (byte, least), last) {
+                    Some((start, None)) => keep = keep.min(done + start),
+                    Some((start, Some(_))) if done + start >= keep || keep < text.len() => {
+                        keep = keep.min(done + start);
+                    }
                     Some((start, Some((pattern, pieces)))) => {
-                        done = rewrite(text, start, at, pattern, &pieces);
+                        done += rewrite(&mut text[done..], start, at - done, pattern, &pieces);
                         from = done;
                     }
                     None => {}
@@ -124,18 +139,19 @@ impl Loose {
 
     /// The pattern that is escaped or broken at this place for the first time, and where it begins; without
     /// pieces when the text ends before it can be said.
-    fn at(&self, text: &[u8], done: usize, at: usize, byte: u8, last: bool) -> Option<Found<'_>> {
-        let before = &text[done..at];
+    fn at(&self, text: &[u8], at: usize, (byte, least): (u8, usize), last: bool) -> Option<Found<'_>> {
+        let before = &text[..at];
         let mut found: Option<Found<'_>> = None;
-        for known in 0..=before.len().min(2) {
+        for known in least..=before.len().min(BEFORE) {
             let key = key(&before[before.len() - known..], byte);
-            if !self.known[usize::from(key)] {
+            let (word, bit) = known_at(key);
+            if self.known[word] & bit == 0 {
                 continue;
             }
             let first = self.places.partition_point(|place| place.0 < key);
             for (_, which, of) in self.places[first..].iter().take_while(|place| place.0 == key) {
                 let (pattern, of) = (&self.patterns[*which as usize], *of as usize);
-                if of.min(2) != known || !before.ends_with(&pattern.bytes[..of]) {
+                if of.min(BEFORE) != known || !before.ends_with(&pattern.bytes[..of]) {
                     continue;
                 }
                 let pieces = match compare(text, at, pattern, of) {
@@ -153,63 +169,133 @@ impl Loose {
     }
 }
 
-/// A place's key: up to two bytes before it, and its own.
-fn key(before: &[u8], byte: u8) -> u16 {
+/// A place's key: up to three bytes before it, and its own.
+fn key(before: &[u8], byte: u8) -> u32 {
     let block = match before {
-        [.., one, two] => [*one, *two, byte],
-        [one] => [0, *one, byte],
-        [] => [0, 0, byte],
+        [.., one, two, three] => [*one, *two, *three, byte],
+        [one, two] => [0, *one, *two, byte],
+        [one] => [0, 0, *one, byte],
+        [] => [0, 0, 0, byte],
     };
-    // The hash has as many bits.
-    u16::try_from(hash(&block)).unwrap_or_default()
+    hash(&block)
 }
 
-/// The places where an escape or a break begins, from the left.
+/// Where `known` has a key.
+fn known_at(key: u32) -> (usize, u64) {
+    let at = key >> (u32::BITS - KNOWN_BITS);
+    ((at / u64::BITS) as usize, 1 << (at % u64::BITS))
+}
+
+/// The bytes that may begin an escape or a break, from the left.
 #[derive(Default)]
-struct Next {
-    escape: Option<usize>,
-    line: Option<usize>,
+struct Marks {
+    /// Where the current block begins, and the next.
+    block: usize,
+    next: usize,
+    /// What is left of the current block.
+    bits: u64,
 }
 
-impl Next {
-    /// The first one from `from` on; what was found before and is not behind is not looked for again.
-    fn after(&mut self, text: &[u8], from: usize) -> Option<usize> {
-        let seek = |known: Option<usize>, find: &dyn Fn(&[u8]) -> Option<usize>| match known {
-            Some(at) if at >= from => at,
-            _ => text.get(from..).and_then(find).map_or(text.len(), |at| from + at),
-        };
-        let escape = seek(self.escape, &|rest| memchr3(b'%', b'&', b'\\', rest));
-        let line = seek(self.line, &|rest| memchr3(b'=', b'\n', b'\r', rest));
-        (self.escape, self.line) = (Some(escape), Some(line));
-        Some(escape.min(line)).filter(|at| *at < text.len())
-    }
-}
-
-/// What is at a place where a text may be escaped or broken.
-fn place(text: &[u8], at: usize) -> Place {
-    let rest = &text[at..];
-    // Most are none of both, which the next byte tells.
-    match rest {
-        [b'=', next, ..] if !next.is_ascii_hexdigit() && !matches!(next, b'\r' | b'\n') => {
-            return Place::Nothing;
+impl Marks {
+    /// The next one. Bytes of a block that change are not looked at again.
+    #[inline(always)]
+    fn next(&mut self, text: &[u8]) -> Option<usize> {
+        while self.bits == 0 {
+            self.block = self.next;
+            let rest = text.get(self.block..).filter(|rest| !rest.is_empty())?;
+            self.next += BLOCK;
+            self.bits = match rest.first_chunk() {
+                Some(block) => marked(block),
+                None => {
+                    let mut block = [0; BLOCK];
+                    block[..rest.len()].copy_from_slice(rest);
+                    marked(&block)
+                }
+            };
         }
-        [b'%', next, ..] if !next.is_ascii_hexdigit() => return Place::Nothing,
-        [b'&', next, ..] if *next != b'#' && !next.is_ascii_alphabetic() => return Place::Nothing,
-        _ => {}
+        let at = self.block + self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        Some(at)
     }
-    if let Some(gap) = written::gap(rest) {
-        return match written::escape(&rest[gap..]) {
-            _ if gap == rest.len() => Place::Cut,
-            Seen::Escape(escape) => escape.first().map_or(Place::Nothing, Place::Byte),
-            Seen::Cut => Place::Cut,
-            Seen::Nothing => Place::Byte(rest[gap]),
-        };
+}
+
+/// Which bytes of a block are marks. Written so that a compiler makes it a few instructions for many
+/// bytes.
+#[inline(always)]
+fn marked(block: &[u8; BLOCK]) -> u64 {
+    let is_mark = |byte: u8| {
+        u8::from(byte == b'%')
+            | u8::from(byte == b'&')
+            | u8::from(byte == b'\\')
+            | u8::from(byte == b'=')
+            | u8::from(byte == b'\n')
+            | u8::from(byte == b'\r')
+    };
+    let mut marks = [0; BLOCK];
+    for (mark, byte) in marks.iter_mut().zip(block) {
+        *mark = is_mark(*byte);
     }
-    match written::escape(rest) {
-        Seen::Escape(escape) => escape.first().map_or(Place::Nothing, Place::Byte),
+    if marks.iter().fold(0, |any, mark| any | mark) == 0 {
+        return 0;
+    }
+    let mut bits = 0;
+    for (at, eight) in (0..).zip(marks.as_chunks::<8>().0) {
+        // Each byte is 0 or 1: the product has them side by side in its highest byte.
+        let word = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080);
+        bits |= (word >> 56) << (8 * at);
+    }
+    bits
+}
+
+/// A byte of a text as a place; what is before it is of at least so many bytes of a pattern.
+fn seen(escape: Seen, least: usize) -> Place {
+    match escape {
+        Seen::Escape(escape) => escape.first().map_or(Place::Nothing, |byte| Place::Byte(byte, least)),
         Seen::Cut => Place::Cut,
         Seen::Nothing => Place::Nothing,
     }
+}
+
+impl Loose {
+    /// What is at a place where a text may be escaped or broken for the first time since `done`.
+    #[inline]
+    fn place(&self, text: &[u8], at: usize, done: usize) -> Place {
+        let rest = &text[at..];
+        let inside = || at > done && self.inner[usize::from(text[at - 1])];
+        let byte = |byte: u8, least| match self.inner[usize::from(byte)] {
+            true => Place::Byte(byte, least),
+            false => Place::Nothing,
+        };
+        // Most are none of both, or tell at once.
+        match rest {
+            // A break has a byte of the pattern before it.
+            [b'\n' | b'\r', ..] if !inside() => return Place::Nothing,
+            [b'\n', next, ..] if is_plain(*next) => return byte(*next, 1),
+            [b'\\', b'n', next, ..] if is_plain(*next) && inside() => return byte(*next, 1),
+            [b'\\', b'n', next, ..] if is_plain(*next) => return Place::Nothing,
+            [b'\\', next, ..] if *next != b'\\' && next.is_ascii_punctuation() => return byte(*next, 0),
+            [b'=', next, ..] if !next.is_ascii_hexdigit() && !matches!(next, b'\r' | b'\n') => {
+                return Place::Nothing;
+            }
+            [b'%', next, ..] if !next.is_ascii_hexdigit() => return Place::Nothing,
+            [b'&', next, ..] if *next != b'#' && !next.is_ascii_alphabetic() => return Place::Nothing,
+            _ => {}
+        }
+        if let Some(gap) = written::gap(rest) {
+            return match written::escape(&rest[gap..]) {
+                _ if !inside() => Place::Nothing,
+                _ if gap == rest.len() => Place::Cut,
+                Seen::Nothing => byte(rest[gap], 1),
+                escape => seen(escape, 1),
+            };
+        }
+        seen(written::escape(rest), 0)
+    }
+}
+
+/// Whether a byte behind a break is what it is, and no more break.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() && byte != b'd'
 }
 
 /// Compares a text from `at` on with a pattern from `of` on.

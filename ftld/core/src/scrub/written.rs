@@ -215,7 +215,8 @@ const NAMES: [(&[u8], u8); 38] = [
 
 fn named(text: &[u8], at: usize) -> Seen {
     let rest = &text[at..];
-    match NAMES.iter().find(|(name, _)| rest.starts_with(name)) {
+    // The first letter decides most of the time.
+    match NAMES.iter().find(|(name, _)| name[0] == rest[0] && rest.starts_with(name)) {
         Some((name, sign)) => plain(u32::from(*sign), at + name.len()),
         None if NAMES.iter().any(|(name, _)| name.starts_with(rest)) => Seen::Cut,
         None => Seen::Nothing,
