@@ -8,7 +8,7 @@
 //! Replaced is character by character in place, so no text changes its length.
 
 use super::written::{self, Escape, Seen};
-use super::table::hash;
+use super::table::{Pairs, hash};
 
 /// The search, without any stream's state.
 pub(super) struct Loose {
@@ -17,8 +17,14 @@ pub(super) struct Loose {
     places: Vec<(u32, u32, u32)>,
     /// Which hashes are in `places`, by their upper bits.
     known: Vec<u64>,
+    /// Where in `places` hashes with the same upper bits begin.
+    groups: Vec<u32>,
     /// Which bytes are in a pattern.
     inner: [bool; 256],
+    /// The marks and the bytes behind them that can be an escape or a break.
+    can: Pairs,
+    /// Those that are only a break, and so have a byte of a pattern before them.
+    breaks: Pairs,
     /// Bytes of the longest pattern.
     longest: usize,
 }
@@ -27,6 +33,8 @@ pub(super) struct Loose {
 const BEFORE: usize = 3;
 /// Bits of a hash that `known` tells.
 const KNOWN_BITS: u32 = 18;
+/// Bits of a hash that say where in `places` it is.
+const GROUP_BITS: u32 = 12;
 /// Bytes that are searched for marks at once.
 const BLOCK: usize = u64::BITS as usize;
 
@@ -58,11 +66,19 @@ type Found<'a> = (usize, Option<(&'a Pattern, Vec<Piece>)>);
 
 /// What is known of a place where a text is escaped or broken.
 enum Place {
-    /// It stands for this byte, or the text goes on with it behind the break. Before it, a text has at
-    /// least so many bytes of a pattern.
-    Byte(u8, usize),
+    Byte(First),
     Cut,
     Nothing,
+}
+
+/// The first byte of a pattern that is not where it would be without escapes and breaks.
+struct First {
+    /// What the escape stands for, or the text goes on with behind the break.
+    byte: u8,
+    /// Bytes of the text from the place to what is behind that byte.
+    length: usize,
+    /// A pattern has at least so many bytes before the place.
+    least: usize,
 }
 
 impl Loose {
@@ -84,7 +100,11 @@ impl Loose {
         }
         places.sort_unstable();
         let longest = patterns.iter().map(|pattern| pattern.bytes.len()).max().unwrap_or(0);
-        Self { patterns, places, known, inner, longest }
+        let group = |key: u32| key >> (u32::BITS - GROUP_BITS);
+        let first = |of: u32| places.partition_point(|place| group(place.0) < of);
+        let groups = (0..=1 << GROUP_BITS).map(|of| u32::try_from(first(of)).unwrap_or(u32::MAX)).collect();
+        let (can, breaks) = possible(&inner);
+        Self { patterns, places, known, groups, inner, can, breaks, longest }
     }
 
     /// Replaces in `text`. Says from where on it must be kept until more is there; nothing is kept of the
@@ -100,7 +120,7 @@ impl Loose {
         let (mut done, mut from, mut keep) = (0, 0, text.len());
         let mut marks = Marks::default();
         while let Some(at) = marks.next(text) {
-            if at < from {
+            if at < from || !self.can_be_at(text, at) {
                 continue;
             }
             match self.place(text, at, done) {
@@ -113,7 +133,7 @@ impl Loose {
                     keep = keep.min(kept.unwrap_or(keep));
                 }
                 Place::Cut => {}
-                Place::Byte(byte, least) => match self.at(&text[done..], at - done, (byte, least), last) {
+                Place::Byte(first) => match self.at(&text[done..], at - done, &first, last) {
                     Some((start, None)) => keep = keep.min(done + start),
                     Some((start, Some(_))) if done + start >= keep || keep < text.len() => {
                         keep = keep.min(done + start);
@@ -139,19 +159,22 @@ impl Loose {
 
     /// The pattern that is escaped or broken at this place for the first time, and where it begins; without
     /// pieces when the text ends before it can be said.
-    fn at(&self, text: &[u8], at: usize, (byte, least): (u8, usize), last: bool) -> Option<Found<'_>> {
+    fn at(&self, text: &[u8], at: usize, first: &First, last: bool) -> Option<Found<'_>> {
         let before = &text[..at];
         let mut found: Option<Found<'_>> = None;
-        for known in least..=before.len().min(BEFORE) {
-            let key = key(&before[before.len() - known..], byte);
+        let behind = text.get(at + first.length..).unwrap_or_default();
+        for known in first.least..=before.len().min(BEFORE) {
+            let key = key(&before[before.len() - known..], first.byte);
             let (word, bit) = known_at(key);
             if self.known[word] & bit == 0 {
                 continue;
             }
-            let first = self.places.partition_point(|place| place.0 < key);
-            for (_, which, of) in self.places[first..].iter().take_while(|place| place.0 == key) {
+            for (_, which, of) in self.with_key(key) {
                 let (pattern, of) = (&self.patterns[*which as usize], *of as usize);
-                if of.min(BEFORE) != known || !before.ends_with(&pattern.bytes[..of]) {
+                if of.min(BEFORE) != known
+                    || differs(behind, &pattern.bytes[of..])
+                    || !before.ends_with(&pattern.bytes[..of])
+                {
                     continue;
                 }
                 let pieces = match compare(text, at, pattern, of) {
@@ -247,55 +270,101 @@ fn marked(block: &[u8; BLOCK]) -> u64 {
     bits
 }
 
-/// A byte of a text as a place; what is before it is of at least so many bytes of a pattern.
-fn seen(escape: Seen, least: usize) -> Place {
-    match escape {
-        Seen::Escape(escape) => escape.first().map_or(Place::Nothing, |byte| Place::Byte(byte, least)),
-        Seen::Cut => Place::Cut,
-        Seen::Nothing => Place::Nothing,
+/// Which marks with which bytes behind them can be an escape or a break when these bytes are in patterns;
+/// and of these the ones that are only a break.
+fn possible(inner: &[bool; 256]) -> (Pairs, Pairs) {
+    let (mut can, mut breaks) = (Pairs::new(), Pairs::new());
+    let high = |digit: u8| {
+        let high = char::from(digit).to_digit(16);
+        (0_u32..).zip(inner).any(|(byte, is)| *is && Some(byte >> 4) == high)
+    };
+    for next in 0..=u8::MAX {
+        let is = inner[usize::from(next)];
+        // Behind a break may be what indents a line or begins one of an event.
+        if is || b" \t\\%&=d".contains(&next) {
+            can.insert(b'\n', next);
+            can.insert(b'\r', next);
+        }
+        if b"nrtuUx01234567\\%&\r\n".contains(&next) || is && next.is_ascii_punctuation() {
+            can.insert(b'\\', next);
+        }
+        if next == b'0' || next == b'2' || high(next) {
+            can.insert(b'%', next);
+        }
+        if next == b'0' || high(next) || b"\r\n\\%&".contains(&next) {
+            can.insert(b'=', next);
+        }
+        if next == b'#' || next == b'a' || written::may_begin_name(next, inner) {
+            can.insert(b'&', next);
+        }
+        breaks.insert(b'\n', next);
+        breaks.insert(b'\r', next);
+        if b"nrt".contains(&next) {
+            breaks.insert(b'\\', next);
+        }
     }
+    can.insert(b'\r', b'\n');
+    (can, breaks)
 }
 
 impl Loose {
+    /// The places with this key, among a few others.
+    fn with_key(&self, key: u32) -> impl Iterator<Item = &(u32, u32, u32)> {
+        let group = (key >> (u32::BITS - GROUP_BITS)) as usize;
+        let places = &self.places[self.groups[group] as usize..self.groups[group + 1] as usize];
+        places.iter().filter(move |place| place.0 == key)
+    }
+
+    /// Whether a mark with the bytes around it can be a place.
+    #[inline(always)]
+    fn can_be_at(&self, text: &[u8], at: usize) -> bool {
+        let Some(next) = text.get(at + 1) else { return true };
+        let inside = at > 0 && self.inner[usize::from(text[at - 1])];
+        self.can.contains(text[at], *next) & (inside | !self.breaks.contains(text[at], *next))
+    }
+
     /// What is at a place where a text may be escaped or broken for the first time since `done`.
-    #[inline]
     fn place(&self, text: &[u8], at: usize, done: usize) -> Place {
         let rest = &text[at..];
         let inside = || at > done && self.inner[usize::from(text[at - 1])];
-        let byte = |byte: u8, least| match self.inner[usize::from(byte)] {
-            true => Place::Byte(byte, least),
+        let byte = |byte: u8, length, least| match self.inner[usize::from(byte)] {
+            true => Place::Byte(First { byte, length, least }),
             false => Place::Nothing,
         };
-        // Most are none of both, or tell at once.
+        let seen = |escape: Seen, gap: usize| match escape {
+            Seen::Escape(escape) => escape
+                .first()
+                .map_or(Place::Nothing, |first| byte(first, gap + escape.length, usize::from(gap > 0))),
+            Seen::Cut => Place::Cut,
+            Seen::Nothing if gap > 0 => byte(rest[gap], gap + 1, 1),
+            Seen::Nothing => Place::Nothing,
+        };
         match rest {
-            // A break has a byte of the pattern before it.
-            [b'\n' | b'\r', ..] if !inside() => return Place::Nothing,
-            [b'\n', next, ..] if is_plain(*next) => return byte(*next, 1),
-            [b'\\', b'n', next, ..] if is_plain(*next) && inside() => return byte(*next, 1),
-            [b'\\', b'n', next, ..] if is_plain(*next) => return Place::Nothing,
-            [b'\\', next, ..] if *next != b'\\' && next.is_ascii_punctuation() => return byte(*next, 0),
-            [b'=', next, ..] if !next.is_ascii_hexdigit() && !matches!(next, b'\r' | b'\n') => {
-                return Place::Nothing;
-            }
-            [b'%', next, ..] if !next.is_ascii_hexdigit() => return Place::Nothing,
-            [b'&', next, ..] if *next != b'#' && !next.is_ascii_alphabetic() => return Place::Nothing,
-            _ => {}
+            [b'\n', next, ..] if is_plain(*next) && inside() => byte(*next, 2, 1),
+            [b'\\', b'n', next, ..] if is_plain(*next) && inside() => byte(*next, 3, 1),
+            _ => match written::gap(rest) {
+                Some(_) if !inside() => Place::Nothing,
+                Some(gap) if gap == rest.len() => Place::Cut,
+                Some(gap) => seen(written::escape(&rest[gap..]), gap),
+                None => seen(written::escape(rest), 0),
+            },
         }
-        if let Some(gap) = written::gap(rest) {
-            return match written::escape(&rest[gap..]) {
-                _ if !inside() => Place::Nothing,
-                _ if gap == rest.len() => Place::Cut,
-                Seen::Nothing => byte(rest[gap], 1),
-                escape => seen(escape, 1),
-            };
-        }
-        seen(written::escape(rest), 0)
     }
 }
 
 /// Whether a byte behind a break is what it is, and no more break.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() && byte != b'd'
+}
+
+/// Whether what is behind the first byte of `wanted` says at once that it goes on otherwise: letters and
+/// digits begin neither an escape nor a break.
+fn differs(behind: &[u8], wanted: &[u8]) -> bool {
+    if !wanted[0].is_ascii() {
+        return false;
+    }
+    let plain = behind.iter().take(8).take_while(|byte| byte.is_ascii_alphanumeric());
+    plain.zip(&wanted[1..]).any(|(one, other)| one != other)
 }
 
 /// Compares a text from `at` on with a pattern from `of` on.

@@ -213,14 +213,24 @@ const NAMES: [(&[u8], u8); 38] = [
     (b"verbar;", b'|'),
 ];
 
+/// Bytes of the longest name.
+const LONGEST_NAME: usize = 9;
+
 fn named(text: &[u8], at: usize) -> Seen {
     let rest = &text[at..];
     // The first letter decides most of the time.
     match NAMES.iter().find(|(name, _)| name[0] == rest[0] && rest.starts_with(name)) {
         Some((name, sign)) => plain(u32::from(*sign), at + name.len()),
-        None if NAMES.iter().any(|(name, _)| name.starts_with(rest)) => Seen::Cut,
+        None if rest.len() < LONGEST_NAME && NAMES.iter().any(|(name, _)| name.starts_with(rest)) => {
+            Seen::Cut
+        }
         None => Seen::Nothing,
     }
+}
+
+/// Whether a name of one of these bytes begins with a letter.
+pub(super) fn may_begin_name(letter: u8, bytes: &[bool; 256]) -> bool {
+    NAMES.iter().any(|(name, sign)| name[0] == letter && bytes[usize::from(*sign)])
 }
 
 impl Escape {
