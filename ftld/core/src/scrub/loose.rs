@@ -7,8 +7,8 @@
 //! bytes begin such a place. Four bytes around each of these say whether any pattern can be there.
 //! Replaced is character by character in place, so no text changes its length.
 
-use super::written::{self, Escape, Seen};
 use super::table::{Pairs, hash};
+use super::written::{self, Escape, Seen};
 
 /// The search, without any stream's state.
 pub(super) struct Loose {
