@@ -49,7 +49,7 @@ pub(super) fn answer(mut request: Request<Tapped>) -> Response<Answer> {
     response
 }
 
-/// A message in fragments of so many bytes, with a ping between each two, and the end.
+/// A message in fragments of so many bytes, with a ping behind each.
 fn fragments(payload: &[u8], size: usize) -> Vec<u8> {
     let mut all = Vec::new();
     let count = payload.chunks(size).count();
@@ -59,7 +59,6 @@ fn fragments(payload: &[u8], size: usize) -> Vec<u8> {
         all.extend_from_slice(piece);
         all.extend([0x89, 0]);
     }
-    all.extend([0x88, 0]);
     all
 }
 

@@ -15,7 +15,7 @@
 //! | base64 and its URL alphabet at every alignment | yes | yes |
 //! | base32 at every alignment, in upper and lower case | yes | yes |
 //! | hex in upper and lower case | yes | yes |
-//! | hex with `:`, `-`, blanks, commas, `0x`; lists of decimals | yes | no |
+//! | lists of hex or decimals with `:`, `-`, commas, blanks, ends of lines, `0x` | up to 7 bytes between two | no |
 //! | UTF-16 of either byte order | yes | no |
 //!
 //! A break is an end of a line, as it is or escaped, with what indents the next line or makes it one of an

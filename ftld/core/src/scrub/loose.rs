@@ -37,6 +37,10 @@ const KNOWN_BITS: u32 = 18;
 const GROUP_BITS: u32 = 12;
 /// Bytes that are searched for marks at once.
 const BLOCK: usize = u64::BITS as usize;
+/// Marks that are found before the first of them is looked at; a block may add more.
+const SECTION: usize = 64;
+/// Marks that are written down at once.
+const EIGHT: usize = 8;
 
 struct Pattern {
     bytes: Vec<u8>,
@@ -118,9 +122,9 @@ impl Loose {
         begins: impl Fn(&[u8]) -> bool,
     ) -> usize {
         let (mut done, mut from, mut keep) = (0, 0, text.len());
-        let mut marks = Marks::default();
-        while let Some(at) = marks.next(text) {
-            if at < from || !self.can_be_at(text, at) {
+        let mut marks = Marks::new();
+        while let Some(at) = marks.next(text, |at| self.can_be_at(text, at)) {
+            if at < from {
                 continue;
             }
             match self.place(text, at, done) {
@@ -210,24 +214,45 @@ fn known_at(key: u32) -> (usize, u64) {
 }
 
 /// The bytes that may begin an escape or a break, from the left.
-#[derive(Default)]
+///
+/// Most marks are none of both. How many a block has cannot be foreseen, so a branch for each would cost
+/// more than to write all of them down and then take back those that are none.
 struct Marks {
-    /// Where the current block begins, and the next.
-    block: usize,
+    /// Places of marks: those from `at` to `count` are not given yet.
+    places: [usize; SECTION + BLOCK + EIGHT],
+    at: usize,
+    count: usize,
+    /// Where the next block begins.
     next: usize,
-    /// What is left of the current block.
-    bits: u64,
 }
 
 impl Marks {
-    /// The next one. Bytes of a block that change are not looked at again.
+    fn new() -> Self {
+        Self { places: [0; SECTION + BLOCK + EIGHT], at: 0, count: 0, next: 0 }
+    }
+
+    /// The next one that `can_be`. Bytes that were looked at may change, but only in front of what was
+    /// given.
     #[inline(always)]
-    fn next(&mut self, text: &[u8]) -> Option<usize> {
-        while self.bits == 0 {
-            self.block = self.next;
-            let rest = text.get(self.block..).filter(|rest| !rest.is_empty())?;
-            self.next += BLOCK;
-            self.bits = match rest.first_chunk() {
+    fn next(&mut self, text: &[u8], can_be: impl Fn(usize) -> bool) -> Option<usize> {
+        while self.at == self.count {
+            if self.next >= text.len() {
+                return None;
+            }
+            self.fill(text, &can_be);
+        }
+        let at = self.places[self.at];
+        self.at += 1;
+        Some(at)
+    }
+
+    /// Finds what is in the next blocks.
+    #[inline(always)]
+    fn fill(&mut self, text: &[u8], can_be: &impl Fn(usize) -> bool) {
+        let mut seen = 0;
+        while self.next < text.len() && seen < SECTION {
+            let rest = &text[self.next..];
+            let mut bits = match rest.first_chunk() {
                 Some(block) => marked(block),
                 None => {
                     let mut block = [0; BLOCK];
@@ -235,10 +260,25 @@ impl Marks {
                     marked(&block)
                 }
             };
+            let count = bits.count_ones() as usize;
+            let mut written = 0;
+            while written < count {
+                // Those behind the last are written over.
+                for place in &mut self.places[seen + written..seen + written + EIGHT] {
+                    *place = self.next + bits.trailing_zeros() as usize;
+                    bits &= bits.wrapping_sub(1);
+                }
+                written += EIGHT;
+            }
+            seen += count;
+            self.next += BLOCK;
         }
-        let at = self.block + self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
-        Some(at)
+        (self.at, self.count) = (0, 0);
+        for which in 0..seen {
+            let place = self.places[which];
+            self.places[self.count] = place;
+            self.count += usize::from(can_be(place));
+        }
     }
 }
 
@@ -340,6 +380,8 @@ impl Loose {
             Seen::Nothing => Place::Nothing,
         };
         match rest {
+            // No break is written with a name.
+            [b'&', next, ..] if next.is_ascii_alphabetic() && *next != b'a' => seen(written::escape(rest), 0),
             [b'\n', next, ..] if is_plain(*next) && inside() => byte(*next, 2, 1),
             [b'\\', b'n', next, ..] if is_plain(*next) && inside() => byte(*next, 3, 1),
             _ => match written::gap(rest) {

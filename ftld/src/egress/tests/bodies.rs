@@ -153,8 +153,13 @@ async fn a_text_that_is_compressed_in_silence_is_cut_and_an_archive_passes() {
         let bench = Bench::new(&world, credentialed(&[("api.example.com:443", &site)]));
         let mut sender = bench.http2(HOST).await;
         let request = Request::get("https://api.example.com/").body(body("")).unwrap();
-        let answer = sender.send_request(request).await.unwrap().into_body().collect().await;
-        assert_eq!(answer.is_ok_and(|whole| whole.to_bytes().ends_with(b"body")), passes, "{headers:?}");
+        // The reset may come before the head of the answer.
+        let whole = match sender.send_request(request).await {
+            Ok(response) => response.into_body().collect().await.ok(),
+            Err(_) => None,
+        };
+        let whole = whole.is_some_and(|whole| whole.to_bytes().ends_with(b"body"));
+        assert_eq!(whole, passes, "{headers:?}");
     }
 }
 

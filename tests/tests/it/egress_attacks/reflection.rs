@@ -66,7 +66,7 @@ fn a_websocket_that_reflects_in_fragments_brings_the_shadow() {
     lines = b'Authorization: Bearer ' + KEY.encode() + b'\\r\\n'
     request = b'GET /ws?reflect=%d HTTP/1.1\\r\\nHost: ' % size + HOST.encode() + b'\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n'
     request += b'Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n'
-    answer = through(request + lines + b'\\r\\n')
+    answer = through(request + lines + b'\\r\\n' + b'\\x88\\x80' + bytes(4))
     assert status(answer) == 101, answer
     frames, message, closed = answer.split(b'\\r\\n\\r\\n', 1)[1], b'', False
     while frames:
