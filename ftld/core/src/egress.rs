@@ -7,7 +7,8 @@
 //! Reading order: [`host`] (one canonical form for everything that names a host), [`path`] (the same for
 //! a request's path), [`rule`] (one rule as text), [`preset`] and [`policy_file`] (many), [`policy`] (what
 //! they say about a request), [`address`] (what is never dialled), [`dns`] and [`synthetic`] (names, without
-//! asking anybody), [`sniff`] (first bytes), [`framing`] (where requests end), [`rate`], [`suggest`], [`asked`] (a human's
+//! asking anybody), [`sniff`] (first bytes), [`framing`] (where requests end), [`packed`]
+//! (what bodies begin with), [`rate`], [`suggest`], [`asked`] (a human's
 //! question about a request).
 
 pub mod address;
@@ -15,6 +16,7 @@ pub mod asked;
 pub mod dns;
 pub mod framing;
 pub mod host;
+pub mod packed;
 pub mod path;
 pub mod policy;
 pub mod policy_file;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ftl_core::egress::packed::Beginning;
 use ftl_core::scrub::Scrubber;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -39,6 +40,9 @@ pub(super) enum Cut {
     /// More leaves than may.
     #[error("the session sends too much")]
     TooMuch,
+    /// The answer cannot be searched.
+    #[error("the answer is compressed although it was not to be")]
+    Packed,
 }
 
 /// A body on its way.
@@ -60,7 +64,20 @@ pub(super) enum Way {
     /// To the host; what may leave is limited.
     Up(Arc<Volume>, NowUs),
     /// To the sandbox; searched for values when the host is one of a credential.
-    Down(Option<Scrubber>),
+    Down(Option<Searched>),
+}
+
+/// What searches a body.
+pub(super) struct Searched {
+    scrubber: Scrubber,
+    beginning: Beginning,
+}
+
+impl Searched {
+    /// Searches a body of this type.
+    pub(super) fn new(scrubber: Scrubber, content_type: Option<&str>) -> Self {
+        Self { scrubber, beginning: Beginning::new(content_type) }
+    }
 }
 
 /// No body.
@@ -118,7 +135,10 @@ impl<B: Body<Data = Bytes> + Unpin> Carried<B> {
                 self.note_end(last);
                 Ok(data)
             }
-            Way::Down(Some(scrubber)) => {
+            Way::Down(Some(Searched { scrubber, beginning })) => {
+                if beginning.is_packed(&data) {
+                    return Err(Cut::Packed);
+                }
                 let mut out = Vec::with_capacity(data.len());
                 scrubber.push(&data, &mut out);
                 if last {
@@ -134,7 +154,7 @@ impl<B: Body<Data = Bytes> + Unpin> Carried<B> {
     /// The body is over: what the search had held back.
     fn end(&mut self) -> Bytes {
         let mut out = Vec::new();
-        if let Way::Down(Some(scrubber)) = &mut self.way {
+        if let Way::Down(Some(Searched { scrubber, .. })) = &mut self.way {
             scrubber.finish(&mut out);
             self.underway.add_down(out.len());
         }
@@ -225,7 +245,7 @@ where
                 Err(frame) => {
                     let Ok(mut trailers) = frame.into_trailers() else { continue };
                     headers::prepare_trailers(&mut trailers);
-                    if let Way::Down(Some(scrubber)) = &this.way {
+                    if let Way::Down(Some(Searched { scrubber, .. })) = &this.way {
                         scrubber.headers(&mut trailers);
                     }
                     this.trailers = Some(trailers);
@@ -244,7 +264,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.way {
-            Way::Down(Some(scrubber)) if !scrubber.preserves_length() => SizeHint::default(),
+            Way::Down(Some(searched)) if !searched.scrubber.preserves_length() => SizeHint::default(),
             _ => self.inner.size_hint(),
         }
     }

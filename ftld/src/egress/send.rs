@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::alpn::Alpn;
-use super::body::{self, Carried, Reply, Way};
+use super::body::{self, Carried, Reply, Searched, Way};
 use super::dial::Route;
 use super::exchange::Load;
 use super::gateway::Shared;
@@ -339,7 +339,8 @@ fn back(
         }
     }
     let idle = shared.limits.idle;
-    Ok(Carried::new(incoming, Arc::clone(underway), Way::Down(scrubber), idle).boxed_unsync())
+    let searched = scrubber.map(|scrubber| Searched::new(scrubber, content_type(headers)));
+    Ok(Carried::new(incoming, Arc::clone(underway), Way::Down(searched), idle).boxed_unsync())
 }
 
 /// A token endpoint's answer with shadows for its tokens, which the session has learned.

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 pub use authority::Authority;
 pub use packages::{Packages, VERSION};
-pub use reflect::ENCODINGS;
+pub use reflect::{ENCODINGS, RARE, encoded};
 pub use service::Service;
 
 /// Body of an answer.

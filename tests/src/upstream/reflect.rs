@@ -32,8 +32,27 @@ pub const ENCODINGS: [&str; 17] = [
     "basic",
 ];
 
+/// Rarer ones.
+pub const RARE: [&str; 14] = [
+    "utf-16",
+    "html-decimal",
+    "html-hex",
+    "js-braces",
+    "js-octal",
+    "quoted-printable",
+    "percent-twice",
+    "base32",
+    "hex-colons",
+    "decimals",
+    "mime",
+    "folded",
+    "escaped-lines",
+    "mixed",
+];
+
 /// Answers `/reflect/ENCODING`; `cut=N` sends the first N bytes for themselves, `cut=each` every byte.
-/// `header` reflects in headers, `gzip` compresses.
+/// `header` reflects in headers, `name` in their names and the status text, `gzip` compresses, `silent`
+/// compresses and does not say so, `archive` is compressed without reflecting, `part` is a part.
 pub(super) fn answer(request: &Request<Tapped>, encoding: &str) -> Response<Answer> {
     let headers = request.headers();
     let carried = headers.get(header::AUTHORIZATION).or_else(|| headers.get("x-api-key"));
@@ -54,10 +73,18 @@ pub(super) fn answer(request: &Request<Tapped>, encoding: &str) -> Response<Answ
         return response;
     }
     let body = format!("before {} after", encoded(encoding, value));
-    if encoding == "gzip" {
-        let mut response = text(200, gzip(body.as_bytes()));
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        return response;
+    match encoding {
+        "name" => return in_names(value),
+        "gzip" => return typed(text(200, gzip(body.as_bytes())), &[("content-encoding", "gzip")]),
+        "silent" => return typed(text(200, gzip(body.as_bytes())), &[("content-type", "application/json")]),
+        "archive" => {
+            return typed(text(200, gzip(b"a package")), &[("content-type", "application/octet-stream")]);
+        }
+        "part" => {
+            let part: String = value.chars().take(4).collect();
+            return typed(text(206, part), &[("content-range", "bytes 0-3/40")]);
+        }
+        _ => {}
     }
     let body = Bytes::from(body);
     let parts: Vec<Bytes> = match parameter(request.uri(), "cut") {
@@ -78,7 +105,40 @@ pub(super) fn answer(request: &Request<Tapped>, encoding: &str) -> Response<Answ
     Response::new(pieces(stream))
 }
 
-fn encoded(encoding: &str, value: &str) -> String {
+fn typed(mut response: Response<Answer>, headers: &[(&'static str, &'static str)]) -> Response<Answer> {
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Reflects where only names are looked for.
+fn in_names(value: &str) -> Response<Answer> {
+    let mut response = text(200, "in the names");
+    for name in [format!("x-{}", encoded("hex", value)), encoded("base32", value).to_ascii_lowercase()] {
+        if let Ok(name) = header::HeaderName::try_from(name) {
+            response.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
+    }
+    if let Ok(reason) = hyper::ext::ReasonPhrase::try_from(value.as_bytes()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}
+
+/// In base32, without what fills it up.
+fn base32(bytes: &[u8]) -> String {
+    let letter = |five: &[u8]| {
+        let code = (0..5).fold(0, |code, at| code << 1 | usize::from(five.get(at) == Some(&1)));
+        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[code])
+    };
+    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    bits.chunks(5).map(letter).collect()
+}
+
+/// The value as `/reflect/ENCODING` writes it.
+#[must_use]
+pub fn encoded(encoding: &str, value: &str) -> String {
     let bytes = value.as_bytes();
     let each = |form: &dyn Fn(u8) -> String| bytes.iter().map(|byte| form(*byte)).collect::<String>();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -99,9 +159,33 @@ fn encoded(encoding: &str, value: &str) -> String {
         "base64url" => URL_SAFE_NO_PAD.encode(bytes),
         "base64url-1" => URL_SAFE_NO_PAD.encode(shifted(1)),
         "base64url-2" => URL_SAFE_NO_PAD.encode(shifted(2)),
+        "utf-16" => each(&|byte| format!("{}\0", char::from(byte))),
+        "html-decimal" => each(&|byte| format!("&#{byte};")),
+        "html-hex" => each(&|byte| format!("&#x{byte:04X}")),
+        "js-braces" => each(&|byte| format!("\\u{{{byte:x}}}")),
+        "js-octal" => each(&|byte| format!("\\{byte:03o}")),
+        "quoted-printable" => each(&|byte| format!("={byte:02X}")),
+        "percent-twice" => each(&|byte| format!("%25{byte:02X}")),
+        "base32" => base32(bytes),
+        "hex-colons" => each(&|byte| format!("{byte:02x}:")),
+        "decimals" => each(&|byte| format!("{byte}, ")),
+        "mime" => lines(&STANDARD.encode(bytes), 16, "\r\n"),
+        "folded" => lines(value, 9, "\r\n "),
+        "escaped-lines" => lines(value, 9, "\\n"),
+        "mixed" => each(&|byte| match byte % 3 {
+            0 => format!("%{byte:02x}"),
+            1 => format!("\\u{byte:04x}"),
+            _ => char::from(byte).into(),
+        }),
         "basic" => STANDARD.encode(format!("user:{value}")),
         _ => value.to_owned(),
     }
+}
+
+/// Broken every so many bytes.
+fn lines(text: &str, every: usize, end: &str) -> String {
+    let lines = text.as_bytes().chunks(every).map(String::from_utf8_lossy);
+    lines.collect::<Vec<_>>().join(end)
 }
 
 /// Compressed by the system's own program.

@@ -1,4 +1,4 @@
-//! WebSocket: every message comes back.
+//! WebSocket: every message comes back, and with `?reflect=N` the credential first, in fragments.
 //!
 //! Owns the handshake and so much of the framing as an echo needs (RFC 6455): masked frames of any length,
 //! fragments as they come, ping, close.
@@ -23,11 +23,19 @@ pub(super) fn answer(mut request: Request<Tapped>) -> Response<Answer> {
     };
     let hash = Sha1::new().chain_update(key.as_bytes()).chain_update(GUID).finalize();
     let accept = base64::engine::general_purpose::STANDARD.encode(hash);
+    let size = service::parameter(request.uri(), "reflect").and_then(|size| size.parse::<usize>().ok());
+    let carried =
+        request.headers().get(header::AUTHORIZATION).map_or(Vec::new(), |value| value.as_bytes().into());
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
+            let mut stream = TokioIo::new(upgraded);
             // The client may break off.
-            let _ended = echo(TokioIo::new(upgraded)).await;
+            let _ended = match size {
+                Some(size) => stream.write_all(&fragments(&carried, size.max(1))).await,
+                None => Ok(()),
+            };
+            let _ended = echo(stream).await;
         }
     });
     let mut response = Response::new(full(""));
@@ -39,6 +47,19 @@ pub(super) fn answer(mut request: Request<Tapped>) -> Response<Answer> {
         headers.insert("sec-websocket-accept", accept);
     }
     response
+}
+
+/// A message in fragments of so many bytes, with a ping behind each.
+fn fragments(payload: &[u8], size: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    let count = payload.chunks(size).count();
+    for (at, piece) in payload.chunks(size.min(125)).enumerate() {
+        let first = u8::from(at == 0) | if at + 1 == count { 0x80 } else { 0 };
+        all.extend([first, u8::try_from(piece.len()).unwrap_or_default()]);
+        all.extend_from_slice(piece);
+        all.extend([0x89, 0]);
+    }
+    all
 }
 
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::Result<()> {

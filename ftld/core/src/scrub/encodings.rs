@@ -3,9 +3,28 @@
 //! Owns the list of encodings and, for each, what a value and its replacement look like in it. Must not
 //! know how they are searched for.
 //!
-//! Not covered: what a host does beyond these, such as lines of base64 that break within the value, a
-//! digest, a cipher, compression, or one encoding within another (other than the ones below). The value is
-//! kept from such hosts by its binding, not by this list.
+//! Covered, for values of 8 bytes or more:
+//!
+//! | written as | as a whole | mixed with others, broken over lines |
+//! |---|---|---|
+//! | the value itself | yes | yes |
+//! | percent-encoding, in upper and lower case, of some or all bytes | yes | yes, up to sixteen levels |
+//! | JSON and JavaScript: `\u`, `\u{}`, `\x`, octal, needless backslashes | yes | yes, any number of backslashes |
+//! | HTML: names, decimals, hex, with zeros, without semicolons | yes | yes, any number of `amp;` |
+//! | quoted-printable | yes | yes |
+//! | base64 and its URL alphabet at every alignment | yes | yes |
+//! | base32 at every alignment, in upper and lower case | yes | yes |
+//! | hex in upper and lower case | yes | yes |
+//! | lists of hex or decimals with `:`, `-`, commas, blanks, ends of lines, `0x` | up to 7 bytes between two | no |
+//! | UTF-16 of either byte order | yes | no |
+//!
+//! A break is an end of a line, as it is or escaped, with what indents the next line or makes it one of an
+//! event. A blank line is none: it ends an event, which must not wait.
+//!
+//! Not covered: the value backwards, rotated or in another case; digests, ciphers, compression; UTF-32,
+//! base58, base85; dumps with offsets; escapes of one family within another; and a value of which one
+//! answer, or one message of a WebSocket, has only a part: pages, ranges, a listing of characters. The value
+//! is kept from hosts that do so by its binding, not by this list.
 
 use std::collections::HashSet;
 
@@ -56,7 +75,14 @@ pub(crate) fn forms(real: &str, shadow: &str) -> Vec<Form> {
         add(encode(real), encode(shadow));
     }
     // In base64, a replacement of another length would shift everything behind it.
-    let fitted: Vec<u8> = shadow.bytes().cycle().take(real.len()).collect();
+    let or_zeros = if shadow.is_empty() { "0" } else { shadow };
+    let fitted: Vec<u8> = or_zeros.bytes().cycle().take(real.len()).collect();
+    for (pattern, replacement) in base32s(real.as_bytes(), &fitted) {
+        add(pattern, replacement);
+    }
+    let unbroken = unbroken(real);
+    let replacement = fitted[..unbroken.len()].to_vec();
+    add(unbroken, replacement);
     for alphabet in [&STANDARD, &URL_SAFE] {
         for before in 0..3 {
             let pattern = core(alphabet, before, real.as_bytes());
@@ -67,6 +93,55 @@ pub(crate) fn forms(real: &str, shadow: &str) -> Vec<Form> {
         }
     }
     forms
+}
+
+/// The texts that are also searched for with escapes and breaks within, each with one of the same length
+/// that replaces it.
+pub(super) fn texts_that_break(real: &str, shadow: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (_, fitted) = fitted(real, shadow);
+    // Breaks may be anywhere, so those of the value itself need not be there.
+    let unbroken = unbroken(real);
+    let mut all = vec![(unbroken.clone(), fitted[..unbroken.len()].to_vec())];
+    for case in [Case::Lower, Case::Upper] {
+        let hex = |bytes: &[u8]| bytes.iter().flat_map(|byte| digits(*byte, case)).collect();
+        all.push((hex(real.as_bytes()), hex(&fitted)));
+    }
+    for alphabet in [&STANDARD, &URL_SAFE] {
+        for before in 0..3 {
+            let of = |bytes: &[u8]| core(alphabet, before, bytes).into_bytes();
+            all.push((of(real.as_bytes()), of(&fitted)));
+        }
+    }
+    all.extend(base32s(real.as_bytes(), &fitted));
+    let mut seen = HashSet::new();
+    all.retain(|(pattern, replacement)| pattern != replacement && seen.insert(pattern.clone()));
+    all
+}
+
+/// The value's bytes, and as many of ASCII that replace it.
+pub(super) fn fitted(real: &str, shadow: &str) -> (Vec<u8>, Vec<u8>) {
+    let plain: Vec<u8> = shadow.bytes().filter(u8::is_ascii).collect();
+    let source = if plain.is_empty() { vec![b'0'] } else { plain };
+    (real.as_bytes().to_vec(), source.into_iter().cycle().take(real.len()).collect())
+}
+
+/// The value without the ends of its lines.
+fn unbroken(real: &str) -> Vec<u8> {
+    real.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
+}
+
+/// The value in base32 at every alignment, without what its neighbours share.
+fn base32s(real: &[u8], fitted: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let encode = |before: usize, value: &[u8]| -> Vec<u8> {
+        let bit =
+            |at: usize| at.checked_sub(8 * before).is_some_and(|at| value[at / 8] >> (7 - at % 8) & 1 == 1);
+        let (first, whole) = ((before * 8).div_ceil(5), (before + value.len()) * 8 / 5);
+        let letter = |at: usize| (5 * at..5 * at + 5).fold(0, |code, at| code << 1 | usize::from(bit(at)));
+        (first..whole).map(|at| ALPHABET[letter(at)]).collect()
+    };
+    let pairs = (0..5).map(|before| (encode(before, real), encode(before, fitted)));
+    pairs.flat_map(|(one, two)| [(one.to_ascii_lowercase(), two.to_ascii_lowercase()), (one, two)]).collect()
 }
 
 /// An encoding of a whole text.
@@ -91,6 +166,9 @@ fn texts() -> Vec<Encode> {
         all.push(Box::new(move |text| json(text, kind).into_bytes()));
         // JSON as a string within JSON, as many logs are.
         all.push(Box::new(move |text| json(&json(text, kind), kind).into_bytes()));
+    }
+    for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        all.push(Box::new(move |text| text.encode_utf16().flat_map(bytes).collect()));
     }
     for style in [["&quot;", "&#39;"], ["&#34;", "&#39;"], ["&quot;", "&#x27;"], ["&quot;", "&apos;"]] {
         for wide in [false, true] {

@@ -1,5 +1,7 @@
 //! What reflects is scrubbed: every encoding, alignment and chunking.
 
+mod escapes;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue};

@@ -8,8 +8,9 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt as _;
 
-use super::bench::{Bench, Setup, bearer, body, get, grant, read, reason};
+use super::bench::{Bench, Setup, bearer, body, drain, get, grant, read, reason};
 use crate::egress::Limits;
 use crate::egress::testing::{Site, World, until};
 
@@ -135,6 +136,63 @@ async fn an_encoded_answer_of_a_credentialed_host_is_kept_back() {
     let sites = &[("api.example.com:443", &site)];
     let bench = Bench::new(&world, Setup { rules: ALLOW, sites, ..Setup::default() });
     assert_eq!(bench.ask(get(HOST, "/", &[("accept-encoding", "gzip")])).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_text_that_is_compressed_in_silence_is_cut_and_an_archive_passes() {
+    let world = World::new();
+    for (headers, passes) in [
+        (&[][..], false),
+        (&[("content-type", "application/json")], false),
+        (&[("content-type", "text/html; charset=utf-8")], false),
+        (&[("content-type", "application/octet-stream")], true),
+        (&[("content-type", "application/gzip")], true),
+    ] {
+        let pieces = [&b"\x1f"[..], b"\x8b\x08", b"body"].map(Bytes::from_static).to_vec();
+        let site = chunks(&world, pieces, headers).await;
+        let bench = Bench::new(&world, credentialed(&[("api.example.com:443", &site)]));
+        let mut sender = bench.http2(HOST).await;
+        let request = Request::get("https://api.example.com/").body(body("")).unwrap();
+        // The reset may come before the head of the answer.
+        let whole = match sender.send_request(request).await {
+            Ok(response) => response.into_body().collect().await.ok(),
+            Err(_) => None,
+        };
+        let whole = whole.is_some_and(|whole| whole.to_bytes().ends_with(b"body"));
+        assert_eq!(whole, passes, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_trailers_and_the_status_text_hold_no_value() {
+    let world = World::new();
+    let site = Site::serve(Some(world.good(HOST)), |_, _| async {
+        let name = hex(REAL.as_bytes());
+        let mut trailers = HeaderMap::new();
+        trailers.insert(http::HeaderName::try_from(&name).unwrap(), "1".parse().unwrap());
+        trailers.insert("x-plain", format!("it is {REAL}").parse().unwrap());
+        let frames = [Ok(Frame::data(Bytes::from_static(b"body"))), Ok(Frame::trailers(trailers))];
+        let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+        let mut response = Response::builder().header(format!("x-{name}"), "1").header("trailer", "x-plain");
+        let reason = hyper::ext::ReasonPhrase::try_from(REAL.as_bytes()).unwrap();
+        response.extensions_mut().unwrap().insert(reason);
+        response.body(body).unwrap()
+    });
+    let site = site.await;
+    let bench = Bench::new(&world, credentialed(&[("api.example.com:443", &site)]));
+    let mut sender = bench.http2(HOST).await;
+    let request = Request::get("https://api.example.com/").header("te", "trailers").body(body("")).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let said = format!("{:?}", response.headers());
+    assert!(!said.contains(&hex(REAL.as_bytes())), "{said}");
+    let whole = response.into_body().collect().await.unwrap();
+    let trailers = whole.trailers().unwrap();
+    assert_eq!((trailers.len(), &trailers["x-plain"]), (1, &format!("it is {SHADOW}").parse().unwrap()));
+    let stream = bench.tunnel("api.example.com:443").await;
+    let mut stream = bench.secure(stream, HOST, &["http/1.1"]).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n").await.unwrap();
+    let said = drain(&mut stream).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && !said.contains(REAL), "{said}");
 }
 
 #[tokio::test]

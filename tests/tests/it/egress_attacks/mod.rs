@@ -5,6 +5,7 @@
 
 mod credentials;
 mod network;
+mod reflection;
 mod requests;
 
 use std::io::{BufRead as _, BufReader, Write as _};
