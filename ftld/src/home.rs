@@ -9,6 +9,7 @@
 //!   store/                    blobs, base trees
 //!   journal/                  applications under way or to undo
 //!   sessions/<id>/            a session's upper layer, home, temporary files
+//!   layers/                   what sessions changed in earlier turns, frozen
 //!   run/ftld.sock             unless XDG_RUNTIME_DIR/ftl/ holds it
 //! ```
 
@@ -111,6 +112,7 @@ impl Home {
             home.store(),
             home.journal(),
             home.sessions(),
+            home.layers(),
         ] {
             private_dir(&dir)?;
         }
@@ -165,6 +167,12 @@ impl Home {
     #[must_use]
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
+    }
+
+    /// The layers that sessions have frozen.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
     }
 
     /// Whether somebody listens on the socket.

@@ -1,4 +1,4 @@
-//! Verbs around the sessions: project, snapshots, log, daemon, shell integration.
+//! Verbs around the sessions: project, log, daemon, shell integration.
 
 use std::path::PathBuf;
 
@@ -29,59 +29,6 @@ pub(crate) struct Trust {
     /// Forget the trust
     #[arg(long)]
     pub(crate) revoke: bool,
-}
-
-/// List, take, show and restore snapshots
-#[derive(Debug, Args)]
-#[command(after_help = help::SNAPSHOTS, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
-pub(crate) struct Snapshots {
-    /// Which of these; nothing lists.
-    #[command(subcommand)]
-    pub(crate) verb: Option<SnapshotsVerb>,
-}
-
-/// What to do with snapshots.
-#[derive(Debug, Subcommand)]
-pub(crate) enum SnapshotsVerb {
-    List(ListSnapshots),
-    Create(CreateSnapshot),
-    Show(ShowSnapshot),
-    Restore(RestoreSnapshot),
-}
-
-/// List the project's snapshots, newest first
-#[derive(Debug, Args, Default)]
-pub(crate) struct ListSnapshots {
-    /// Those of every project
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-/// Take a snapshot of the project; an unchanged project gives the same id
-#[derive(Debug, Args)]
-pub(crate) struct CreateSnapshot {
-    /// List every path that stayed outside, with the rule that decided
-    #[arg(long)]
-    pub(crate) explain: bool,
-}
-
-/// List what is in a snapshot
-#[derive(Debug, Args)]
-pub(crate) struct ShowSnapshot {
-    /// Snapshot, or a unique beginning of its id
-    #[arg(value_name = "ID")]
-    pub(crate) snapshot: String,
-}
-
-/// Write a snapshot into a new directory
-#[derive(Debug, Args)]
-pub(crate) struct RestoreSnapshot {
-    /// Snapshot, or a unique beginning of its id
-    #[arg(value_name = "ID")]
-    pub(crate) snapshot: String,
-    /// Directory to create; it must not exist, or be empty
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) to: PathBuf,
 }
 
 /// Show the audit log, or verify it, or show what left the sandboxes

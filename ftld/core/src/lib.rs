@@ -27,4 +27,5 @@ pub mod refuse;
 pub mod review;
 pub mod scrub;
 pub mod sigv4;
+pub mod stack;
 pub mod tree;

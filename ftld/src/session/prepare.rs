@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::decide::blocking;
 use super::driver::root;
+use super::layers;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Project, Record, Spec};
 use super::{Error, project};
@@ -187,8 +188,14 @@ pub fn take_by_hand(parts: &Parts, path: &Path) -> Result<Taken, Error> {
 ///
 /// # Errors
 /// When the record cannot be written.
-pub fn audit_restore(parts: &Parts, id: SnapshotId, target: &[u8]) -> Result<(), Error> {
-    audit(parts, "restore_begun", None, json!({ "snapshot": id, "target": Bytes::from(target) }), Sync::Disk)
+pub fn audit_restore(parts: &Parts, name: &str, target: &[u8]) -> Result<(), Error> {
+    audit(
+        parts,
+        "restore_begun",
+        None,
+        json!({ "snapshot": name, "target": Bytes::from(target) }),
+        Sync::Disk,
+    )
 }
 
 fn audit(
@@ -279,8 +286,12 @@ pub(super) async fn launch(
     let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
     let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
     let base_id = record.base.ok_or(Error::Interrupted)?;
-    let (store, project) = (Arc::clone(&parts.store), root(&record.project.root));
-    let base = blocking(move || Ok(store.base(&project, base_id)?)).await?;
+    let (shared, of) = (Arc::clone(parts), record.clone());
+    let base = blocking(move || {
+        layers::thaw(&shared, &of)?;
+        Ok(shared.store.base(&root(&of.project.root), base_id)?)
+    })
+    .await?;
     tidy_later(parts, record, base_id);
     let adapter = adapter(&record.spec, settings)?;
     let places = Places::of(parts, &record.spec, &root(&record.project.root));
@@ -299,11 +310,12 @@ pub(super) async fn launch(
         path.splice(0..0, found.path);
         env.extend(found.env);
     }
+    let limits = limits(parts, settings);
     let spec = SandboxSpec {
         session: record.id.clone(),
-        layers: base.layers(),
+        layers: [layers::dirs(parts, record), base.layers()].concat(),
         dir: session_dir(parts, record),
-        limits: limits(parts, settings),
+        limits: Limits { disk_bytes: layers::left(record, limits.disk_bytes), ..limits },
         tools: binds,
         path,
         env,

@@ -18,6 +18,7 @@ mod capture;
 mod checkout;
 mod content;
 mod dir;
+mod fold;
 mod index;
 mod remove;
 mod rules;
@@ -33,6 +34,7 @@ use ftl_core::tree::ListingError;
 
 pub use base::{Base, FOLD_FROM};
 pub use capture::{Captured, Unread};
+pub use fold::{copy, fold};
 pub use remove::remove_tree;
 pub use rules::{Class, Exclusion, Rules};
 pub use store::{LocalStore, Restored, Taken};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::{Dir, Tree, load};
+use ftl_core::tree::{Dir, Tree, changes, load};
 
 use super::base::{Base, Bases};
 use super::blob::{Blobs, Look};
@@ -195,16 +195,30 @@ impl LocalStore {
         capture::capture(upper, &base, &rules, &self.blobs)
     }
 
-    /// Writes a snapshot's tree into a directory that is missing or empty. The files are the caller's own:
-    /// none is shared with the store.
+    /// Writes a tree into a directory that is missing or empty. The files are the caller's own: none is
+    /// shared with the store.
     ///
     /// # Errors
-    /// When the directory holds something, or the snapshot is not complete.
-    pub fn restore(&self, id: SnapshotId, target: &Path) -> Result<Restored, SnapshotError> {
-        let tree = self.tree(id)?;
+    /// When the directory holds something, or a content is missing.
+    pub fn restore(&self, tree: &Tree, target: &Path) -> Result<Restored, SnapshotError> {
         checkout::claim(target)?;
-        checkout::write(&tree, target, Writing { blobs: &self.blobs, owner: None, links: Links::None })?;
-        Ok(measure(&tree))
+        checkout::write(tree, target, Writing { blobs: &self.blobs, owner: None, links: Links::None })?;
+        Ok(measure(tree))
+    }
+
+    /// Writes what makes `after` of `before` into an empty directory, as a layer of an overlay. Its files are
+    /// the store's own: nobody may write to them. `owner` gets them, when the daemon is root.
+    ///
+    /// # Errors
+    /// When a content is missing, or the disk is full.
+    pub fn write_layer(
+        &self,
+        (before, after): (&Tree, &Tree),
+        target: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), SnapshotError> {
+        let writing = Writing { blobs: &self.blobs, owner, links: Links::Shared(None) };
+        checkout::write_delta(before, after, &changes(before, after), target, writing)
     }
 
     /// Opens a content.
