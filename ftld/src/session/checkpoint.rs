@@ -140,10 +140,10 @@ impl Driver {
 
 /// The layers of a session's checkpoint; 0 is the snapshot, which has none.
 pub(super) fn stack_at(record: &Record, number: u32) -> Result<Stack, Error> {
-    if number == 0 {
-        return Ok(Stack::default());
-    }
     let missing = || Error::NoSuchCheckpoint { session: record.id.clone(), number };
+    if number == 0 {
+        return record.base.map(|_| Stack::default()).ok_or_else(missing);
+    }
     let stack = record.checkpoint(number).ok_or_else(missing)?.stack.clone();
     match stack.work {
         None if !stack.layers.is_empty() => Err(Error::UnreadableCheckpoint { number }),

@@ -138,9 +138,21 @@ pub(super) fn release(parts: &Parts, record: &Record) {
     sweep_those(parts, |name| named.contains(name) || name.starts_with(&own));
 }
 
-/// Removes every layer that no session names. Nothing else may happen meanwhile.
+/// Removes every layer that no session names, and what is left of sessions that never came to be. Nothing
+/// else may happen meanwhile.
 pub(super) fn sweep(parts: &Parts) {
     sweep_those(parts, |_| true);
+    let Ok(records) = parts.db.records::<Record>("") else { return };
+    let known: BTreeSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    for item in std::fs::read_dir(parts.home.sessions()).into_iter().flatten().flatten() {
+        let name = item.file_name().to_string_lossy().into_owned();
+        if name.parse::<SessionId>().is_ok()
+            && !known.contains(name.as_str())
+            && let Err(error) = snapshot::remove_tree(&item.path())
+        {
+            tracing::warn!(session = name, %error, "what is left of a session could not be removed");
+        }
+    }
 }
 
 fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {
