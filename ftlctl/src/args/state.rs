@@ -67,11 +67,19 @@ pub(crate) struct DiffSnapshots {
 /// Write a state into a new directory, or go back to it in a session or in the project
 #[derive(Debug, Args)]
 #[command(after_help = help::RESTORE)]
-#[group(id = "where", required = true, multiple = false, args = ["to", "session", "into_project"])]
 pub(crate) struct RestoreSnapshot {
     /// Snapshot (or a unique beginning of its id), SESSION, or SESSION@N
     #[arg(value_name = "STATE")]
     pub(crate) snapshot: String,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Where a state is restored: one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Place {
     /// Directory to create; it must not exist, or be empty
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) to: Option<PathBuf>,

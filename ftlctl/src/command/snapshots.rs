@@ -171,7 +171,7 @@ fn not_its_own() -> Failure {
 }
 
 async fn restore(context: &Context, args: args::RestoreSnapshot) -> Result<(), Failure> {
-    let to = match (args.session, args.to) {
+    let to = match (args.place.session, args.place.to) {
         (Some(session), _) => return go_back(context, &args.snapshot, session).await,
         (None, None) => return propose(context, args.snapshot).await,
         (None, Some(to)) => to,
