@@ -112,7 +112,7 @@ impl SnapshotService for SnapshotApi {
                 let parts = sessions.parts();
                 let point = sessions.point(&request.snapshot)?;
                 prepare::audit_restore(parts, &point.name, target.as_os_str().as_bytes())?;
-                Ok(parts.store.restore(&point.tree, &target)?)
+                Ok(parts.store.restore_tree(&point.tree, &target)?)
             })
             .await?;
         Ok(Response::new(v1::RestoreSnapshotReply { files: restored.files, bytes: restored.bytes }))

@@ -195,12 +195,20 @@ impl LocalStore {
         capture::capture(upper, &base, &rules, &self.blobs)
     }
 
+    /// Writes a snapshot's tree into a directory, as [`LocalStore::restore_tree`] does.
+    ///
+    /// # Errors
+    /// When the directory holds something, or the snapshot is not complete.
+    pub fn restore(&self, id: SnapshotId, target: &Path) -> Result<Restored, SnapshotError> {
+        self.restore_tree(&*self.tree(id)?, target)
+    }
+
     /// Writes a tree into a directory that is missing or empty. The files are the caller's own: none is
     /// shared with the store.
     ///
     /// # Errors
     /// When the directory holds something, or a content is missing.
-    pub fn restore(&self, tree: &Tree, target: &Path) -> Result<Restored, SnapshotError> {
+    pub fn restore_tree(&self, tree: &Tree, target: &Path) -> Result<Restored, SnapshotError> {
         checkout::claim(target)?;
         checkout::write(tree, target, Writing { blobs: &self.blobs, owner: None, links: Links::None })?;
         Ok(measure(tree))
