@@ -20,6 +20,7 @@ use crate::db::{Db, DbError};
 use crate::egress::dial::DialConfig;
 use crate::egress::{self, Egress, EgressConfig};
 use crate::grpc::{self, ServeError};
+use crate::history::{self, History};
 use crate::home::{Home, HomeError, Lock};
 use crate::merge::{Blobs, Merge};
 use crate::policy::PolicyFiles;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub publisher: Arc<Publisher>,
     /// Blobs and base trees.
     pub store: Arc<LocalStore>,
+    /// What sessions see of projects' Git histories.
+    pub history: Arc<History>,
     /// Applications to projects.
     pub merge: Arc<Merge>,
     /// Sandbox backends by name.
@@ -170,7 +173,9 @@ impl App {
         });
         let monotonic = Arc::clone(&ports.clock);
         let vault = Vault::new(home.root(), user.env.clone(), Arc::new(move || monotonic.monotonic_us()));
+        let program = history::find_program(user.path.as_deref().unwrap_or_default());
         let parts = Parts {
+            history: Arc::new(History::new(home.history(), program, ports.owner)),
             egress,
             outlets: Outlets::default(),
             vault: Arc::new(vault),

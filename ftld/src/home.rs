@@ -7,6 +7,7 @@
 //! FTL_HOME/            0700   config, ftld.log, ftld.lock
 //!   audit/  db/               the audit log; sessions and events
 //!   store/                    blobs, base trees
+//!   history/                  what sessions see of projects' Git histories
 //!   journal/                  applications under way or to undo
 //!   sessions/<id>/            a session's upper layer, home, temporary files
 //!   layers/                   what sessions changed in earlier turns, frozen
@@ -110,6 +111,7 @@ impl Home {
             home.audit(),
             home.db(),
             home.store(),
+            home.history(),
             home.journal(),
             home.sessions(),
             home.layers(),
@@ -155,6 +157,12 @@ impl Home {
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.root.join("store")
+    }
+
+    /// The views of projects' histories.
+    #[must_use]
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history")
     }
 
     /// The applications' journals.

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod audit;
 pub mod config;
 pub mod egress;
+pub mod history;
 pub mod merge;
 pub mod pipe;
 pub mod policy;

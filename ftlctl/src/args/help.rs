@@ -120,7 +120,7 @@ Examples:
 
 pub(super) const REWIND: &str = "\
 Only the workspace goes back. The agent still remembers the turns that were
-left (its home stays as it is), and what you approved stays in your project
+left (its home and its .git stay as they are), and what you approved stays in your project
 (`ftlctl undo`). Nothing is lost: the work that was left stays a checkpoint
 until the session is removed, and `ftlctl rewind SESSION@N` goes there again.
 

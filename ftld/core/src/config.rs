@@ -21,6 +21,8 @@ pub use user::{AgentSettings, UserConfig};
 
 use json::{Field, Object};
 
+use crate::history::Depth;
+
 /// Which sandbox backend is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SandboxChoice {
@@ -92,6 +94,14 @@ impl SandboxChoice {
 
 impl Field<'_> for SandboxChoice {
     const WANTED: &'static str = "\"auto\", \"native\" or \"docker\"";
+
+    fn read(raw: &str) -> Option<Self> {
+        Self::named(&String::read(raw)?)
+    }
+}
+
+impl Field<'_> for Depth {
+    const WANTED: &'static str = "\"off\", \"recent\" or \"full\"";
 
     fn read(raw: &str) -> Option<Self> {
         Self::named(&String::read(raw)?)

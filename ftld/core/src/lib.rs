@@ -17,6 +17,7 @@ pub mod diff;
 pub mod egress;
 pub mod event;
 pub mod frames;
+pub mod history;
 pub mod hunk;
 pub mod id;
 pub mod landed;

@@ -41,7 +41,7 @@ impl SecretService for SecretApi {
     ) -> Result<Response<v1::SetSecretReply>, Status> {
         let v1::SetSecretRequest { name, value, project } = request.into_inner();
         let value = Secret::new(value);
-        let (name, scope) = (named(&name)?, self.scope(project)?);
+        let (name, scope) = (variable(&name)?, self.scope(project)?);
         let kept = self.0.keep_secret(&scope, &name, &value).map_err(|error| status(&error))?;
         Ok(Response::new(v1::SetSecretReply {
             replaced: kept.replaced,
@@ -55,7 +55,7 @@ impl SecretService for SecretApi {
         request: Request<v1::BindSecretRequest>,
     ) -> Result<Response<v1::BindSecretReply>, Status> {
         let request = request.into_inner();
-        let name = named(&request.name)?;
+        let name = variable(&request.name)?;
         let scope = self.scope(request.project.clone())?;
         let source = match &request.source {
             Some(source) => elsewhere(source)?,
@@ -105,8 +105,21 @@ impl SecretService for SecretApi {
     }
 }
 
+/// A name under which a value can be kept and bound.
+fn variable(name: &str) -> Result<CredentialName, Status> {
+    let parsed = CredentialName::parse(name);
+    parsed.map_err(|error| match (CredentialName::try_from(name.to_owned()), name.split_once('.')) {
+        (Ok(_), Some((whole, _))) => {
+            Status::invalid_argument(format!("{name} is a part of {whole}'s value; name {whole} itself"))
+        }
+        _ => Status::invalid_argument(error.to_string()),
+    })
+}
+
+/// A variable's name, or that of a part of one as lists show it.
 fn named(name: &str) -> Result<CredentialName, Status> {
-    CredentialName::parse(name).map_err(|error| Status::invalid_argument(error.to_string()))
+    let name = CredentialName::try_from(name.to_owned());
+    name.map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 /// The one binding that a request describes; none when it names no host.

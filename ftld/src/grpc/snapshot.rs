@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use super::convert::{self, wide};
 use super::status::status;
 use crate::db::SnapshotRow;
-use crate::session::{Error, Sessions, prepare};
+use crate::session::{Error, Sessions, taking};
 use crate::snapshot::Class;
 
 /// The service over the snapshot store.
@@ -48,7 +48,7 @@ impl SnapshotService for SnapshotApi {
         let root = convert::absolute(request.project, "project")?;
         let parts = Arc::clone(self.0.parts());
         let start = parts.clock.monotonic_us();
-        let taken = self.blocking(move |sessions| prepare::take_by_hand(sessions.parts(), &root)).await?;
+        let taken = self.blocking(move |sessions| taking::take_by_hand(sessions.parts(), &root)).await?;
         let elapsed_us = parts.clock.monotonic_us().saturating_sub(start);
         let total = taken.exclusions.len();
         let listed = taken
@@ -111,7 +111,7 @@ impl SnapshotService for SnapshotApi {
             .blocking(move |sessions| {
                 let parts = sessions.parts();
                 let point = sessions.point(&request.snapshot)?;
-                prepare::audit_restore(parts, &point.name, target.as_os_str().as_bytes())?;
+                taking::audit_restore(parts, &point.name, target.as_os_str().as_bytes())?;
                 Ok(parts.store.restore_tree(&point.tree, &target)?)
             })
             .await?;

@@ -106,6 +106,9 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// Files and directories of the host, absolute, shown read-only at the same path.
     pub tools: Vec<PathBuf>,
+    /// Directories of the daemon's own, shown read-only elsewhere: absolute path on the host, free of links,
+    /// and absolute path in the sandbox.
+    pub shared: Vec<(PathBuf, PathBuf)>,
     /// Directories to look for programs in before the system's own.
     pub path: Vec<PathBuf>,
     /// Environment of every program, beside the usual names.

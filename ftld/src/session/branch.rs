@@ -17,7 +17,7 @@ use super::checkpoint::changes;
 use super::decide::{blocking, new_session_id};
 use super::driver::{Driver, told};
 use super::record::{Checkpoint, Layer, Record, Spec, Stack, Work};
-use super::{Error, Sessions, layers, prepare, project, trust};
+use super::{Error, Sessions, history, layers, prepare, project, taking, trust};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::{db, snapshot};
@@ -86,7 +86,7 @@ impl Sessions {
         let driver = Driver::resume(Arc::clone(&parts), record.clone())?;
         driver.audit("session_created", detail, Sync::Kernel).await?;
         driver.audit("snapshot_begun", json!({}), Sync::Kernel).await?;
-        let taken = prepare::take(&parts, &record.project).await?;
+        let taken = taking::take(&parts, &record.project).await?;
         record.base = Some(taken.snapshot);
         record.dotenv = taken.dotenv();
         let (layer, shared, tree) = (layers::name(&id, 1), Arc::clone(&parts), Arc::clone(&wanted.tree));
@@ -153,21 +153,29 @@ async fn begin(parts: &Arc<Parts>, mut record: Record, fact: Kind) -> Result<(),
     driver.enter(step, String::new(), vec![created, fact, captured]).await
 }
 
-/// Copies the agent's home, so that its conversation can go on in both sessions.
+/// Copies the agent's home, so that its conversation can go on in both sessions, and its `.git`.
 fn copy_home(parts: &Parts, from: &SessionId, to: &SessionId) -> Result<(), Error> {
-    let home = |id: &SessionId| parts.home.sessions().join(id.as_str()).join("home");
-    let (source, target) = (home(from), home(to));
-    if !source.exists() {
-        return Ok(());
-    }
-    if let Some(dir) = target.parent() {
-        make_dir(dir)?;
-    }
-    let copied = snapshot::copy(&source, &target);
+    let dir = |id: &SessionId| parts.home.sessions().join(id.as_str());
+    let (source, target) = (dir(from), dir(to));
+    make_dir(&target)?;
+    let copy = || {
+        for name in ["home", history::PARKED] {
+            let (from, to) = (source.join(name), target.join(name));
+            if from.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                snapshot::copy(&from, &to)?;
+            }
+        }
+        let given = target.join(history::GIVEN);
+        match source.join(history::GIVEN).exists() {
+            true => std::fs::write(&given, b"").map_err(|source| Error::Write { path: given, source }),
+            false => Ok(()),
+        }
+    };
+    let copied = copy();
     if copied.is_err() {
         discard(parts, to);
     }
-    Ok(copied?)
+    copied
 }
 
 fn make_dir(path: &Path) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use super::prepare::Opened;
 use super::publish::Teller;
 use super::record::{Record, Spec};
 use super::turn::{Done, Ended, NOTHING_RAN, Stage, Voice};
-use super::{Command, Error, Reply, prepare, project, trust};
+use super::{Command, Error, Reply, prepare, project, taking, trust};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
@@ -258,7 +258,7 @@ impl Driver {
         self.audit("snapshot_begun", json!({}), Sync::Kernel).await?;
         self.pass(Step::SnapshotBegun)?;
         let (parts, project) = (Arc::clone(&self.parts), self.record.project.clone());
-        let taking = async move { prepare::take(&parts, &project).await };
+        let taking = async move { taking::take(&parts, &project).await };
         let taken = during(inbox, stopping, State::Snapshotting, taking).await?;
         self.record.base = Some(taken.snapshot);
         self.record.dotenv = taken.dotenv();

@@ -1,4 +1,4 @@
-//! What a turn needs before it can run: a checked request, a snapshot, a sandbox, the agent's program.
+//! What a turn needs before it can run: a checked request, a sandbox, the agent's program.
 //!
 //! Owns the translation of settings into what the folders below ask for. Must not know the order of a
 //! turn, and changes no session.
@@ -13,34 +13,22 @@ use ftl_core::agent::is_loopback;
 use ftl_core::config::{Forwarded, SandboxChoice, Settings, effective, forwardable};
 use ftl_core::egress::host::Authority;
 use ftl_core::egress::rule::Rule;
-use ftl_core::event::{Bytes, Excluded, Kind, LISTED};
+use ftl_core::event::Kind;
 use ftl_core::id::SnapshotId;
-use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::Error;
 use super::decide::blocking;
 use super::driver::root;
+use super::history;
 use super::layers;
 use super::outlet::{self, Outlet, Serving};
-use super::record::{Project, Record, Spec};
-use super::{Error, project};
+use super::record::{Record, Spec};
 use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, TurnSpec};
 use crate::app::Parts;
-use crate::audit::{Entry, Sync};
-use crate::db::SnapshotRow;
 use crate::sandbox::{Check, Command, Limits, Network, Outcome, Sandbox, SandboxSpec, Stdio};
-use crate::snapshot::{Base, Class, Exclusion};
+use crate::snapshot::Base;
 use crate::vault::Wanted;
-
-/// A snapshot as the session and the API tell of it.
-pub struct Taken {
-    /// Its id.
-    pub snapshot: SnapshotId,
-    /// Its row in the list.
-    pub row: SnapshotRow,
-    /// What stayed outside.
-    pub exclusions: Vec<Exclusion>,
-}
 
 /// An agent that is ready to be started.
 pub(super) struct Agent {
@@ -168,99 +156,6 @@ pub(super) fn notices(parts: &Parts, settings: &Settings) -> Vec<String> {
     notices
 }
 
-/// Takes a snapshot with its base tree, and lists it.
-pub(super) async fn take(parts: &Arc<Parts>, of: &Project) -> Result<Taken, Error> {
-    let (parts, of) = (Arc::clone(parts), of.clone());
-    blocking(move || take_now(&parts, &of)).await
-}
-
-/// Takes a snapshot because a human asked for one.
-///
-/// # Errors
-/// When the directory is no project or cannot be read.
-pub fn take_by_hand(parts: &Parts, path: &Path) -> Result<Taken, Error> {
-    let of = project::open(path, parts.home.root(), parts.user.home.as_deref())?;
-    audit(parts, "snapshot_begun", Some(of.root.clone()), json!({}), Sync::Kernel)?;
-    take_now(parts, &of)
-}
-
-/// Records that a snapshot is about to be written out.
-///
-/// # Errors
-/// When the record cannot be written.
-pub fn audit_restore(parts: &Parts, name: &str, target: &[u8]) -> Result<(), Error> {
-    audit(
-        parts,
-        "restore_begun",
-        None,
-        json!({ "snapshot": name, "target": Bytes::from(target) }),
-        Sync::Disk,
-    )
-}
-
-fn audit(
-    parts: &Parts,
-    action: &'static str,
-    project: Option<Bytes>,
-    detail: serde_json::Value,
-    sync: Sync,
-) -> Result<(), Error> {
-    let entry = Entry { time_us: parts.clock.now_us(), action, session: None, project, detail };
-    Ok(parts.audit.append(entry, sync)?)
-}
-
-fn take_now(parts: &Parts, of: &Project) -> Result<Taken, Error> {
-    let now_us = parts.clock.now_us();
-    let (taken, _base) = parts.store.take_with_base(&root(&of.root), now_us.saturating_mul(1000))?;
-    let row = SnapshotRow {
-        snapshot: taken.id,
-        project: of.root.clone(),
-        created_us: now_us,
-        files: taken.files,
-        bytes: taken.bytes,
-    };
-    parts.db.list_snapshot(&row)?;
-    Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions })
-}
-
-impl Taken {
-    /// The project's `.env` files, the one that counts most first.
-    pub(super) fn dotenv(&self) -> Vec<Bytes> {
-        let secrets = self.exclusions.iter().filter(|excluded| excluded.class == Class::Secret);
-        let mut files: Vec<PathBuf> = secrets
-            .map(|excluded| root(&Bytes::from(excluded.path.as_bytes())))
-            .filter(|path| outlet::is_dotenv(path))
-            .collect();
-        outlet::by_weight(&mut files);
-        files.iter().map(|path| Bytes::from(path.as_os_str().as_bytes())).collect()
-    }
-
-    /// The fact as the session tells it.
-    pub(super) fn event(&self) -> Kind {
-        let of = |class: Class| {
-            let excluded = self.exclusions.iter().filter(move |excluded| excluded.class == class);
-            excluded.take(LISTED).map(told).collect()
-        };
-        let ignored = self.exclusions.iter().filter(|excluded| excluded.class == Class::Ignored).count();
-        Kind::SnapshotTaken {
-            snapshot: self.snapshot,
-            files: self.row.files,
-            bytes: self.row.bytes,
-            secrets: of(Class::Secret),
-            ignored: u64::try_from(ignored).unwrap_or(u64::MAX),
-            unreadable: of(Class::Unreadable),
-        }
-    }
-}
-
-fn told(excluded: &Exclusion) -> Excluded {
-    Excluded {
-        path: Bytes::from(excluded.path.as_bytes()),
-        rule: excluded.rule.clone(),
-        source: excluded.source.clone(),
-    }
-}
-
 /// A sandbox that is up, with its outlet.
 pub(super) struct Opened {
     pub(super) sandbox: Box<dyn Sandbox>,
@@ -310,6 +205,7 @@ pub(super) async fn launch(
         path.splice(0..0, found.path);
         env.extend(found.env);
     }
+    let shown = history::furnish(parts, record, settings.history).await;
     let limits = limits(parts, settings);
     let spec = SandboxSpec {
         session: record.id.clone(),
@@ -317,6 +213,7 @@ pub(super) async fn launch(
         dir: session_dir(parts, record),
         limits: Limits { disk_bytes: layers::left(record, limits.disk_bytes), ..limits },
         tools: binds,
+        shared: shown.shared,
         path,
         env,
         network: Network::Egress,
@@ -330,7 +227,8 @@ pub(super) async fn launch(
         }
         None => (None, mpsc::channel(1).1),
     };
-    let outlet::Furnishing { shadows, notices, .. } = furnishing;
+    let outlet::Furnishing { shadows, mut notices, .. } = furnishing;
+    notices.extend(shown.notices);
     Ok(Opened { sandbox, _base: base, outlet, serving, facts, shadows, notices })
 }
 

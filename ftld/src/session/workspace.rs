@@ -88,6 +88,10 @@ impl Driver {
         let (hash, unread) = blocking(move || {
             let base = record.base.ok_or(Error::Interrupted)?;
             layers::thaw(&parts, &record)?;
+            if let Err(error) = super::history::park(&parts.home.sessions().join(record.id.as_str())) {
+                // It is then refused like any other `.git`.
+                tracing::warn!(session = %record.id, %error, "the session's .git cannot be put away");
+            }
             let upper_dir = layers::upper(&parts, &record.id);
             let captured = match upper_dir.exists() {
                 true => parts.store.capture(&upper_dir, base)?,

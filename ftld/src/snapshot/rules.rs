@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ftl_core::id::Hash;
 use ftl_core::refuse::{protected, secret_at_end};
 use ftl_core::tree::{RelPath, Tree};
 use ignore::Match;
@@ -118,6 +119,15 @@ impl Rules {
     #[must_use]
     pub fn leaves_out(&self, base: &Tree, path: &RelPath, is_dir: bool) -> bool {
         !base.contains_key(path) && self.ignores(path, is_dir)
+    }
+
+    /// A hash over the rules: equal rules have equal ones, in whatever order their files were met.
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        let mut files: Vec<String> =
+            self.files.iter().map(|file| format!("{:?} {:?} {:?}", file.dir, file.kind, file.text)).collect();
+        files.sort();
+        Hash::of(files.join("\n").as_bytes())
     }
 
     /// The rules as bytes.
@@ -278,6 +288,13 @@ mod tests {
         assert!(verdict(&rules, "a/server.pem").unwrap().starts_with("Secret"));
         // A secret's name is no reason to hide what an agent makes; only the user's own rules do that.
         assert!(!rules.ignores(&path(".env"), false));
+    }
+
+    #[test]
+    fn equal_rules_have_one_digest() {
+        let (one, two) = (("", Kind::Git, "*.log\n"), ("a", Kind::Ftl, "x\n"));
+        assert_eq!(rules(&[one, two]).digest(), rules(&[two, one]).digest());
+        assert_ne!(rules(&[one, two]).digest(), rules(&[one]).digest());
     }
 
     #[test]

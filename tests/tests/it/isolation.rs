@@ -44,6 +44,7 @@ fn spec(root: &Path, session: u8, backend: &dyn SandboxBackend, network: Network
         dir,
         limits: LIMITS,
         tools: vec![probe()],
+        shared: Vec::new(),
         path: Vec::new(),
         env: Vec::new(),
         network,

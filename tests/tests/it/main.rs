@@ -17,6 +17,7 @@ mod egress_installs;
 mod egress_policy;
 mod egress_words;
 mod fuzz;
+mod history;
 mod hostile;
 mod isolation;
 mod many;

@@ -13,13 +13,14 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
     ("config.rs", &[]),
     ("db.rs", &[]),
     ("egress", &["egress", "pipe"]),
+    ("history", &["history"]),
     ("home.rs", &[]),
     ("merge", &["merge"]),
     ("pipe.rs", &[]),
@@ -31,8 +32,8 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "session",
         &[
-            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "home", "merge", "pipe",
-            "policy", "sandbox", "snapshot", "vault",
+            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
+            "merge", "pipe", "policy", "sandbox", "snapshot", "vault",
         ],
     ),
     (

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::project::SnapshotBackend;
 use super::{AgentSettings, DEFAULT_AGENT, Limits, ProjectConfig, SandboxChoice, UserConfig};
+use crate::history::Depth;
 
 /// The settings of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub command: Option<Vec<String>>,
     /// Sandbox backend.
     pub sandbox: SandboxChoice,
+    /// How much of the project's Git history the session sees.
+    pub history: Depth,
     /// Limits.
     pub limits: Limits,
     /// Shell command that runs in a fresh sandbox before the agent.
@@ -49,7 +52,7 @@ struct Widening {
 }
 
 /// Every setting that needs trust. The others act inside the sandbox only, on what is there anyway.
-const WIDENING: [Widening; 15] = [
+const WIDENING: [Widening; 16] = [
     Widening {
         // Which vendor sees the code is the human's choice, once it was made.
         name: "agent",
@@ -72,6 +75,11 @@ const WIDENING: [Widening; 15] = [
                 && project.sandbox != user.sandbox
         },
         clear: |project| project.sandbox = None,
+    },
+    Widening {
+        name: "history",
+        widens: |project, user| project.history > Some(user.history.unwrap_or_default()),
+        clear: |project| project.history = None,
     },
     Widening {
         name: "limits",
@@ -167,6 +175,7 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
         agent: project.agent.or_else(|| user.agent.clone()).unwrap_or_else(|| DEFAULT_AGENT.to_owned()),
         command: project.command.or_else(|| user.command.clone()),
         sandbox: project.sandbox.or(user.sandbox).unwrap_or_default(),
+        history: project.history.or(user.history).unwrap_or_default(),
         limits: Limits::default().with(user.limits).with(project.limits),
         setup: project.setup,
         agent_env: project.agent_env,
@@ -214,7 +223,8 @@ mod tests {
     /// A project that asks for everything.
     fn greedy() -> ProjectConfig {
         ProjectConfig::parse(
-            r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "limits": {"pids": 100000},
+            r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "history": "full",
+                "limits": {"pids": 100000},
                 "agent_env": ["A"], "shadow_env": ["B"], "egress": ["allow a.example.com"], "tester": "t", "reviewer": "r",
                 "snapshot_backend": "s3", "s3_bucket": "b", "cloudwatch_log_group": "g",
                 "secrets_manager_prefix": "p", "guardrail_id": "i", "guardrail_version": "1",
@@ -252,6 +262,7 @@ mod tests {
         let settings = effective(&chosen(), Some((greedy(), true)));
         assert_eq!(settings.agent, "codex");
         assert_eq!(settings.sandbox, SandboxChoice::Docker);
+        assert_eq!(settings.history, Depth::Full);
         assert_eq!(settings.limits, Limits { pids: 100_000, ..Limits::default() });
         assert_eq!(settings.agent_env, ["A"]);
         assert_eq!(settings.shadow_env, ["B"]);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, SandboxChoice, agent, command, limits, variables};
 use crate::egress::rule::Rule;
+use crate::history::Depth;
 use crate::id::Hash;
 
 /// What a project asks for. Every setting is optional.
@@ -19,6 +20,8 @@ pub struct ProjectConfig {
     pub command: Option<Vec<String>>,
     /// Sandbox backend.
     pub sandbox: Option<SandboxChoice>,
+    /// How much of its Git history a session sees.
+    pub history: Option<Depth>,
     /// Limits of a session.
     pub limits: LimitsConfig,
     /// Shell command that runs in a fresh sandbox before the agent.
@@ -71,6 +74,7 @@ impl ProjectConfig {
             agent: agent(&mut object)?,
             command: command(&mut object)?,
             sandbox: object.get("sandbox")?,
+            history: object.get("history")?,
             limits: limits(&mut object)?,
             setup: object
                 .checked("setup", "must not hold a NUL character", |setup: &String| !setup.contains('\0'))?,
@@ -288,6 +292,12 @@ mod tests {
             "{\"sandbox\": \"chroot\"}",
             &expect![[
                 r#"line 1, column 13: `sandbox` must be "auto", "native" or "docker", not another string"#
+            ]],
+        );
+        check(
+            "{\"history\": \"all\"}",
+            &expect![[
+                r#"line 1, column 13: `history` must be "off", "recent" or "full", not another string"#
             ]],
         );
         check(

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::history::Depth;
+
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, SandboxChoice, agent, command, limits};
 
@@ -16,6 +18,8 @@ pub struct UserConfig {
     pub command: Option<Vec<String>>,
     /// Sandbox backend.
     pub sandbox: Option<SandboxChoice>,
+    /// How much of a project's Git history a session sees.
+    pub history: Option<Depth>,
     /// Limits of a session.
     pub limits: LimitsConfig,
     /// How to run single agents, by their names.
@@ -50,6 +54,7 @@ impl UserConfig {
             agent: agent(&mut object)?,
             command: command(&mut object)?,
             sandbox: object.get("sandbox")?,
+            history: object.get("history")?,
             limits: limits(&mut object)?,
             agents: match object.nested("agents")? {
                 Some(agents) => agents

@@ -2,6 +2,7 @@
 //!
 //! Owns the checks. Must not know how their results are shown.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,12 +59,15 @@ async fn try_it(backend: Arc<Backend>, scratch: &Path, limits: Limits) -> Result
     let dir = scratch.join(session.as_str());
     let base = dir.join("base");
     std::fs::create_dir_all(&base).map_err(failed)?;
+    // Set, not only asked for: the daemon's mask must not decide what a sandbox sees.
+    std::fs::set_permissions(&base, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
     let spec = SandboxSpec {
         session,
         layers: vec![base],
         dir: dir.clone(),
         limits,
         tools: Vec::new(),
+        shared: Vec::new(),
         path: Vec::new(),
         env: Vec::new(),
         network: Network::Egress,

@@ -212,7 +212,11 @@ fn process_of(process: &OwnedFd) -> Option<i32> {
     pid.filter(|pid| *pid > 0)
 }
 
-fn setup(spec: &SandboxSpec, tools: Vec<protocol::Tool>, config: &super::NativeConfig) -> Setup {
+fn setup(spec: &SandboxSpec, mut tools: Vec<protocol::Tool>, config: &super::NativeConfig) -> Setup {
+    tools.extend(spec.shared.iter().map(|(source, target)| protocol::Tool {
+        source: source.as_path().into(),
+        target: target.as_path().into(),
+    }));
     Setup {
         layers: spec.layers.iter().map(|layer| layer.as_path().into()).collect(),
         dir: spec.dir.as_path().into(),

@@ -85,6 +85,7 @@ impl Bench {
             dir,
             limits: LIMITS,
             tools: Vec::new(),
+            shared: Vec::new(),
             path: Vec::new(),
             env: Vec::new(),
             network: Network::None,
