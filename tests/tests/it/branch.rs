@@ -371,7 +371,8 @@ fn a_layer_that_was_frozen_when_the_daemon_died_is_not_lost() {
         .spawn()
         .unwrap();
     let upper = world.ftl_home().join("sessions").join(&session).join("upper");
-    while !upper.join("a.txt").exists() {
+    // The file is there before what is written to it.
+    while !std::fs::read_to_string(upper.join("a.txt")).is_ok_and(|text| text.ends_with("2\n")) {
         std::thread::yield_now();
     }
     kill(pid);
