@@ -21,8 +21,8 @@ pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScop
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
 pub(crate) use state::{
-    BranchSession, CreateSnapshot, DiffSnapshots, ListSnapshots, RestoreSnapshot, Rewind, ShowSnapshot,
-    Snapshots, SnapshotsVerb,
+    BranchSession, CreateSnapshot, DiffSnapshots, Export, ListSnapshots, RestoreSnapshot, Rewind,
+    ShowSnapshot, Snapshots, SnapshotsVerb,
 };
 pub(crate) use tool::{Completions, Daemon, DaemonVerb, Demo, Init, Logs, Man, Trust};
 
@@ -85,6 +85,7 @@ pub(crate) enum Verb {
     Undo(Undo),
     Rewind(Rewind),
     Snapshots(Snapshots),
+    Export(Export),
     Auth(Auth),
     Secret(Secret),
     Policy(Policy),
@@ -148,6 +149,7 @@ mod tests {
             "completions tcsh",
             "undo a b",
             "rewind",
+            "export s-1",
             "rewind s-1 x",
             "snapshots restore 3f",
             "snapshots restore 3f --to x --into-project",
@@ -178,6 +180,7 @@ mod tests {
             "snapshots branch s-1@2",
             "rewind s-1@2",
             "rewind s-1 2",
+            "export s-1 --git-branch ftl/try",
             "sessions --checkpoints s-1",
             "undo",
             "diff s-1 --stat --json",

@@ -118,6 +118,15 @@ Examples:
   ftlctl snapshots branch s-bcdfghjkmn
   ftlctl snapshots branch s-bcdfghjkmn@2   as it was after its second turn";
 
+pub(super) const EXPORT: &str = "\
+The branch begins at the commit that is checked out. Only what the turns changed
+is in its commits, refused changes to secrets and to .git never. Your working
+tree, index and branches stay as they are, and no hook runs.
+
+Examples:
+  ftlctl export s-bcdfghjkmn --git-branch ftl/try
+  git log main..ftl/try";
+
 pub(super) const REWIND: &str = "\
 Only the workspace goes back. The agent still remembers the turns that were
 left (its home and its .git stay as they are), and what you approved stays in your project

@@ -111,3 +111,15 @@ pub(crate) struct Rewind {
     #[arg(value_name = "TURNS", default_value_t = 1)]
     pub(crate) turns: u32,
 }
+
+/// Make a git branch of a session's turns, one commit each, in the project's repository
+#[derive(Debug, Args)]
+#[command(after_help = help::EXPORT)]
+pub(crate) struct Export {
+    /// Session, or a unique beginning of its id [default: the newest of the project]
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// Name of the new branch
+    #[arg(long, value_name = "NAME")]
+    pub(crate) git_branch: String,
+}

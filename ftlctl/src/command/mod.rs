@@ -18,6 +18,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod exec;
+mod export;
 mod init;
 mod ledger;
 mod logs;
@@ -53,6 +54,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Undo(args)) => undo::run(context, args).await,
         Some(Verb::Rewind(args)) => rewind::run(context, args).await,
         Some(Verb::Snapshots(args)) => snapshots::run(context, args).await,
+        Some(Verb::Export(args)) => export::run(context, args).await,
         Some(Verb::Auth(args)) => auth::run(context, args).await,
         Some(Verb::Secret(args)) => secret::run(context, args).await,
         Some(Verb::Policy(args)) => policy::run(context, args).await,

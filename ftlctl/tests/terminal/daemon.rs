@@ -213,6 +213,9 @@ impl SessionService for Services {
     async fn branch(&self, _: Request<v1::BranchRequest>) -> Answer<v1::BranchReply> {
         nothing()
     }
+    async fn export(&self, _: Request<v1::ExportRequest>) -> Answer<v1::ExportReply> {
+        nothing()
+    }
     type ExecStream = ReceiverStream<Result<v1::ExecOutput, Status>>;
     async fn exec(&self, _: Request<Streaming<v1::ExecInput>>) -> Answer<Self::ExecStream> {
         nothing()

@@ -133,6 +133,13 @@ impl SessionService for SessionApi {
         Ok(Response::new(v1::BranchReply { session: Some(super::wire(&self.0, record)?) }))
     }
 
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let made = self.0.export(&id, request.git_branch).await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ExportReply { reference: made.name, commit: made.tip.to_string() }))
+    }
+
     type ExecStream = ReceiverStream<Result<v1::ExecOutput, Status>>;
 
     async fn exec(

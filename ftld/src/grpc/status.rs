@@ -85,6 +85,7 @@ fn row(error: &Error) -> Row {
             (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
         }
         Error::UnreadableCheckpoint { .. } => (Code::FailedPrecondition, "unreadable-checkpoint", ""),
+        Error::History(_) => (Code::FailedPrecondition, "history", ""),
         Error::Project(_) => {
             (Code::InvalidArgument, "project", "name a project's own directory with --project")
         }

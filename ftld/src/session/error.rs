@@ -217,6 +217,9 @@ pub enum Error {
         /// Which.
         number: u32,
     },
+    /// The project's history cannot be read or written.
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// Stored state.
     #[error("the session's state cannot be kept")]
     Db(#[from] DbError),

@@ -12,6 +12,7 @@ mod decide;
 mod driver;
 mod error;
 mod exec;
+mod export;
 mod history;
 mod layers;
 pub mod outlet;

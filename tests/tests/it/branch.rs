@@ -255,6 +255,34 @@ fn the_project_goes_back_only_through_a_review() {
 }
 
 #[test]
+fn a_sessions_turns_become_commits_of_a_branch() {
+    let world = World::new(Who::Me);
+    let git = |args: &[&str]| {
+        let mut command = world.command("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@t.invalid"]).args(args);
+        let said = said(command.output().unwrap());
+        assert_eq!(said.code, 0, "{args:?}: {said:#?}");
+        said.out
+    };
+    git(&["init", "-q", "-b", "main"]);
+    world.files(&[("a.txt", "0\n"), ("b.txt", "b\n")]);
+    git(&["add", "-A"]);
+    git(&["commit", "-q", "-m", "begin"]);
+    let session = id(&world.shell("echo 1 >> a.txt"));
+    say(&world, &session, "echo left > left");
+    world.json(0, ["rewind", &session]);
+    say(&world, &session, "true");
+    say(&world, &session, "rm b.txt; echo c > c.txt");
+    let made = world.json(0, ["export", &session, "--git-branch", "ftl/try"]);
+    assert_eq!(made["reference"], "refs/heads/ftl/try");
+    assert_eq!(git(&["log", "--format=%s", "main..ftl/try"]), "rm b.txt; echo c > c.txt\necho 1 >> a.txt\n");
+    assert_eq!(git(&["ls-tree", "--name-only", "ftl/try"]), "a.txt\nc.txt\n");
+    assert_eq!(git(&["show", "ftl/try:a.txt"]), "0\n1\n");
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    assert_eq!(world.run(["export", &session, "--git-branch", "ftl/try"]).code, 3);
+}
+
+#[test]
 fn two_hundred_branches_of_a_session_copy_nothing() {
     let world = World::new(Who::Me);
     world.files(&[("a.txt", "0\n")]);
