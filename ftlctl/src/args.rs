@@ -13,16 +13,18 @@ mod egress;
 mod help;
 mod secret;
 mod session;
+mod state;
 mod tool;
 
 pub(crate) use decide::{Approve, Diff, Reject, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
-pub(crate) use tool::{
-    CleanSnapshots, Completions, CreateSnapshot, Daemon, DaemonVerb, Demo, Init, ListSnapshots, Logs, Man,
-    RestoreSnapshot, ShowSnapshot, Snapshots, SnapshotsVerb, Trust,
+pub(crate) use state::{
+    BranchSession, CleanSnapshots, CreateSnapshot, DiffSnapshots, Export, ListSnapshots, RestoreSnapshot,
+    Rewind, ShowSnapshot, Snapshots, SnapshotsVerb,
 };
+pub(crate) use tool::{Completions, Daemon, DaemonVerb, Demo, Init, Logs, Man, Trust};
 
 /// Runs coding agents in sandboxes; nothing reaches your project until you approve it
 #[derive(Debug, Parser)]
@@ -81,7 +83,9 @@ pub(crate) enum Verb {
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),
+    Rewind(Rewind),
     Snapshots(Snapshots),
+    Export(Export),
     Auth(Auth),
     Secret(Secret),
     Policy(Policy),
@@ -144,6 +148,14 @@ mod tests {
             "frob",
             "completions tcsh",
             "undo a b",
+            "rewind",
+            "export s-1",
+            "rewind s-1 x",
+            "snapshots restore 3f",
+            "snapshots restore 3f --to x --into-project",
+            "snapshots diff a",
+            "snapshots branch",
+            "sessions --all --checkpoints s-1",
             "logs --egress --verify",
             "logs --wide",
             "secret set",
@@ -162,6 +174,14 @@ mod tests {
         for line in [
             "snapshots",
             "snapshots create --explain",
+            "snapshots diff s-1@2 s-1 --stat",
+            "snapshots restore s-1@2 --session s-1",
+            "snapshots restore 3f --into-project",
+            "snapshots branch s-1@2",
+            "rewind s-1@2",
+            "rewind s-1 2",
+            "export s-1 --git-branch ftl/try",
+            "sessions --checkpoints s-1",
             "undo",
             "diff s-1 --stat --json",
             "logs -n 5",

@@ -129,7 +129,16 @@ async fn decide(
 /// The diff of a session, with what left its sandbox.
 pub(crate) async fn fetch(client: &Client, session: &v1::Session, depth: Depth) -> Result<Fetched, Failure> {
     let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: depth == Depth::Stat };
-    let mut items = client.reviews().get_diff(request).await?.into_inner();
+    let items = client.reviews().get_diff(request).await?.into_inner();
+    let (header, entries) = collect(items).await?;
+    let totals = totals::last(client, session).await?;
+    Ok(Fetched { header, entries, totals, session: session.clone() })
+}
+
+/// All of a diff, which must be complete.
+pub(crate) async fn collect(
+    mut items: tonic::Streaming<v1::DiffItem>,
+) -> Result<(v1::DiffHeader, Vec<v1::DiffEntry>), Failure> {
     let mut header = None;
     let mut entries = Vec::new();
     while let Some(item) = items.message().await? {
@@ -144,8 +153,7 @@ pub(crate) async fn fetch(client: &Client, session: &v1::Session, depth: Depth) 
     if header.entries != entries.len() as u64 {
         return Err(Failure::Protocol { what: "sent another number of changes than it announced" });
     }
-    let totals = totals::last(client, session).await?;
-    Ok(Fetched { header, entries, totals, session: session.clone() })
+    Ok((header, entries))
 }
 
 /// Prints a diff for people, and what left the sandbox.

@@ -10,6 +10,7 @@
 //!   history/                  what sessions see of projects' Git histories
 //!   journal/                  applications under way or to undo
 //!   sessions/<id>/            a session's upper layer, home, temporary files
+//!   layers/                   what sessions changed in earlier turns, frozen
 //!   run/ftld.sock             unless XDG_RUNTIME_DIR/ftl/ holds it
 //! ```
 
@@ -113,6 +114,7 @@ impl Home {
             home.history(),
             home.journal(),
             home.sessions(),
+            home.layers(),
         ] {
             private_dir(&dir)?;
         }
@@ -173,6 +175,12 @@ impl Home {
     #[must_use]
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
+    }
+
+    /// The layers that sessions have frozen.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
     }
 
     /// Whether somebody listens on the socket.

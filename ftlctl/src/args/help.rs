@@ -88,15 +88,60 @@ Examples:
   ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --path src --path README.md";
 
 pub(super) const SNAPSHOTS: &str = "\
+A STATE is a snapshot's id or a unique beginning of it, a session (its work as
+it is now), or SESSION@N: the session after a turn, as `ftlctl sessions
+--checkpoints SESSION` lists them. SESSION@0 is what it began with.
+
 Examples:
   ftlctl snapshots                         those of this project
   ftlctl snapshots create --explain        and say which rule left which path out
+  ftlctl snapshots diff s-bcdfghjkmn@1 s-bcdfghjkmn
   ftlctl snapshots restore 3f1a9c --to /tmp/old
+  ftlctl snapshots branch s-bcdfghjkmn     the same work twice, to try two ways
   ftlctl snapshots clean --last 10 --dry-run
   ftlctl snapshots verify
 
 Exit codes of restore and verify:
   1  something is damaged or missing; the rest was restored, or is intact";
+
+pub(super) const RESTORE: &str = "\
+With --into-project nothing is written at once: you review the way back like
+any work of an agent, approve it, and can undo it. With --session it is what
+`ftlctl rewind` does.
+
+Examples:
+  ftlctl snapshots restore 3f1a9c --to /tmp/old
+  ftlctl snapshots restore 3f1a9c --into-project
+  ftlctl snapshots restore s-bcdfghjkmn@2 --session s-bcdfghjkmn";
+
+pub(super) const BRANCH: &str = "\
+Both sessions go on independently, and either can be discarded. Nothing of the
+work is copied. The agent's home is, so both go on with the same conversation.
+Rules that you gave to the session alone are not taken over.
+
+Examples:
+  ftlctl snapshots branch s-bcdfghjkmn
+  ftlctl snapshots branch s-bcdfghjkmn@2   as it was after its second turn";
+
+pub(super) const EXPORT: &str = "\
+The branch begins at the commit that is checked out. Only what the turns changed
+is in its commits, refused changes to secrets and to .git never. Your working
+tree, index and branches stay as they are, and no hook runs.
+
+Examples:
+  ftlctl export s-bcdfghjkmn --git-branch ftl/try
+  git log main..ftl/try";
+
+pub(super) const REWIND: &str = "\
+Only the workspace goes back. The agent still remembers the turns that were
+left (its home and its .git stay as they are), and what you approved stays in your project
+(`ftlctl undo`). Nothing is lost: the work that was left stays a checkpoint
+until the session is removed, and `ftlctl rewind SESSION@N` goes there again.
+
+Examples:
+  ftlctl rewind s-bcdfghjkmn               as it was before the last turn
+  ftlctl rewind s-bcdfghjkmn 2             two turns back
+  ftlctl rewind s-bcdfghjkmn@3             to checkpoint 3, earlier or later";
 
 pub(super) const LOGS: &str = "\
 Examples:

@@ -65,12 +65,15 @@ pub(crate) struct Exec {
     pub(crate) command: Vec<OsString>,
 }
 
-/// List sessions
+/// List sessions, or what one was after each turn
 #[derive(Debug, Args)]
 pub(crate) struct Sessions {
     /// Those of every project
     #[arg(long)]
     pub(crate) all: bool,
+    /// The checkpoints of this session instead: its work after each turn
+    #[arg(long, value_name = "SESSION", conflicts_with = "all")]
+    pub(crate) checkpoints: Option<String>,
 }
 
 /// Names a session.

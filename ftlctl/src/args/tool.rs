@@ -1,4 +1,4 @@
-//! Verbs around the sessions: project, snapshots, log, daemon, shell integration.
+//! Verbs around the sessions: project, log, daemon, shell integration.
 
 use std::path::PathBuf;
 
@@ -31,85 +31,8 @@ pub(crate) struct Trust {
     pub(crate) revoke: bool,
 }
 
-/// List, take, show, restore, clean and verify snapshots
-#[derive(Debug, Args)]
-#[command(after_help = help::SNAPSHOTS, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
-pub(crate) struct Snapshots {
-    /// Which of these; nothing lists.
-    #[command(subcommand)]
-    pub(crate) verb: Option<SnapshotsVerb>,
-}
-
-/// What to do with snapshots.
-#[derive(Debug, Subcommand)]
-pub(crate) enum SnapshotsVerb {
-    List(ListSnapshots),
-    Create(CreateSnapshot),
-    Show(ShowSnapshot),
-    Restore(RestoreSnapshot),
-    Clean(CleanSnapshots),
-    /// Read the whole store again and name what is damaged
-    Verify,
-}
-
-/// List the project's snapshots, newest first
-#[derive(Debug, Args, Default)]
-pub(crate) struct ListSnapshots {
-    /// Those of every project
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-/// Take a snapshot of the project; an unchanged project gives the same id
-#[derive(Debug, Args)]
-pub(crate) struct CreateSnapshot {
-    /// List every path that stayed outside, with the rule that decided
-    #[arg(long)]
-    pub(crate) explain: bool,
-}
-
-/// List what is in a snapshot
-#[derive(Debug, Args)]
-pub(crate) struct ShowSnapshot {
-    /// Snapshot, or a unique beginning of its id
-    #[arg(value_name = "ID")]
-    pub(crate) snapshot: String,
-}
-
-/// Write a snapshot into a new directory
-#[derive(Debug, Args)]
-pub(crate) struct RestoreSnapshot {
-    /// Snapshot, or a unique beginning of its id
-    #[arg(value_name = "ID")]
-    pub(crate) snapshot: String,
-    /// Directory to create; it must not exist, or be empty
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) to: PathBuf,
-}
-
-/// Remove snapshots that no session needs, and what only they had
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true))]
-pub(crate) struct CleanSnapshots {
-    /// All but the newest N
-    #[arg(long, value_name = "N", group = "which")]
-    pub(crate) last: Option<u32>,
-    /// Those older than this, such as `12h`, `30d` or `8w`
-    #[arg(long, value_name = "AGE", group = "which", value_parser = age)]
-    pub(crate) older_than: Option<i64>,
-    /// All of them
-    #[arg(long, group = "which")]
-    pub(crate) all: bool,
-    /// Those of every project, not only of this one
-    #[arg(long)]
-    pub(crate) every_project: bool,
-    /// Only say what would go
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
 /// An age in microseconds: a number and a unit.
-fn age(text: &str) -> Result<i64, String> {
+pub(super) fn age(text: &str) -> Result<i64, String> {
     let bad = || "an age is a number with s, m, h, d or w, for instance 30d".to_owned();
     let unit = text.chars().next_back().ok_or_else(bad)?;
     let seconds = match unit {

@@ -18,12 +18,14 @@ mod demo;
 mod diff;
 mod doctor;
 mod exec;
+mod export;
 mod init;
 mod ledger;
 mod logs;
 mod man;
 mod policy;
 mod reject;
+mod rewind;
 mod rm;
 mod run;
 mod secret;
@@ -50,7 +52,9 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Approve(args)) => approve::run(context, args).await,
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,
+        Some(Verb::Rewind(args)) => rewind::run(context, args).await,
         Some(Verb::Snapshots(args)) => snapshots::run(context, args).await,
+        Some(Verb::Export(args)) => export::run(context, args).await,
         Some(Verb::Auth(args)) => auth::run(context, args).await,
         Some(Verb::Secret(args)) => secret::run(context, args).await,
         Some(Verb::Policy(args)) => policy::run(context, args).await,

@@ -1,4 +1,4 @@
-//! `ftlctl sessions`: what runs and what waits.
+//! `ftlctl sessions`: what runs and what waits, and what a session was after each turn.
 
 use ftl_proto::v1;
 use jiff::Timestamp;
@@ -6,17 +6,25 @@ use jiff::Timestamp;
 use crate::args;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::render::measure::age;
+use crate::render::measure::{age, count};
 use crate::render::table::table;
 use crate::render::{escape, json};
 
 const HEADINGS: [&str; 6] = ["SESSION", "STATE", "AGENT", "AGE", "PROJECT", "TASK"];
+
+const CHECKPOINTS: [&str; 7] = ["CHECKPOINT", "FROM", "TURN", "AGE", "CHANGES", "DIGEST", "TASK"];
+
+/// Characters of a digest that are shown.
+const DIGEST: usize = 12;
 
 /// Characters of a task that are shown.
 const TASK: usize = 50;
 
 /// Lists sessions, newest first.
 pub(crate) async fn run(context: &Context, args: args::Sessions) -> Result<Outcome, Failure> {
+    if let Some(session) = args.checkpoints {
+        return checkpoints(context, session).await;
+    }
     let client = context.connect().await?;
     let project = if args.all { Vec::new() } else { context.project_bytes()? };
     let mut sessions = Vec::new();
@@ -41,6 +49,37 @@ pub(crate) async fn run(context: &Context, args: args::Sessions) -> Result<Outco
         context.output.line(&table(&HEADINGS, &rows, context.output.style, context.output.width()))?;
     }
     Ok(Outcome::DONE)
+}
+
+async fn checkpoints(context: &Context, session: String) -> Result<Outcome, Failure> {
+    let client = context.connect().await?;
+    let reply =
+        client.sessions().list_checkpoints(v1::ListCheckpointsRequest { session }).await?.into_inner();
+    for checkpoint in &reply.checkpoints {
+        context.output.json(&json::checkpoint(&reply, checkpoint))?;
+    }
+    if reply.checkpoints.is_empty() {
+        context.output.line("no checkpoints: no turn has ended")?;
+    } else {
+        let rows: Vec<_> =
+            reply.checkpoints.iter().map(|one| checkpoint_row(one, reply.at, context.now())).collect();
+        let (style, width) = (context.output.style, context.output.width());
+        context.output.line(&table(&CHECKPOINTS, &rows, style, width))?;
+    }
+    Ok(Outcome::DONE)
+}
+
+fn checkpoint_row(checkpoint: &v1::Checkpoint, at: u32, now: Timestamp) -> Vec<String> {
+    let mark = if checkpoint.number == at { " *" } else { "" };
+    vec![
+        format!("{}{mark}", checkpoint.number),
+        checkpoint.parent.to_string(),
+        checkpoint.turn.to_string(),
+        age(checkpoint.time_us, now),
+        count(checkpoint.entries),
+        escape::name(checkpoint.digest.chars().take(DIGEST).collect::<String>()),
+        escape::summary(&checkpoint.text, TASK),
+    ]
 }
 
 fn row(session: &v1::Session, now: Timestamp) -> Vec<String> {

@@ -1,13 +1,17 @@
-//! `ftlctl snapshots`: the states of a project that are kept.
+//! `ftlctl snapshots`: the states that are kept of a project and of its sessions.
 
 use ftl_proto::v1;
+use ftl_proto::v1::rewind_request::To;
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::args::{self, SnapshotsVerb};
+use crate::command::rewind;
 use crate::context::Context;
+use crate::decide;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::project;
+use crate::render::diff::{self, Depth};
 use crate::render::measure::{age, count, duration, mode, plural, size};
 use crate::render::table::table;
 use crate::render::{escape, event, json};
@@ -24,7 +28,9 @@ pub(crate) async fn run(context: &Context, args: args::Snapshots) -> Result<Outc
         Some(SnapshotsVerb::List(args)) => list(context, args).await?,
         Some(SnapshotsVerb::Create(args)) => create(context, args).await?,
         Some(SnapshotsVerb::Show(args)) => show(context, args).await?,
+        Some(SnapshotsVerb::Diff(args)) => diff(context, args).await?,
         Some(SnapshotsVerb::Restore(args)) => return restore(context, args).await,
+        Some(SnapshotsVerb::Branch(args)) => branch(context, args).await?,
         Some(SnapshotsVerb::Clean(args)) => clean(context, args).await?,
         Some(SnapshotsVerb::Verify) => return verify(context).await,
     }
@@ -109,9 +115,77 @@ fn line(entry: &v1::SnapshotEntry) -> String {
     }
 }
 
-async fn restore(context: &Context, args: args::RestoreSnapshot) -> Result<Outcome, Failure> {
+async fn diff(context: &Context, args: args::DiffSnapshots) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let target = context.environment.cwd.join(&args.to);
+    let depth = if args.stat { Depth::Stat } else { Depth::Full };
+    let request = v1::DiffSnapshotsRequest { before: args.before, after: args.after, stat_only: args.stat };
+    let items = client.snapshots().diff(request).await?.into_inner();
+    let (header, entries) = decide::collect(items).await?;
+    context.output.json(&json::diff(&header, &entries))?;
+    context.output.line(&diff::diff(&header, &entries, depth, context.output.style))
+}
+
+async fn branch(context: &Context, args: args::BranchSession) -> Result<(), Failure> {
+    let (session, checkpoint) = rewind::split(&args.session)?;
+    let client = context.connect().await?;
+    let request = v1::BranchRequest { session: session.to_owned(), checkpoint };
+    let session = client.sessions().branch(request).await?.into_inner().session;
+    let session = session.ok_or(Failure::Protocol { what: "did not say which session it began" })?;
+    context.output.json(&json::outcome(&session))?;
+    let id = escape::name(&session.session);
+    let line = format!("began {id}; `ftlctl code --session {id} 'TASK'` goes on in it");
+    context.output.line(&line)
+}
+
+/// Makes a session that takes the project back.
+async fn propose(context: &Context, snapshot: String) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = v1::ProposeSnapshotRequest { project: context.project_bytes()?, snapshot };
+    let session = client.snapshots().propose(request).await?.into_inner().session;
+    let session = session.ok_or(Failure::Protocol { what: "did not say which session it began" })?;
+    context.output.json(&json::outcome(&session))?;
+    match session.state() {
+        v1::State::AwaitingReview => context.output.line(&decide::how_to_go_on(&session)),
+        _ => context.output.line("no changes: the project is as it was then"),
+    }
+}
+
+/// Takes a session back to one of its own checkpoints.
+async fn go_back(context: &Context, state: &str, session: String) -> Result<(), Failure> {
+    let (named, number) = match state.parse() {
+        Ok(number) => ("", number),
+        Err(_) => match rewind::split(state)? {
+            (named, Some(number)) => (named, number),
+            (_, None) => return Err(not_its_own()),
+        },
+    };
+    if !session.starts_with(named) && !named.starts_with(&session) {
+        return Err(not_its_own());
+    }
+    rewind::go(context, session, To::Checkpoint(number)).await
+}
+
+fn not_its_own() -> Failure {
+    Failure::Usage {
+        what: "a session goes back to its own checkpoints only".to_owned(),
+        hint: "name one as SESSION@N, or write the state elsewhere with --to DIR".to_owned(),
+    }
+}
+
+async fn restore(context: &Context, args: args::RestoreSnapshot) -> Result<Outcome, Failure> {
+    let to = match (args.place.session, args.place.to) {
+        (Some(session), _) => {
+            go_back(context, &args.snapshot, session).await?;
+            return Ok(Outcome::DONE);
+        }
+        (None, None) => {
+            propose(context, args.snapshot).await?;
+            return Ok(Outcome::DONE);
+        }
+        (None, Some(to)) => to,
+    };
+    let client = context.connect().await?;
+    let target = context.environment.cwd.join(to);
     let request = v1::RestoreSnapshotRequest { snapshot: args.snapshot, target: project::bytes(&target) };
     let reply = client.snapshots().restore(request).await?.into_inner();
     let mut value = json::bytes("target", &project::bytes(&target));

@@ -153,6 +153,8 @@ impl View {
             Kind::SandboxReady(e) => self.sandbox_ready(e, &mut pieces),
             Kind::AgentFinished(e) => pieces.extend(self.agent_finished(e)),
             Kind::WorkCaptured(e) => self.work_captured(e),
+            // `sessions --checkpoints` lists them; there is one after every turn.
+            Kind::Checkpointed(_) => {}
             Kind::EgressAsked(e) => pieces.push(self.egress_asked(&event.session, e)),
             Kind::EgressAnswered(e) => pieces.push(self.egress_answered(e)),
             Kind::EgressTotals(e) => {
@@ -167,6 +169,8 @@ impl View {
             | Kind::Applied(_)
             | Kind::Undone(_)
             | Kind::Rejected(_)
+            | Kind::Rewound(_)
+            | Kind::Branched(_)
             | Kind::EgressRefused(_)
             | Kind::CredentialUsed(_) => pieces.push(self.fact(&event.session, kind)),
         }
@@ -202,6 +206,10 @@ impl View {
             )),
             Kind::Rejected(e) if e.why.is_empty() => Piece::Line("rejected".to_owned()),
             Kind::Rejected(e) => Piece::Line(format!("rejected: {}", escape::name(&e.why))),
+            Kind::Rewound(e) => Piece::Line(format!("went back from checkpoint {} to {}", e.from, e.to)),
+            Kind::Branched(e) => {
+                Piece::Line(format!("branched off {}@{}", escape::name(&e.from), e.checkpoint))
+            }
             Kind::EgressRefused(e) => Piece::Line(egress::refused(e, self.style)),
             Kind::CredentialUsed(e) => self.line(Tone::Faint, &egress::used(e)),
             _ => Piece::Line(String::new()),

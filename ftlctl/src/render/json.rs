@@ -40,6 +40,21 @@ pub(crate) fn outcome(session: &v1::Session) -> Value {
     Value::Object(object)
 }
 
+/// One of a session's checkpoints.
+pub(crate) fn checkpoint(of: &v1::ListCheckpointsReply, checkpoint: &v1::Checkpoint) -> Value {
+    json!({
+        "session": of.session,
+        "checkpoint": checkpoint.number,
+        "current": checkpoint.number == of.at,
+        "from": checkpoint.parent,
+        "turn": checkpoint.turn,
+        "time": measure::time(checkpoint.time_us),
+        "digest": checkpoint.digest,
+        "entries": checkpoint.entries,
+        "text": checkpoint.text,
+    })
+}
+
 /// A state's name.
 pub(crate) fn state(state: v1::State) -> &'static str {
     match state {
@@ -119,6 +134,9 @@ fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
         Kind::Applied(e) => ("applied", json!({"apply": e.apply, "paths": e.paths})),
         Kind::Undone(e) => ("undone", json!({"apply": e.apply, "paths": e.paths})),
         Kind::Rejected(e) => ("rejected", json!({"why": e.why})),
+        Kind::Checkpointed(e) => ("checkpointed", json!({"checkpoint": e.checkpoint, "entries": e.entries})),
+        Kind::Rewound(e) => ("rewound", json!({"from": e.from, "to": e.to})),
+        Kind::Branched(e) => ("branched", json!({"from": e.from, "checkpoint": e.checkpoint})),
         Kind::EgressAsked(e) => (
             "egress_asked",
             json!({"ask": e.ask, "method": e.method, "authority": e.authority, "path": e.path,

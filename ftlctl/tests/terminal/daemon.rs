@@ -201,6 +201,21 @@ impl SessionService for Services {
     async fn remove(&self, _: Request<v1::RemoveRequest>) -> Answer<v1::RemoveReply> {
         nothing()
     }
+    async fn list_checkpoints(
+        &self,
+        _: Request<v1::ListCheckpointsRequest>,
+    ) -> Answer<v1::ListCheckpointsReply> {
+        nothing()
+    }
+    async fn rewind(&self, _: Request<v1::RewindRequest>) -> Answer<v1::RewindReply> {
+        nothing()
+    }
+    async fn branch(&self, _: Request<v1::BranchRequest>) -> Answer<v1::BranchReply> {
+        nothing()
+    }
+    async fn export(&self, _: Request<v1::ExportRequest>) -> Answer<v1::ExportReply> {
+        nothing()
+    }
     type ExecStream = ReceiverStream<Result<v1::ExecOutput, Status>>;
     async fn exec(&self, _: Request<Streaming<v1::ExecInput>>) -> Answer<Self::ExecStream> {
         nothing()

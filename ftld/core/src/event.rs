@@ -176,6 +176,27 @@ pub enum Kind {
         /// Why; empty when not said.
         why: String,
     },
+    /// The state of the work after a turn can be gone back to.
+    Checkpointed {
+        /// Its number in the session.
+        checkpoint: u32,
+        /// Changes that can be approved there.
+        entries: u64,
+    },
+    /// The work is that of an earlier checkpoint again; the later ones stay.
+    Rewound {
+        /// Where it stood.
+        from: u32,
+        /// Where it stands.
+        to: u32,
+    },
+    /// The session began as another one's work.
+    Branched {
+        /// The other session.
+        from: SessionId,
+        /// Its checkpoint.
+        checkpoint: u32,
+    },
     /// A request that no rule allows waits for the human.
     EgressAsked {
         /// Number of the question in its session.

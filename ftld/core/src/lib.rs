@@ -29,4 +29,5 @@ pub mod retention;
 pub mod review;
 pub mod scrub;
 pub mod sigv4;
+pub mod stack;
 pub mod tree;

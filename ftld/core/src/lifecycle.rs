@@ -12,6 +12,9 @@
 //!                                                          └─ no_changes
 //! ```
 //!
+//! A session that is made from captured work (a branch) goes from created to awaiting_review or no_changes
+//! at once, and going back to an earlier turn leads there from every state in which nothing runs.
+//!
 //! Owns every transition and every refusal. Must not know how a stage is done: the driver asks here and
 //! never re-decides.
 
@@ -74,6 +77,16 @@ pub enum Step {
     Rejected,
     /// An application was taken back.
     Undone,
+    /// The session was made from work that is captured already: a branch, or a snapshot to go back to.
+    Prepared {
+        /// Whether anything differs.
+        changes: Changes,
+    },
+    /// The work is that of an earlier turn again.
+    Rewound {
+        /// Whether anything differs.
+        changes: Changes,
+    },
     /// The turn failed. Earlier work, if any, still waits.
     Failed {
         /// Whether there is work to review.
@@ -107,6 +120,10 @@ pub enum Request {
     Reject,
     /// Take back an application.
     Undo,
+    /// Take the work back to an earlier turn.
+    Rewind,
+    /// Begin another session with the same work.
+    Branch,
     /// Forget the session.
     Remove {
         /// Also when work waits for review.
@@ -216,6 +233,10 @@ pub fn after(state: State, step: Step) -> Result<State, Misstep> {
         (S::Applying, Step::Applied { left: Changes::None }) => S::Merged,
         (S::AwaitingReview, Step::Rejected) => S::Rejected,
         (from, Step::Undone) if from.is_idle() => S::AwaitingReview,
+        (S::Created, Step::Prepared { changes: Changes::Some }) => S::AwaitingReview,
+        (S::Created, Step::Prepared { changes: Changes::None }) => S::NoChanges,
+        (from, Step::Rewound { changes: Changes::Some }) if from.is_idle() => S::AwaitingReview,
+        (from, Step::Rewound { changes: Changes::None }) if from.is_idle() => S::NoChanges,
         (from, Step::Failed { work: Changes::Some }) if !from.has_ended() => S::AwaitingReview,
         (from, Step::Failed { work: Changes::None }) if !from.has_ended() => S::Failed,
         _ => return Err(Misstep { state, step }),
@@ -229,7 +250,9 @@ pub fn after(state: State, step: Step) -> Result<State, Misstep> {
 /// Why not.
 pub fn allows(state: State, request: Request) -> Result<(), Refusal> {
     match request {
-        Request::Say | Request::Undo if !state.is_idle() => Err(Refusal::Busy(state)),
+        Request::Say | Request::Undo | Request::Rewind | Request::Branch if !state.is_idle() => {
+            Err(Refusal::Busy(state))
+        }
         Request::Exec if !state.is_idle() && state != State::Working => Err(Refusal::Busy(state)),
         Request::Stop if state.is_idle() || state == State::Applying => Err(Refusal::NotWorking(state)),
         Request::Diff if !state.is_idle() => Err(Refusal::Busy(state)),
@@ -247,6 +270,8 @@ pub fn allows(state: State, request: Request) -> Result<(), Refusal> {
         | Request::Approve
         | Request::Reject
         | Request::Undo
+        | Request::Rewind
+        | Request::Branch
         | Request::Remove { .. } => Ok(()),
     }
 }
@@ -257,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    const STEPS: [Step; 14] = [
+    const STEPS: [Step; 18] = [
         Step::SnapshotBegun,
         Step::SandboxBegun,
         Step::WorkBegun,
@@ -272,6 +297,10 @@ mod tests {
         Step::Undone,
         Step::Failed { work: Changes::Some },
         Step::Failed { work: Changes::None },
+        Step::Prepared { changes: Changes::Some },
+        Step::Prepared { changes: Changes::None },
+        Step::Rewound { changes: Changes::Some },
+        Step::Rewound { changes: Changes::None },
     ];
 
     /// The whole machine, told a second time in five facts: what runs, and whether work waits.
@@ -315,6 +344,9 @@ mod tests {
                     Step::Applied { .. } => prop_assert_eq!(before.running, Some("apply")),
                     Step::Captured { .. } => prop_assert_eq!(before.running, Some("diff")),
                     Step::Undone => prop_assert!(now.work_waits),
+                    Step::Prepared { .. } => prop_assert_eq!(before.running, Some("queue")),
+                    // Nothing is taken back under an agent's feet.
+                    Step::Rewound { .. } => prop_assert!(before.running.is_none() && now.running.is_none()),
                     // A failure that knows of work leaves the work waiting.
                     Step::Failed { work: Changes::Some } => prop_assert!(now.work_waits),
                     Step::Failed { work: Changes::None } => prop_assert!(now.ended),
@@ -352,6 +384,8 @@ mod tests {
         for state in State::ALL {
             let busy = !state.is_idle();
             assert_eq!(allows(state, R::Say).is_err(), busy, "{state:?}");
+            assert_eq!(allows(state, R::Rewind).is_err(), busy, "{state:?}");
+            assert_eq!(allows(state, R::Branch).is_err(), busy, "{state:?}");
             assert_eq!(allows(state, R::Approve).is_ok(), state == State::AwaitingReview, "{state:?}");
             assert_eq!(allows(state, R::Reject).is_ok(), state == State::AwaitingReview, "{state:?}");
             assert_eq!(allows(state, R::Remove { discard: true }).is_err(), busy, "{state:?}");

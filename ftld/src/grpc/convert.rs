@@ -11,7 +11,7 @@ use ftl_core::tree::{Node, RelPath};
 use ftl_proto::v1;
 use tonic::Status;
 
-use crate::session::record::Record;
+use crate::session::record::{Checkpoint, Record};
 
 /// An absolute path from the wire.
 ///
@@ -87,6 +87,19 @@ pub(super) fn session(record: Record, last_seq: u64) -> v1::Session {
         digest: record.digest.map(|digest| digest.to_string()).unwrap_or_default(),
         last_seq,
         turns: record.turns,
+    }
+}
+
+/// A checkpoint.
+pub(super) fn checkpoint(checkpoint: Checkpoint) -> v1::Checkpoint {
+    v1::Checkpoint {
+        number: checkpoint.number,
+        parent: checkpoint.parent,
+        turn: checkpoint.turn,
+        time_us: checkpoint.time_us,
+        text: checkpoint.text,
+        digest: checkpoint.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        entries: checkpoint.entries,
     }
 }
 
@@ -173,6 +186,13 @@ fn kind(kind: Kind) -> v1::event::Kind {
         Kind::Applied { apply, paths } => W::Applied(v1::Applied { apply: apply.to_string(), paths }),
         Kind::Undone { apply, paths } => W::Undone(v1::Undone { apply: apply.to_string(), paths }),
         Kind::Rejected { why } => W::Rejected(v1::Rejected { why }),
+        Kind::Checkpointed { checkpoint, entries } => {
+            W::Checkpointed(v1::Checkpointed { checkpoint, entries })
+        }
+        Kind::Rewound { from, to } => W::Rewound(v1::Rewound { from, to }),
+        Kind::Branched { from, checkpoint } => {
+            W::Branched(v1::Branched { from: from.to_string(), checkpoint })
+        }
         Kind::EgressAsked { ask, method, authority, path, rule, patience_ms } => {
             W::EgressAsked(v1::EgressAsked { ask, method, authority, path, rule, patience_ms })
         }

@@ -1,12 +1,13 @@
 //! `ftl.v1.ReviewService`: what would change, and the human's decision.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
 
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
 use ftl_core::refuse::{self, Content};
-use ftl_core::tree::Node;
+use ftl_core::tree::{Node, RelPath};
 use ftl_proto::v1;
 use ftl_proto::v1::review_service_server::ReviewService;
 use tokio::sync::mpsc;
@@ -40,20 +41,9 @@ impl ReviewService for ReviewApi {
         let id = super::resolve(&self.0, &request.session)?;
         let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
         let store = Arc::clone(&self.0.parts().store);
-        let (items, stream) = mpsc::channel(STREAM_BUFFER);
-        tokio::task::spawn_blocking(move || {
-            let header = v1::diff_item::Item::Header(header(&reviewed));
-            let entries = reviewed.review.changes().iter().map(|change| {
-                entry(&store, &reviewed, change, request.stat_only).map(v1::diff_item::Item::Entry)
-            });
-            for item in std::iter::once(Ok(header)).chain(entries) {
-                let item = item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error));
-                if items.blocking_send(item).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let header = header(&reviewed);
+        let (changes, collisions) = (reviewed.review.changes().to_vec(), reviewed.collisions.clone());
+        Ok(Response::new(streamed(store, header, (changes, collisions), request.stat_only)))
     }
 
     async fn approve(
@@ -108,6 +98,31 @@ impl ReviewService for ReviewApi {
     }
 }
 
+/// A diff, computed as fast as it is taken. With the changes come the paths that a host which folds names
+/// would take for another one.
+pub(super) fn streamed(
+    store: Arc<LocalStore>,
+    header: v1::DiffHeader,
+    (changes, collisions): (Vec<Change>, BTreeSet<RelPath>),
+    stat_only: bool,
+) -> ReceiverStream<Result<v1::DiffItem, Status>> {
+    let (items, stream) = mpsc::channel(STREAM_BUFFER);
+    tokio::task::spawn_blocking(move || {
+        let header = v1::diff_item::Item::Header(header);
+        let entries = changes.iter().map(|change| {
+            let collides = collisions.contains(&change.path);
+            entry(&store, change, collides, stat_only).map(v1::diff_item::Item::Entry)
+        });
+        for item in std::iter::once(Ok(header)).chain(entries) {
+            let item = item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error));
+            if items.blocking_send(item).is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
 fn header(reviewed: &Reviewed) -> v1::DiffHeader {
     v1::DiffHeader {
         session: reviewed.review.session().to_string(),
@@ -122,12 +137,12 @@ fn header(reviewed: &Reviewed) -> v1::DiffHeader {
 /// One entry with its hunks, computed from the store's bytes.
 fn entry(
     store: &LocalStore,
-    reviewed: &Reviewed,
     change: &Change,
+    collides: bool,
     stat_only: bool,
 ) -> Result<v1::DiffEntry, Error> {
     let (hunks, content) = compare(store, change)?;
-    let risks = refuse::risks(change, content, reviewed.collisions.contains(&change.path));
+    let risks = refuse::risks(change, content, collides);
     let kind = match change.kind(content.binary) {
         Kind::Added => v1::EntryKind::Added,
         Kind::Modified => v1::EntryKind::Modified,

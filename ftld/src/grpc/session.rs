@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert;
 use super::status::status;
 use crate::session::record::Spec;
-use crate::session::{Error, ExecInput, ExecOutput, ExecSpec, Sessions};
+use crate::session::{Back, Error, ExecInput, ExecOutput, ExecSpec, Sessions};
 
 /// The service over the registry of sessions.
 pub(super) struct SessionApi(pub(super) Arc<Sessions>);
@@ -97,6 +97,47 @@ impl SessionService for SessionApi {
         let id = super::resolve(&self.0, &request.session)?;
         self.0.remove(&id, request.discard).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::RemoveReply {}))
+    }
+
+    async fn list_checkpoints(
+        &self,
+        request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsReply>, Status> {
+        let id = super::resolve(&self.0, &request.into_inner().session)?;
+        let record = self.0.get(&id).map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ListCheckpointsReply {
+            session: id.to_string(),
+            checkpoints: record.checkpoints.into_iter().map(convert::checkpoint).collect(),
+            at: record.at,
+        }))
+    }
+
+    async fn rewind(&self, request: Request<v1::RewindRequest>) -> Result<Response<v1::RewindReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let back = match request.to {
+            Some(v1::rewind_request::To::Checkpoint(number)) => Back::To(number),
+            Some(v1::rewind_request::To::Turns(count)) => Back::Turns(count),
+            None => return Err(Status::invalid_argument("the request does not say where to go back to")),
+        };
+        let record = self.0.rewind(&id, back).await.map_err(|error| status(&error))?;
+        let at = record.at;
+        Ok(Response::new(v1::RewindReply { session: Some(super::wire(&self.0, record)?), at }))
+    }
+
+    async fn branch(&self, request: Request<v1::BranchRequest>) -> Result<Response<v1::BranchReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let branch = self.0.branch(&id, request.checkpoint).await.map_err(|error| status(&error))?;
+        let record = self.0.get(&branch).map_err(|error| status(&error))?;
+        Ok(Response::new(v1::BranchReply { session: Some(super::wire(&self.0, record)?) }))
+    }
+
+    async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let made = self.0.export(&id, request.git_branch).await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ExportReply { reference: made.name, commit: made.tip.to_string() }))
     }
 
     type ExecStream = ReceiverStream<Result<v1::ExecOutput, Status>>;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ftl_core::id::SnapshotId;
 use ftl_core::retention::Policy;
 use ftl_core::tree::{Entry, RelPath};
+use ftl_core::{diff, refuse, stack};
 use ftl_proto::v1;
 use ftl_proto::v1::snapshot_service_server::SnapshotService;
 use tokio::sync::mpsc;
@@ -28,19 +29,6 @@ const LISTED: usize = 10_000;
 const STREAM_BUFFER: usize = 256;
 
 impl SnapshotApi {
-    /// The snapshot that a human means.
-    fn resolve(&self, text: &str) -> Result<SnapshotId, Status> {
-        let not_one = || Error::NoSuchSnapshot { text: text.chars().take(80).collect() };
-        let rows = self.0.parts().db.snapshots(text).map_err(|error| status(&error.into()))?;
-        let mut ids: Vec<SnapshotId> = rows.into_iter().map(|row| row.snapshot).collect();
-        ids.dedup();
-        match ids.as_slice() {
-            [] => Err(status(&not_one())),
-            [id] if !text.is_empty() => Ok(*id),
-            _ => Err(status(&Error::AmbiguousSnapshot { text: text.to_owned() })),
-        }
-    }
-
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Sessions) -> Result<T, Error> + Send + 'static,
@@ -103,8 +91,8 @@ impl SnapshotService for SnapshotApi {
         &self,
         request: Request<v1::ShowSnapshotRequest>,
     ) -> Result<Response<Self::ShowStream>, Status> {
-        let id = self.resolve(&request.into_inner().snapshot)?;
-        let tree = self.blocking(move |sessions| Ok(sessions.parts().store.tree(id)?)).await?;
+        let text = request.into_inner().snapshot;
+        let tree = self.blocking(move |sessions| Ok(sessions.point(&text)?.tree)).await?;
         let (entries, stream) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(async move {
             for (path, entry) in tree.iter() {
@@ -121,13 +109,13 @@ impl SnapshotService for SnapshotApi {
         request: Request<v1::RestoreSnapshotRequest>,
     ) -> Result<Response<v1::RestoreSnapshotReply>, Status> {
         let request = request.into_inner();
-        let id = self.resolve(&request.snapshot)?;
         let target = convert::absolute(request.target, "target")?;
         let restored = self
             .blocking(move |sessions| {
                 let parts = sessions.parts();
-                taking::audit_restore(parts, id, target.as_os_str().as_bytes())?;
-                Ok(parts.store.restore(id, &target)?)
+                let point = sessions.point(&request.snapshot)?;
+                taking::audit_restore(parts, &point.name, target.as_os_str().as_bytes())?;
+                Ok(parts.store.restore_tree(&point.tree, &target)?)
             })
             .await?;
         let lost_total = wide(restored.lost.len());
@@ -167,6 +155,42 @@ impl SnapshotService for SnapshotApi {
         let (pieces, stream) = mpsc::channel(STREAM_BUFFER);
         tokio::task::spawn_blocking(move || verify(&sessions, &pieces));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    type DiffStream = ReceiverStream<Result<v1::DiffItem, Status>>;
+
+    async fn diff(
+        &self,
+        request: Request<v1::DiffSnapshotsRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        let v1::DiffSnapshotsRequest { before, after, stat_only } = request.into_inner();
+        let compared = self
+            .blocking(move |sessions| {
+                let (before, after) = (sessions.point(&before)?.tree, sessions.point(&after)?.tree);
+                let changes = diff::between(&before, &stack::between(&before, &after), &|_, _| false).changes;
+                let collisions = refuse::collisions(&before, &changes);
+                Ok((before.id(), (changes, collisions)))
+            })
+            .await?;
+        let (base, changes) = compared;
+        let header = v1::DiffHeader {
+            base: base.to_string(),
+            entries: wide(changes.0.len()),
+            ..v1::DiffHeader::default()
+        };
+        let store = Arc::clone(&self.0.parts().store);
+        Ok(Response::new(super::review::streamed(store, header, changes, stat_only)))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<v1::ProposeSnapshotRequest>,
+    ) -> Result<Response<v1::ProposeSnapshotReply>, Status> {
+        let request = request.into_inner();
+        let project = convert::absolute(request.project, "project")?;
+        let id = self.0.propose(&project, &request.snapshot).await.map_err(|error| status(&error))?;
+        let record = self.0.get(&id).map_err(|error| status(&error))?;
+        Ok(Response::new(v1::ProposeSnapshotReply { session: Some(super::wire(&self.0, record)?) }))
     }
 }
 

@@ -81,6 +81,11 @@ fn row(error: &Error) -> Row {
         Error::AmbiguousSnapshot { .. } => {
             (Code::InvalidArgument, "ambiguous-snapshot", "give more characters of its id")
         }
+        Error::NoSuchCheckpoint { .. } | Error::TooFarBack { .. } => {
+            (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
+        }
+        Error::UnreadableCheckpoint { .. } => (Code::FailedPrecondition, "unreadable-checkpoint", ""),
+        Error::History(_) => (Code::FailedPrecondition, "history", ""),
         Error::Project(_) => {
             (Code::InvalidArgument, "project", "name a project's own directory with --project")
         }

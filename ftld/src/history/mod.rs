@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ftl_core::history::object::Id;
+use ftl_core::history::refs::Head;
 use ftl_core::id::Hash;
 
 pub use export::{Contents, Export, Exported};
@@ -113,6 +115,19 @@ impl History {
     #[must_use]
     pub fn view(&self, project: &Path) -> Option<View> {
         View::open(&self.place(project))
+    }
+
+    /// The commit that is checked out in a project, as far as its repository's small files tell: `None` when
+    /// nothing is committed yet.
+    ///
+    /// # Errors
+    /// When the repository cannot be used.
+    pub fn head(&self, project: &Path) -> Result<Option<Id>, HistoryError> {
+        let Some(repository) = locate::read(project)? else { return Ok(None) };
+        Ok(match repository.head {
+            Head::Branch(name) => repository.refs.get(&name).copied(),
+            Head::Detached(id) => Some(id),
+        })
     }
 
     fn program(&self) -> Result<&Path, HistoryError> {

@@ -55,10 +55,13 @@ struct Level {
     _closed: Option<Closed>,
 }
 
+/// Bytes that a directory holds on disk, or `None` when they are hidden deeper than can be looked.
+///
 /// Sums what is allocated, so that holes are free and names cost what they cost. What vanishes while it
 /// is looked at counts nothing. Each step goes down from an open directory: the agent may exchange any
 /// of them for a link at any moment.
-fn usage_of(path: &Path) -> Option<u64> {
+#[must_use]
+pub fn usage_of(path: &Path) -> Option<u64> {
     let mut total = 0;
     let mut levels: Vec<Level> = Vec::new();
     enter(rustix::fs::CWD, path, &mut levels, &mut total);

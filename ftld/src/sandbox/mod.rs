@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use ftl_core::id::SessionId;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use disk::usage_of as disk_usage;
 pub use ftl_guest::protocol::{Carrier, HOME, Network, PROXY_PORT, Size, Stage, WORKSPACE};
 pub use tools::ToolError;
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Stage as StageName};
-use ftl_core::id::{ApplyId, SnapshotId};
+use ftl_core::id::{ApplyId, SessionId, SnapshotId};
 use ftl_core::lifecycle::{Changes, Refusal, Request, State, Step};
 use ftl_core::merge;
 use ftl_core::review::Approval;
@@ -14,6 +14,7 @@ use ftl_core::tree::{Node, RelPath};
 use serde_json::json;
 
 use super::driver::{Driver, told};
+use super::layers;
 use super::record::{Apply, Pending, Project, Record};
 use super::{Error, Outcome};
 use crate::app::Parts;
@@ -188,27 +189,23 @@ impl Driver {
         }
     }
 
-    /// Whether the workspace holds anything that the session wrote.
-    fn left_something(&self) -> bool {
-        let upper = self.parts.home.sessions().join(self.record.id.as_str()).join("upper");
-        std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_some())
-    }
-
     /// Forgets the session.
     pub(super) async fn remove(&mut self, discard: bool) -> Result<(), Error> {
         self.may(Request::Remove { discard })?;
-        if !discard && self.record.state == State::Failed && self.left_something() {
+        if !discard && self.record.state == State::Failed && layers::is_loose(&self.parts, &self.record) {
             // The turn failed before its work could be read; what it wrote may be all there is of it.
             return Err(Refusal::WorkWaits.into());
         }
         self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;
-        let (parts, id) = (Arc::clone(&self.parts), self.record.id.clone());
+        let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
+            let id = &record.id;
             let dir = parts.home.sessions().join(id.as_str());
             crate::snapshot::remove_tree(&dir).map_err(|source| Error::Write { path: dir, source })?;
-            parts.db.forget(&id)?;
-            parts.publisher.forget(&id);
-            parts.outlets.forget(&id);
+            parts.db.forget(id)?;
+            parts.publisher.forget(id);
+            parts.outlets.forget(id);
+            layers::release(&parts, &record);
             Ok(())
         })
         .await
@@ -234,6 +231,13 @@ fn links(parts: &Parts, base: SnapshotId, approval: &Approval) -> Result<Vec<Rel
     let old = base.links().map(|(path, _)| path);
     let new = approval.changes().iter().filter(|change| is_link(change.result()));
     Ok(old.chain(new.map(|change| change.path.clone())).collect())
+}
+
+/// An id that no session has.
+pub(super) fn new_session_id() -> Result<SessionId, Error> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|_| Error::Interrupted)?;
+    Ok(SessionId::from_random(random))
 }
 
 fn new_apply_id() -> Result<ApplyId, Error> {

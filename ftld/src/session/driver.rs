@@ -71,29 +71,9 @@ impl Driver {
         let project = project::open(root, parts.home.root(), parts.user.home.as_deref())?;
         let settings = trust::settings(&parts, root)?;
         let spec = prepare::check(&parts, root, &settings, spec)?;
-        let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|_| Error::Interrupted)?;
-        let id = SessionId::from_random(random);
+        let id = super::decide::new_session_id()?;
         let now = parts.clock.now_us();
-        let record = Record {
-            id: id.clone(),
-            project,
-            spec,
-            state: State::Created,
-            reason: String::new(),
-            created_us: now,
-            updated_us: now,
-            base: None,
-            dotenv: Vec::new(),
-            shadows: std::collections::BTreeMap::new(),
-            turns: 0,
-            conversation: None,
-            spent: ftl_core::agent::Spent::default(),
-            work: None,
-            digest: None,
-            applies: Vec::new(),
-            pending: None,
-        };
+        let record = Record::new(id.clone(), project, spec, now);
         let teller = parts.publisher.teller(&id)?;
         let mut driver = Self { parts, record, teller };
         let Spec { agent, sandbox, task, .. } = driver.record.spec.clone();
@@ -157,6 +137,14 @@ impl Driver {
                 }
                 Command::Undo { reply } => {
                     let outcome = self.undo().await;
+                    answer(reply, outcome);
+                }
+                Command::Rewind { back, reply } => {
+                    let outcome = self.rewind(back).await;
+                    answer(reply, outcome);
+                }
+                Command::Branch { checkpoint, reply } => {
+                    let outcome = self.branch(checkpoint).await;
                     answer(reply, outcome);
                 }
                 Command::Remove { discard, reply } => {
@@ -243,6 +231,7 @@ impl Driver {
             Turn::Agent { text, .. } => text.clone(),
             Turn::Commands { .. } => self.record.spec.task.clone(),
         };
+        self.record.asked = turn.asked().unwrap_or_else(|| text.clone());
         self.audit("turn_begun", json!({ "turn": self.record.turns, "text": text }), Sync::Kernel).await?;
         let begun = vec![Kind::TurnStarted { turn: self.record.turns, text }];
         if self.record.base.is_some() {
@@ -428,6 +417,13 @@ impl Driver {
 }
 
 impl Turn {
+    /// The human's command that opens the turn.
+    fn asked(&self) -> Option<String> {
+        let Self::Commands { first: Some(Command::Exec { spec, .. }) } = self else { return None };
+        let words = spec.argv.iter().map(|word| word.to_string_lossy());
+        Some(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// Tells whoever still waits for the turn's beginning that it failed.
     fn fail(self, reason: String) {
         match self {
@@ -469,7 +465,10 @@ impl Command {
         match self {
             Self::Say { reply, .. } => answer(reply, Err(busy())),
             Self::Exec { reply, .. } | Self::Remove { reply, .. } => answer(reply, Err(busy())),
-            Self::Stop { reply, .. } | Self::Reject { reply, .. } => answer(reply, Err(busy())),
+            Self::Stop { reply, .. } | Self::Reject { reply, .. } | Self::Rewind { reply, .. } => {
+                answer(reply, Err(busy()));
+            }
+            Self::Branch { reply, .. } => answer(reply, Err(busy())),
             Self::Review { reply } => answer(reply, Err(busy())),
             Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
         }

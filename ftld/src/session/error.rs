@@ -197,6 +197,29 @@ pub enum Error {
         /// The prefix.
         text: String,
     },
+    /// A session has no checkpoint of this number.
+    #[error("session {session} has no checkpoint {number}")]
+    NoSuchCheckpoint {
+        /// Which session.
+        session: SessionId,
+        /// What was asked for.
+        number: u32,
+    },
+    /// A session has fewer turns.
+    #[error("the session cannot go back {turns} turns: it has fewer")]
+    TooFarBack {
+        /// What was asked for.
+        turns: u32,
+    },
+    /// What a checkpoint holds could not be read when it was made.
+    #[error("what checkpoint {number} holds could not be read, so nobody can say what it is")]
+    UnreadableCheckpoint {
+        /// Which.
+        number: u32,
+    },
+    /// The project's history cannot be read or written.
+    #[error(transparent)]
+    History(#[from] crate::history::HistoryError),
     /// Stored state.
     #[error("the session's state cannot be kept")]
     Db(#[from] DbError),

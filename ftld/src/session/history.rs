@@ -35,9 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Runs that complete one history at most, in the background.
 const RUNS: usize = 1000;
 /// Where a session's `.git` is while no sandbox runs, in the session's directory.
-const PARKED: &str = "git";
+pub(super) const PARKED: &str = "git";
 /// A file that says that the session has been given a `.git`, in the session's directory.
-const GIVEN: &str = "git-given";
+pub(super) const GIVEN: &str = "git-given";
 
 /// Brings the session's `.git` into its upper layer.
 pub(super) async fn furnish(parts: &Arc<Parts>, record: &Record, depth: Depth) -> Shown {

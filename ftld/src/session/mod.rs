@@ -6,13 +6,18 @@
 //!
 //! This module owns the registry of those tasks. It must not know what a command does.
 
+mod branch;
+mod checkpoint;
 mod decide;
 mod driver;
 mod error;
 mod exec;
+mod export;
 mod history;
 pub mod kept;
+mod layers;
 pub mod outlet;
+mod point;
 pub mod prepare;
 pub mod project;
 pub mod publish;
@@ -36,9 +41,11 @@ use ftl_core::tree::RelPath;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+pub use self::checkpoint::Back;
 pub use self::driver::told;
 pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
+pub use self::point::Point;
 use self::record::{Record, Spec};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
@@ -80,6 +87,10 @@ enum Command {
     Reject { why: String, reply: Reply<Record> },
     /// Take back the last application.
     Undo { reply: Reply<Outcome> },
+    /// Take the work back to an earlier turn.
+    Rewind { back: Back, reply: Reply<Record> },
+    /// Begin another session with the same work.
+    Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Forget the session; its task ends when it did.
     Remove { discard: bool, reply: Reply<()> },
 }
@@ -259,6 +270,23 @@ impl Sessions {
     /// When there is none, or the project has changed since.
     pub async fn undo(&self, id: &SessionId) -> Result<Outcome, Error> {
         self.ask(id, |reply| Command::Undo { reply }).await
+    }
+
+    /// Takes a session's work back to where it was after an earlier turn. The turns that are left stay as
+    /// checkpoints, and what was applied to the project stays there.
+    ///
+    /// # Errors
+    /// When there is no such turn, or an agent works.
+    pub async fn rewind(&self, id: &SessionId, back: Back) -> Result<Record, Error> {
+        self.ask(id, |reply| Command::Rewind { back, reply }).await
+    }
+
+    /// Begins another session with a session's work, or with that of one of its checkpoints.
+    ///
+    /// # Errors
+    /// When there is no such checkpoint, or an agent works.
+    pub async fn branch(&self, id: &SessionId, checkpoint: Option<u32>) -> Result<SessionId, Error> {
+        self.ask(id, |reply| Command::Branch { checkpoint, reply }).await
     }
 
     /// Forgets a session.

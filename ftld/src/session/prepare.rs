@@ -21,6 +21,7 @@ use super::Error;
 use super::decide::blocking;
 use super::driver::root;
 use super::history;
+use super::layers;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
 use super::seen;
@@ -181,8 +182,12 @@ pub(super) async fn launch(
     let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
     let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
     let base_id = record.base.ok_or(Error::Interrupted)?;
-    let (store, project) = (Arc::clone(&parts.store), root(&record.project.root));
-    let base = blocking(move || Ok(store.base(&project, base_id)?)).await?;
+    let (shared, of) = (Arc::clone(parts), record.clone());
+    let base = blocking(move || {
+        layers::thaw(&shared, &of)?;
+        Ok(shared.store.base(&root(&of.project.root), base_id)?)
+    })
+    .await?;
     tidy_later(parts, record, base_id);
     let adapter = adapter(&record.spec, settings)?;
     let places = Places::of(parts, &record.spec, &root(&record.project.root));
@@ -202,12 +207,13 @@ pub(super) async fn launch(
         env.extend(found.env);
     }
     let shown = history::furnish(parts, record, settings.history).await;
-    let layers = seen::layers(parts, record, &base, std::mem::take(&mut furnishing.seen)).await?;
+    let limits = limits(parts, settings);
+    let below = seen::layers(parts, record, &base, std::mem::take(&mut furnishing.seen)).await?;
     let spec = SandboxSpec {
         session: record.id.clone(),
-        layers,
+        layers: [layers::dirs(parts, record), below].concat(),
         dir: session_dir(parts, record),
-        limits: limits(parts, settings),
+        limits: Limits { disk_bytes: layers::left(record, limits.disk_bytes), ..limits },
         tools: binds,
         shared: shown.shared,
         path,

@@ -39,6 +39,9 @@ pub struct Record {
     pub shadows: std::collections::BTreeMap<String, String>,
     /// Turns begun.
     pub turns: u32,
+    /// What was asked for in the last of them.
+    #[serde(default)]
+    pub asked: String,
     /// The agent's own id of the conversation, for follow-ups.
     pub conversation: Option<String>,
     /// What the conversation's turns have used together.
@@ -50,6 +53,21 @@ pub struct Record {
     pub digest: Option<Digest>,
     /// What was applied to the project, oldest first.
     pub applies: Vec<Apply>,
+    /// What stood at the paths that the session's origin had applied when this one branched off.
+    #[serde(default)]
+    pub inherited: Vec<(RelPath, Option<Node>)>,
+    /// What the session changed before its upper layer.
+    #[serde(default)]
+    pub stack: Stack,
+    /// The checkpoint whose work that is; 0 is the snapshot.
+    #[serde(default)]
+    pub at: u32,
+    /// The work after each turn, oldest first. Those that were gone back from are among them.
+    #[serde(default)]
+    pub checkpoints: Vec<Checkpoint>,
+    /// Layers that the session has frozen.
+    #[serde(default)]
+    pub frozen: u32,
     /// The application or undoing under way; after a crash its journal says whether it happened.
     pub pending: Option<Pending>,
 }
@@ -110,13 +128,54 @@ pub struct Apply {
     pub undone: bool,
 }
 
-/// The captured work: the session's frozen upper layer.
+/// Layers that a session's earlier turns left. They are immutable, and sessions may share them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stack {
+    /// The layers, the one on top first.
+    pub layers: Vec<Layer>,
+    /// What they hold together, a [`Work`] kept as a blob under this hash; `None` when they hold nothing, or
+    /// could not be read.
+    pub work: Option<ftl_core::id::Hash>,
+}
+
+/// One frozen layer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Layer {
+    /// Its directory's name among the layers.
+    pub name: String,
+    /// What it has on disk, bytes.
+    pub bytes: u64,
+}
+
+/// The work after a turn, which can be gone back to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Its number: 1 for the first, never used again.
+    pub number: u32,
+    /// The checkpoint that the turn began with; 0 is the snapshot.
+    pub parent: u32,
+    /// The turn after which it was made.
+    pub turn: u32,
+    /// When, microseconds since the Unix epoch.
+    pub time_us: i64,
+    /// What was asked for in the turn.
+    pub text: String,
+    /// Digest over what could be approved then.
+    pub digest: Option<Digest>,
+    /// How many changes that were.
+    pub entries: u64,
+    /// The work.
+    pub stack: Stack,
+}
+
+/// The captured work: all that the session's layers change together.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Work {
     /// Its paths.
     pub upper: Vec<(RelPath, UpperNode)>,
-    /// Changed paths that the ignore rules leave out.
-    pub ignored: u64,
+    /// Changed paths that the ignore rules leave out; a directory stands for all in it.
+    #[serde(default)]
+    pub left_out: Vec<RelPath>,
     /// What could not be read and is not part of the diff, one sentence each.
     #[serde(default)]
     pub unread: Vec<String>,
@@ -130,7 +189,58 @@ impl Record {
     #[must_use]
     pub fn landed(&self) -> Landed {
         let applied = self.applies.iter().filter(|apply| !apply.undone).flat_map(|apply| &apply.steps);
-        applied.map(|step| (step.path.clone(), step.after.clone())).collect()
+        let own = applied.map(|step| (step.path.clone(), step.after.clone()));
+        self.inherited.iter().cloned().chain(own).collect()
+    }
+
+    /// A session that has just been created.
+    #[must_use]
+    pub fn new(id: SessionId, project: Project, spec: Spec, now_us: i64) -> Self {
+        Self {
+            id,
+            project,
+            spec,
+            state: State::Created,
+            reason: String::new(),
+            created_us: now_us,
+            updated_us: now_us,
+            base: None,
+            dotenv: Vec::new(),
+            shadows: std::collections::BTreeMap::new(),
+            turns: 0,
+            asked: String::new(),
+            conversation: None,
+            spent: Spent::default(),
+            work: None,
+            digest: None,
+            applies: Vec::new(),
+            inherited: Vec::new(),
+            stack: Stack::default(),
+            at: 0,
+            checkpoints: Vec::new(),
+            frozen: 0,
+            pending: None,
+        }
+    }
+
+    /// The contents in the store that hold this session's work, one [`Work`] each. They, and every content
+    /// that is named in them, must stay as long as the session.
+    pub fn works(&self) -> impl Iterator<Item = ftl_core::id::Hash> {
+        let kept = self.checkpoints.iter().filter_map(|checkpoint| checkpoint.stack.work);
+        [self.work, self.stack.work].into_iter().flatten().chain(kept)
+    }
+
+    /// The names of the layers that this session needs.
+    pub fn layers(&self) -> impl Iterator<Item = &str> {
+        let stacks = self.checkpoints.iter().map(|checkpoint| &checkpoint.stack);
+        let layers = std::iter::once(&self.stack).chain(stacks).flat_map(|stack| &stack.layers);
+        layers.map(|layer| layer.name.as_str())
+    }
+
+    /// The checkpoint of a number; `None` for 0, the snapshot, and for one that is not there.
+    #[must_use]
+    pub fn checkpoint(&self, number: u32) -> Option<&Checkpoint> {
+        self.checkpoints.iter().find(|checkpoint| checkpoint.number == number)
     }
 
     /// The newest application that was not taken back.

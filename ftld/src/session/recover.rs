@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Error;
 use super::decide::blocking;
 use super::driver::{Driver, told};
+use super::layers;
 use super::record::Record;
 use crate::app::Parts;
 use crate::audit::Sync;
@@ -35,6 +36,12 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
             tracing::error!(apply = %one.id, error = %told(error), "half an application could not be taken back");
         }
     }
+    let shared = Arc::clone(parts);
+    blocking(move || {
+        layers::sweep(&shared);
+        Ok(())
+    })
+    .await?;
     for record in parts.db.records::<Record>("")? {
         sweep(parts, &record).await?;
         if record.state.is_idle() && record.pending.is_none() {

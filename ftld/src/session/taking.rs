@@ -64,8 +64,14 @@ pub fn take_by_hand(parts: &Parts, path: &Path) -> Result<Taken, Error> {
 ///
 /// # Errors
 /// When the record cannot be written.
-pub fn audit_restore(parts: &Parts, id: SnapshotId, target: &[u8]) -> Result<(), Error> {
-    audit(parts, "restore_begun", None, json!({ "snapshot": id, "target": Bytes::from(target) }), Sync::Disk)
+pub fn audit_restore(parts: &Parts, name: &str, target: &[u8]) -> Result<(), Error> {
+    audit(
+        parts,
+        "restore_begun",
+        None,
+        json!({ "snapshot": name, "target": Bytes::from(target) }),
+        Sync::Disk,
+    )
 }
 
 fn audit(

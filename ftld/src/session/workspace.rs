@@ -14,18 +14,20 @@ use ftl_core::landed;
 use ftl_core::lifecycle::{Changes, Request, Step};
 use ftl_core::refuse;
 use ftl_core::review::Review;
+use ftl_core::stack;
 use ftl_core::tree::RelPath;
 use serde_json::json;
 
 use super::decide::blocking;
 use super::driver::{Driver, told};
+use super::layers;
 use super::record::{Record, Work};
 use super::turn::{Ended, Said};
 use super::{Error, seen};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::db;
-use crate::snapshot::{Lease, Unread};
+use crate::snapshot::{Captured, Lease, Unread};
 
 /// What a human is shown.
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl Driver {
         self.record.digest = reviewed.review.digest();
         let refused = reviewed.review.changes().iter().filter(|change| change.refused.is_some()).count();
         let entries = reviewed.review.changes().len() - refused;
+        let checkpoint = self.checkpoint(count(entries)).await;
         let captured = Kind::WorkCaptured {
             digest: self.record.digest,
             entries: count(entries),
@@ -77,7 +80,8 @@ impl Driver {
             true if none => Step::Failed { work: Changes::None },
             _ => Step::Captured { changes: if none { Changes::None } else { Changes::Some } },
         };
-        self.enter(step, verdict.reason, vec![captured, time]).await
+        let facts = [Some(captured), checkpoint, Some(time)].into_iter().flatten();
+        self.enter(step, verdict.reason, facts.collect()).await
     }
 
     /// As long as it lives, nothing that the store holds goes.
@@ -92,22 +96,35 @@ impl Driver {
     }
 
     /// Reads the upper layer into the store and remembers it.
-    async fn capture_work(&mut self) -> Result<(), Error> {
+    pub(super) async fn capture_work(&mut self) -> Result<(), Error> {
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         let (hash, unread) = blocking(move || {
             let base = record.base.ok_or(Error::Interrupted)?;
-            let dir = parts.home.sessions().join(record.id.as_str());
-            if let Err(error) = super::history::park(&dir) {
+            layers::thaw(&parts, &record)?;
+            if let Err(error) = super::history::park(&parts.home.sessions().join(record.id.as_str())) {
                 // It is then refused like any other `.git`.
                 tracing::warn!(session = %record.id, %error, "the session's .git cannot be put away");
             }
-            let upper_dir = dir.join("upper");
+            let upper_dir = layers::upper(&parts, &record.id);
             let shown = parts.store.read_seen(&seen::dir(&parts, &record))?;
-            let captured = parts.store.capture(&upper_dir, base, &shown)?;
+            let captured = match upper_dir.exists() {
+                true => parts.store.capture(&upper_dir, base, &shown)?,
+                // The layer of a turn that ended before anything could be written.
+                false => Captured::default(),
+            };
+            let below = self::work(&parts, record.stack.work)?;
             let unread: Vec<String> = captured.unread.into_iter().take(LISTED).map(sentence).collect();
-            let upper = captured.upper.into_iter().collect();
-            let seen = shown.into_iter().collect();
-            let work = Work { upper, ignored: captured.ignored, unread: unread.clone(), seen };
+            let lower = below.left_out.into_iter().collect();
+            let left_out = stack::left_out(&lower, &captured.upper, &captured.ignored);
+            let upper = stack::stack(&below.upper.into_iter().collect(), &captured.upper);
+            let mut all = below.unread;
+            all.extend(unread.iter().filter(|text| !all.contains(text)).cloned().collect::<Vec<_>>());
+            let work = Work {
+                upper: upper.into_iter().collect(),
+                left_out: left_out.into_iter().collect(),
+                unread: all,
+                seen: shown.into_iter().collect(),
+            };
             Ok((parts.store.put_captured(&db::encode(&work, "captured work")?)?, unread))
         })
         .await?;
@@ -138,15 +155,10 @@ impl Driver {
 }
 
 /// Computes a review from what is stored. The agent has no part in it.
-fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
+pub(super) fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
     let base_id: SnapshotId = record.base.ok_or(Error::Interrupted)?;
     let base = parts.store.tree(base_id)?;
-    let work: Work = match record.work {
-        Some(hash) => serde_json::from_slice(&read(parts, hash)?).map_err(|error| {
-            Error::Db(db::DbError::Unreadable { what: "captured work", message: error.to_string() })
-        })?,
-        None => Work::default(),
-    };
+    let work = work(parts, record.work)?;
     let upper: UpperTree = work.upper.into_iter().collect::<BTreeMap<_, _>>();
     let seen: SeenFiles = work.seen.into_iter().collect();
     let landed = record.landed();
@@ -161,7 +173,15 @@ fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
     };
     let collisions = refuse::collisions(&base, &changes);
     let review = Review::new(record.id.clone(), &record.project.root.0, base_id, base, changes);
-    Ok(Reviewed { review, ignored: work.ignored, unread: work.unread, collisions })
+    Ok(Reviewed { review, ignored: count(work.left_out.len()), unread: work.unread, collisions })
+}
+
+/// The captured work that is kept under a hash.
+pub(super) fn work(parts: &Parts, hash: Option<Hash>) -> Result<Work, Error> {
+    let Some(hash) = hash else { return Ok(Work::default()) };
+    serde_json::from_slice(&read(parts, hash)?).map_err(|error| {
+        Error::Db(db::DbError::Unreadable { what: "captured work", message: error.to_string() })
+    })
 }
 
 fn read(parts: &Parts, hash: Hash) -> Result<Vec<u8>, Error> {

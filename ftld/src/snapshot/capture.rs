@@ -26,8 +26,8 @@ use super::{SnapshotError, io_error};
 pub struct Captured {
     /// What the layer holds.
     pub upper: UpperTree,
-    /// New paths that the ignore rules leave out; a directory counts once. Their contents are not stored.
-    pub ignored: u64,
+    /// New paths that the ignore rules leave out; a directory stands for all in it. Contents are not stored.
+    pub ignored: BTreeSet<RelPath>,
     /// Size of the files that were stored, in bytes.
     pub bytes: u64,
     /// What could not be taken in.
@@ -114,7 +114,7 @@ impl Reading<'_> {
         let kind = dir::kind(&item.stat);
         let is_whiteout = kind == FileType::CharacterDevice && item.stat.st_rdev == 0;
         if !is_whiteout && self.rules.leaves_out(self.base, &path, kind.is_dir()) {
-            self.found.ignored += 1;
+            self.found.ignored.insert(path);
             return Ok(());
         }
         let mode = item.stat.st_mode & 0o7777;

@@ -105,7 +105,7 @@ pub(super) fn copy(from: &File, to: &File) -> io::Result<Moved> {
 }
 
 /// Copies without hashing where the content can be shared.
-fn duplicate(from: &File, to: &File) -> io::Result<()> {
+pub(super) fn duplicate(from: &File, to: &File) -> io::Result<()> {
     if !share(from, to)? {
         pass(from, Some(to))?;
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use ftl_core::diff::{SeenFiles, with_seen};
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::{Dir, LostDir, Node, RelPath, Tree, load, salvage};
+use ftl_core::tree::{Dir, LostDir, Node, RelPath, Tree, changes, load, salvage};
 
 use super::base::{Base, Bases};
 use super::blob::{Blobs, Look};
@@ -267,21 +267,33 @@ impl LocalStore {
     /// When there is no such snapshot, the directory holds something, or it cannot be written.
     pub fn restore(&self, id: SnapshotId, target: &Path) -> Result<Restored, SnapshotError> {
         let _lease = self.lease();
-        let (tree, mut lost) = self.salvage(id)?;
+        let (tree, lost) = self.salvage(id)?;
+        let mut restored = self.restore_tree(&tree, target)?;
+        restored.lost.extend(lost);
+        restored.lost.sort();
+        Ok(restored)
+    }
+
+    /// Writes a tree in the same way.
+    ///
+    /// # Errors
+    /// When the directory holds something, or it cannot be written.
+    pub fn restore_tree(&self, tree: &Tree, target: &Path) -> Result<Restored, SnapshotError> {
+        let _lease = self.lease();
         checkout::claim(target)?;
         let files = RefCell::new(Vec::new());
         let writing = Writing { blobs: &self.blobs, owner: None, links: Links::None, lost: Some(&files) };
-        checkout::write(&tree, target, writing)?;
-        let files = files.into_inner();
+        checkout::write(tree, target, writing)?;
+        let mut files = files.into_inner();
         let of = |one: &Lost| match one.path.as_ref().and_then(|path| tree.get(path)).map(|entry| &entry.node)
         {
             Some(Node::File { size, .. }) => *size,
             _ => 0,
         };
         let (count, bytes) = (files.len() as u64, files.iter().map(of).sum::<u64>());
-        lost.extend(files);
-        lost.sort();
-        Ok(Restored { files: tree.files() - count, bytes: tree.bytes().saturating_sub(bytes), lost })
+        files.sort();
+        let bytes = tree.bytes().saturating_sub(bytes);
+        Ok(Restored { files: tree.files() - count, bytes, lost: files })
     }
 
     /// A snapshot's paths as far as they are known, and the directories that are lost.
@@ -313,6 +325,21 @@ impl LocalStore {
     /// When it may not be there.
     pub fn settle(&self) -> Result<(), SnapshotError> {
         self.blobs.settle()
+    }
+
+    /// Writes what makes `after` of `before` into an empty directory, as a layer of an overlay. Its files are
+    /// the store's own: nobody may write to them. `owner` gets them, when the daemon is root.
+    ///
+    /// # Errors
+    /// When a content is missing, or the disk is full.
+    pub fn write_layer(
+        &self,
+        (before, after): (&Tree, &Tree),
+        target: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), SnapshotError> {
+        let writing = Writing { blobs: &self.blobs, owner, links: Links::Shared(None), lost: None };
+        checkout::write_delta(before, after, &changes(before, after), target, writing)
     }
 
     /// Opens a content.

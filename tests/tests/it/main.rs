@@ -7,6 +7,7 @@ mod agents;
 mod api;
 mod apply;
 mod audit;
+mod branch;
 mod crash;
 mod demo;
 mod doctor;

@@ -1,0 +1,196 @@
+//! The layers that a session's turns leave: frozen, stacked, folded, swept.
+//!
+//! Owns the directory of frozen layers: their names, and when one comes and goes. A layer is written once and
+//! then immutable, so sessions share them by name; one that no session names is removed. Runs only where
+//! nothing runs in the session's sandbox. Must not know what a layer means; see [`ftl_core::stack`].
+//!
+//! A turn's upper layer becomes a frozen one by being renamed, before the session's record says so. After a
+//! crash between the two there is a layer under the session's next name, and it is renamed back.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use ftl_core::id::SessionId;
+
+use super::Error;
+use super::record::{Layer, Record};
+use crate::app::Parts;
+use crate::{sandbox, snapshot};
+
+/// Layers of its own that a session has at most; lookups pass through all of them, and the kernel takes the
+/// list of them in 256 bytes, together with the base's.
+const MOST: usize = 16;
+
+/// What freezing left.
+pub(super) struct Frozen {
+    /// The session's layers, the one on top first.
+    pub(super) layers: Vec<Layer>,
+    /// How many it has frozen so far, of which some may be gone.
+    pub(super) count: u32,
+}
+
+/// The directories of a session's layers, the one on top first.
+pub(super) fn dirs(parts: &Parts, record: &Record) -> Vec<PathBuf> {
+    record.stack.layers.iter().map(|layer| parts.home.layers().join(&layer.name)).collect()
+}
+
+/// What of its disk the sandbox may still use, when it may use `limit` in all; bytes.
+pub(super) fn left(record: &Record, limit: u64) -> u64 {
+    record.stack.layers.iter().fold(limit, |left, layer| left.saturating_sub(layer.bytes))
+}
+
+/// A session's upper directory.
+pub(super) fn upper(parts: &Parts, id: &SessionId) -> PathBuf {
+    parts.home.sessions().join(id.as_str()).join("upper")
+}
+
+/// Whether the upper directory holds anything that the session wrote.
+pub(super) fn is_loose(parts: &Parts, record: &Record) -> bool {
+    let next = path(parts, &name(&record.id, record.frozen + 1));
+    holds_something(&upper(parts, &record.id)) || next.exists()
+}
+
+/// Undoes a freezing that no record tells of.
+///
+/// # Errors
+/// When the layer cannot be put back.
+pub(super) fn thaw(parts: &Parts, record: &Record) -> Result<(), Error> {
+    let next = path(parts, &name(&record.id, record.frozen + 1));
+    if !next.exists() {
+        return Ok(());
+    }
+    let upper = upper(parts, &record.id);
+    match std::fs::remove_dir(&upper) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(write_error(&upper)(error)),
+        _ => std::fs::rename(&next, &upper).map_err(write_error(&upper)),
+    }
+}
+
+/// Makes the upper layer the topmost of the frozen ones. The next turn begins with an empty one.
+///
+/// # Errors
+/// When it cannot be renamed; then it stays where it is.
+pub(super) fn freeze(parts: &Parts, record: &Record) -> Result<Frozen, Error> {
+    let mut layers = record.stack.layers.clone();
+    let mut count = record.frozen;
+    let upper = upper(parts, &record.id);
+    if holds_something(&upper) {
+        count += 1;
+        let name = name(&record.id, count);
+        // What cannot be measured may not grow any further.
+        let bytes = sandbox::disk_usage(&upper).unwrap_or(u64::MAX);
+        std::fs::rename(&upper, path(parts, &name)).map_err(write_error(&upper))?;
+        layers.insert(0, Layer { name, bytes });
+    }
+    if layers.len() > MOST {
+        match fold(parts, record, &layers, count + 1) {
+            Ok(layer) => {
+                count += 1;
+                layers = vec![layer];
+            }
+            // It only costs time, and is tried again after the next turn.
+            Err(error) => {
+                tracing::warn!(session = %record.id, error = %super::told(&error), "layers could not be folded");
+            }
+        }
+    }
+    Ok(Frozen { layers, count })
+}
+
+fn fold(parts: &Parts, record: &Record, layers: &[Layer], number: u32) -> Result<Layer, Error> {
+    let paths: Vec<PathBuf> = layers.iter().map(|layer| path(parts, &layer.name)).collect();
+    let name = name(&record.id, number);
+    let layer = make(parts, &name, |half| Ok(snapshot::fold(&paths, half)?))?;
+    Ok(Layer { name: layer, bytes: layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.bytes)) })
+}
+
+/// Makes a layer aside and gives it its name when it is complete.
+///
+/// # Errors
+/// Those of `write`, and when it cannot be named.
+pub(super) fn make(
+    parts: &Parts,
+    name: &str,
+    write: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<String, Error> {
+    let (target, half) = (path(parts, name), path(parts, &format!("{name}.new")));
+    for left in [&half, &target] {
+        snapshot::remove_tree(left).map_err(write_error(left))?;
+    }
+    let made = write(&half).and_then(|()| {
+        if let Some((uid, gid)) = parts.owner {
+            std::os::unix::fs::chown(&half, Some(uid), Some(gid)).map_err(write_error(&half))?;
+        }
+        std::fs::rename(&half, &target).map_err(write_error(&target))
+    });
+    if made.is_err() {
+        // The error that counts is the first one; what is left goes at the daemon's next start.
+        let _ = snapshot::remove_tree(&half);
+    }
+    made.map(|()| name.to_owned())
+}
+
+/// Removes the layers of a session that is forgotten, but those that others share.
+pub(super) fn release(parts: &Parts, record: &Record) {
+    let own = format!("{}-", record.id);
+    let named: BTreeSet<&str> = record.layers().collect();
+    sweep_those(parts, |name| named.contains(name) || name.starts_with(&own));
+}
+
+/// Removes every layer that no session names, and what is left of sessions that never came to be. Nothing
+/// else may happen meanwhile.
+pub(super) fn sweep(parts: &Parts) {
+    sweep_those(parts, |_| true);
+    let Ok(records) = parts.db.records::<Record>("") else { return };
+    let known: BTreeSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    for item in std::fs::read_dir(parts.home.sessions()).into_iter().flatten().flatten() {
+        let name = item.file_name().to_string_lossy().into_owned();
+        if name.parse::<SessionId>().is_ok()
+            && !known.contains(name.as_str())
+            && let Err(error) = snapshot::remove_tree(&item.path())
+        {
+            tracing::warn!(session = name, %error, "what is left of a session could not be removed");
+        }
+    }
+}
+
+fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {
+    let dir = parts.home.layers();
+    let records = match parts.db.records::<Record>("") {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::warn!(%error, "layers that nobody names cannot be told");
+            return;
+        }
+    };
+    let mut kept: BTreeSet<String> = records.iter().flat_map(Record::layers).map(str::to_owned).collect();
+    kept.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
+    for item in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+        let name = item.file_name().to_string_lossy().into_owned();
+        if wanted(&name)
+            && !kept.contains(&name)
+            && let Err(error) = snapshot::remove_tree(&item.path())
+        {
+            tracing::warn!(layer = name, %error, "a layer could not be removed");
+        }
+    }
+}
+
+/// The name of the layer that a session freezes as its nth.
+pub(super) fn name(id: &SessionId, number: u32) -> String {
+    format!("{id}-{number}")
+}
+
+fn path(parts: &Parts, name: &str) -> PathBuf {
+    parts.home.layers().join(name)
+}
+
+fn holds_something(upper: &Path) -> bool {
+    std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Write { path, source }
+}
