@@ -74,6 +74,7 @@ impl Driver {
         if !layers::is_loose(&self.parts, &self.record) {
             return Ok(());
         }
+        let _lease = self.lease().await?;
         let work = match self.capture_work().await {
             Ok(()) => self.record.work,
             // It can be kept all the same, although nobody knows what it is.

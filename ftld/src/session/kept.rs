@@ -190,9 +190,11 @@ fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
         for apply in record.applies.iter().chain(pending) {
             needed.contents.extend(apply.steps.iter().flat_map(step_contents));
         }
-        if let Some(work) = record.work {
-            needed.contents.insert(work);
-            needed.contents.extend(work_contents(parts, work)?);
+        needed.contents.extend(record.inherited.iter().filter_map(|(_, node)| node.as_ref()?.hash()));
+        for work in record.works().collect::<BTreeSet<_>>() {
+            if needed.contents.insert(work) {
+                needed.contents.extend(work_contents(parts, work)?);
+            }
         }
     }
     Ok(needed)
