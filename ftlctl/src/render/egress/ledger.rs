@@ -24,11 +24,13 @@ pub(crate) struct Columns {
 
 const WIDE: [&str; 10] =
     ["TIME", "DECISION", "METHOD", "HOST", "PATH", "STATUS", "UP", "DOWN", "CREDENTIALS", "RULE"];
-const NARROW: [&str; 8] =
-    ["TIME", "DECISION", "METHOD", "HOST", "PATH", "STATUS", "UP/DOWN", "CREDENTIAL/WHY"];
+const NARROW: [&str; 8] = ["TIME", "DECISION", "METHOD", "HOST", "PATH", "STATUS", "UP/DOWN", "NOTE"];
 
 /// What is left of a path where the terminal is too narrow for all of it.
 const LEAST: usize = 10;
+
+/// What is left of a note there, with the gap beside it.
+const NOTE: usize = 14;
 
 /// Characters of a method that are shown in a narrow table.
 const METHOD: usize = 10;
@@ -50,8 +52,11 @@ pub(crate) fn page(rows: &[v1::LedgerRow], columns: &Columns, style: Style) -> S
             cells.insert(1, escape::name(&row.session));
         }
     }
-    if let (Some(terminal), Some(path)) = (narrow, headings.iter().position(|one| *one == "PATH")) {
-        fit(&mut cells, &headings, path, terminal);
+    if let Some(terminal) = narrow {
+        leave_out(&mut cells, &mut headings, terminal);
+        if let Some(path) = headings.iter().position(|one| *one == "PATH") {
+            fit(&mut cells, &headings, path, terminal);
+        }
     }
     let text = table(&headings, &cells, Style::Plain, narrow);
     let tones = [Some(Tone::Heading)].into_iter().chain(rows.iter().map(tone));
@@ -66,16 +71,38 @@ fn tone(row: &v1::LedgerRow) -> Option<Tone> {
     (row.decision != "allowed" || row.unsent).then_some(Tone::Warning)
 }
 
+/// Leaves out the columns that say nothing in any row, then those that a narrow terminal has no room for.
+fn leave_out(cells: &mut [Vec<String>], headings: &mut Vec<&str>, terminal: usize) {
+    for name in ["UP/DOWN", "STATUS", "METHOD"] {
+        let Some(at) = headings.iter().position(|one| *one == name) else { continue };
+        let path = headings.iter().position(|one| *one == "PATH").unwrap_or_default();
+        let is_silent = cells.iter().all(|row| row[at] == "-");
+        let note = width(cells, headings, headings.len() - 1);
+        // The method goes only where not even the beginning of a note would fit.
+        let note = if name == "METHOD" { note.saturating_sub(NOTE) } else { 0 };
+        let is_tight = beside(cells, headings, path) - note + LEAST > terminal;
+        if is_silent || is_tight {
+            headings.remove(at);
+            cells.iter_mut().for_each(|row| drop(row.remove(at)));
+        }
+    }
+}
+
+/// What a column takes, with the gap beside it.
+fn width(cells: &[Vec<String>], headings: &[&str], column: usize) -> usize {
+    let widths = cells.iter().map(|row| row[column].chars().count());
+    2 + widths.chain([headings[column].len()]).max().unwrap_or_default()
+}
+
+/// What all columns but one take.
+fn beside(cells: &[Vec<String>], headings: &[&str], path: usize) -> usize {
+    let others = (0..headings.len()).filter(|column| *column != path);
+    others.map(|column| width(cells, headings, column)).sum()
+}
+
 /// Cuts the paths so that the other columns fit beside them.
 fn fit(cells: &mut [Vec<String>], headings: &[&str], path: usize, terminal: usize) {
-    let others: usize = (0..headings.len())
-        .filter(|column| *column != path)
-        .map(|column| {
-            let widths = cells.iter().map(|row| row[column].chars().count());
-            2 + widths.chain([headings[column].len()]).max().unwrap_or_default()
-        })
-        .sum();
-    let room = terminal.saturating_sub(others).max(LEAST);
+    let room = terminal.saturating_sub(beside(cells, headings, path)).max(LEAST);
     for row in cells {
         row[path] = cut_middle(&row[path], room);
     }
@@ -234,7 +261,7 @@ mod tests {
         let shown = page(&rows(), &columns, Style::Plain);
         assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
         let expected = "\
-TIME      DECISION    METHOD  HOST               PATH         STATUS  UP/DOWN    CREDENTIAL/WHY
+TIME      DECISION    METHOD  HOST               PATH         STATUS  UP/DOWN    NOTE
 22:13:20  allowed     POST    api.anthropic.com  /v1/m…bcdef  200     2.0K/1.2M  ANTHROPIC_API_KEY
 22:13:20  allowed     POST    api.anthropic.com  /x\\ny        200     2.0K/1.2M  allowed once by you
 22:13:20  not sent    POST    api.anthropic.com  /y           -       -          private address
@@ -246,6 +273,17 @@ TIME      DECISION    METHOD  HOST               PATH         STATUS  UP/DOWN   
         let shown = page(&rows, &columns, Style::Plain);
         assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
         assert!(shown.contains("01-01 00:00:00") && shown.contains("11-14 22:13:20"), "{shown}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_fewer_columns_and_silent_ones_go_first() {
+        let columns = Columns { session: true, wide: false, terminal: Some(80) };
+        let shown = page(&rows()[..2], &columns, Style::Plain);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(!shown.contains("UP/DOWN") && shown.contains("HOST"), "{shown}");
+        let silent = page(&rows()[2..], &Columns { session: false, ..columns }, Style::Plain);
+        assert!(silent.starts_with("TIME      DECISION    METHOD  HOST               PATH"), "{silent}");
+        assert!(!silent.contains("STATUS"), "{silent}");
     }
 
     #[test]
