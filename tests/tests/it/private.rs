@@ -11,7 +11,9 @@ fn is_a_sandboxs(path: &Path) -> bool {
     match parts.iter().map(AsRef::as_ref).collect::<Vec<&str>>()[..] {
         ["sessions", _, "upper" | "work" | "home" | "tmp" | "seen", ..] => true,
         // One file for the store and the trees that sandboxes see.
-        ["store", "trees", _, ..] | ["store", "objects", _, _] => true,
+        ["store", "trees" | "deltas", _, ..] | ["store", "objects", _, _] => true,
+        // What turns left, frozen.
+        ["layers", _, ..] => true,
         _ => false,
     }
 }
