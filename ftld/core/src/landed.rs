@@ -30,15 +30,27 @@ pub fn base(base: &Tree, landed: &Landed) -> Tree {
     tree
 }
 
-/// The upper layer as it would be over that base: what was applied and is no more in the workspace has
-/// left no trace in a layer over the old base, and gets one.
+/// The upper layer as it would be over that base: where the workspace shows what the old base has, and
+/// something else was applied, a layer over the old base has no trace of it, and gets one. Work that was gone
+/// back from after it was applied is such a case.
 #[must_use]
 pub fn upper(base: &Tree, upper: &UpperTree, landed: &Landed) -> UpperTree {
     let mut layer = upper.clone();
     for (path, node) in landed {
-        if node.is_some() && !base.contains_key(path) {
-            layer.entry(path.clone()).or_insert(UpperNode::Whiteout);
+        let hides = |above: &RelPath| {
+            upper.get(above).is_some_and(|node| !matches!(node, UpperNode::Dir { opaque: false, .. }))
+        };
+        let was = base.get(path).map(|entry| &entry.node);
+        if upper.contains_key(path) || was == node.as_ref() || path.ancestors().any(|above| hides(&above)) {
+            continue;
         }
+        let shown = match was.cloned() {
+            None => UpperNode::Whiteout,
+            Some(Node::Dir { mode }) => UpperNode::Dir { mode, opaque: false },
+            Some(Node::File { mode, size, hash }) => UpperNode::File { mode, size, hash },
+            Some(Node::Symlink { target }) => UpperNode::Symlink { target },
+        };
+        layer.insert(path.clone(), shown);
     }
     layer
 }
@@ -46,8 +58,12 @@ pub fn upper(base: &Tree, upper: &UpperTree, landed: &Landed) -> UpperTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diff::{After, between};
+    use proptest::prelude::*;
+
+    use crate::diff::{After, between, resulting};
     use crate::id::Hash;
+    use crate::stack;
+    use crate::tree::{Changed, changes};
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text).unwrap()
@@ -76,6 +92,40 @@ mod tests {
         let diff = between(&base(&tree, &landed), &upper(&tree, &layer, &landed), &|_, _| false);
         let kind = |after: &After| if *after == After::Absent { "gone" } else { "there" };
         diff.changes.iter().map(|change| format!("{} {}", change.path, kind(&change.after))).collect()
+    }
+
+    #[test]
+    fn what_was_gone_back_from_after_it_landed_is_to_be_taken_back() {
+        let landed = [("f", Some("new")), ("g", Some("added")), ("h", None)];
+        let files = [("f", "old"), ("h", "x")];
+        assert_eq!(left(&files, &[], &landed), ["f there", "g gone", "h there"]);
+    }
+
+    fn any_tree() -> impl Strategy<Value = Tree> {
+        let at = (("[ab]", "[ab]", "[ab]"), 1usize..4);
+        let file = (at, 0u8..3).prop_map(|((names, depth), what)| {
+            let (a, b, c) = names;
+            (path(&[a, b, c][..depth].join("/")), Entry { node: file(&what.to_string()), mtime_ns: 0 })
+        });
+        proptest::collection::vec(file, 0..8).prop_map(|entries| entries.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_makes_of_the_project_what_the_workspace_shows(
+            old in any_tree(), applied in any_tree(), shown in any_tree()
+        ) {
+            let differs = |changed: &Changed| {
+                changed.before.as_ref().map(|entry| &entry.node) != changed.after.as_ref().map(|entry| &entry.node)
+            };
+            let landed: Landed = changes(&old, &applied).into_iter().filter(differs)
+                .map(|changed| (changed.path, changed.after.map(|entry| entry.node))).collect();
+            let now = base(&old, &landed);
+            let layer = upper(&old, &stack::between(&old, &shown), &landed);
+            let left = resulting(&now, &between(&now, &layer, &|_, _| false).changes);
+            let wanted: BTreeMap<_, _> = shown.iter().map(|(path, entry)| (path, entry.node.clone())).collect();
+            prop_assert_eq!(left, wanted);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use ftl_core::id::ApplyId;
+use ftl_core::id::{ApplyId, Hash};
 use ftl_core::merge::{Step, rollback, start};
 use ftl_core::tree::RelPath;
 use rustix::fs::{AtFlags, OFlags, unlinkat};
@@ -46,6 +46,24 @@ impl Merge {
             }
         }
         Ok(recovered)
+    }
+
+    /// Contents that putting back what is open may need.
+    ///
+    /// # Errors
+    /// When the journals cannot be read.
+    pub fn needed(&self) -> Result<BTreeSet<Hash>, MergeError> {
+        let open =
+            journal::list(&self.journals, Stage::Open).map_err(io_error("list", self.journals.display()))?;
+        let mut needed = BTreeSet::new();
+        for id in open {
+            let read = journal::read(&self.journals, &id, Stage::Open);
+            let steps = read.map_err(io_error("read the journal of", &id))?.map(|record| record.steps);
+            for step in steps.into_iter().flatten() {
+                needed.extend([step.before, step.after].into_iter().filter_map(|node| node?.hash()));
+            }
+        }
+        Ok(needed)
     }
 
     /// Tidies up after an application that was done when the crash came.

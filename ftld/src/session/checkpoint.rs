@@ -14,6 +14,7 @@ use super::layers::{self, Frozen};
 use super::record::{Checkpoint, Record, Stack};
 use super::{Error, Reviewed, workspace};
 use crate::audit::Sync;
+use crate::snapshot::SnapshotError;
 
 /// Where to go back to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,12 +78,13 @@ impl Driver {
         let _lease = self.lease().await?;
         let work = match self.capture_work().await {
             Ok(()) => self.record.work,
-            // It can be kept all the same, although nobody knows what it is.
-            Err(error) => {
+            // It can be kept all the same, although nobody knows what it is. Any other error may pass.
+            Err(error @ Error::Store(SnapshotError::Odd { .. })) => {
                 let text = format!("what a turn left cannot be read: {}", told(&error));
                 self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
                 None
             }
+            Err(error) => return Err(error),
         };
         let fact = self.freeze(LEFT.to_owned(), 0, work).await?;
         self.keep(vec![fact]).await
@@ -91,6 +93,10 @@ impl Driver {
     /// Takes the work back to where it was after an earlier turn.
     pub(super) async fn rewind(&mut self, back: Back) -> Result<Record, Error> {
         self.may(Request::Rewind)?;
+        if let Back::To(number) = back {
+            // A slip of the hand freezes nothing.
+            self.stack_at(number)?;
+        }
         self.secure().await?;
         let (from, to) = (self.record.at, self.target(back)?);
         let stack = self.stack_at(to)?;

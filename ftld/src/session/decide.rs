@@ -192,8 +192,8 @@ impl Driver {
     /// Forgets the session.
     pub(super) async fn remove(&mut self, discard: bool) -> Result<(), Error> {
         self.may(Request::Remove { discard })?;
-        if !discard && self.record.state == State::Failed && layers::is_loose(&self.parts, &self.record) {
-            // The turn failed before its work could be read; what it wrote may be all there is of it.
+        if !discard && self.record.state != State::Rejected && layers::is_loose(&self.parts, &self.record) {
+            // A turn failed before its work could be read; what it wrote may be all there is of it.
             return Err(Refusal::WorkWaits.into());
         }
         self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;

@@ -5,7 +5,6 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use ftl_core::diff::UpperTree;
 use ftl_core::event::Bytes;
 use ftl_core::history::stream::{Author, Step};
 use ftl_core::id::{Hash, SessionId};
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use super::decide::blocking;
 use super::driver::root;
-use super::{Error, Sessions, workspace};
+use super::{Error, Sessions, checkpoint, workspace};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::history::{Contents, Export, Exported};
@@ -39,9 +38,8 @@ impl Sessions {
             let mut trees: Vec<(Arc<Tree>, String, i64)> = Vec::new();
             let mut number = record.at;
             while let Some(checkpoint) = record.checkpoint(number) {
-                let upper: UpperTree =
-                    workspace::work(&parts, checkpoint.stack.work)?.upper.into_iter().collect();
-                let tree = Arc::new(stack::shown(&base, &upper, 0));
+                let work = workspace::work(&parts, checkpoint::stack_at(&record, number)?.work)?;
+                let tree = Arc::new(workspace::allowed(&base, work, 0));
                 let turn = checkpoint.turn;
                 let message =
                     format!("{}\n\nTurn {turn} of session {}.", first_line(&checkpoint.text), record.id);

@@ -17,6 +17,7 @@ use ftl_core::tree::RelPath;
 use tokio::sync::oneshot;
 
 use super::driver::{root, told};
+use super::layers;
 use super::record::Record;
 use crate::app::Parts;
 use crate::history::{Advanced, HistoryError, Keep, MOUNT};
@@ -69,6 +70,11 @@ pub(super) async fn furnish(parts: &Arc<Parts>, record: &Record, depth: Depth) -
         }
         return shown;
     };
+    let has_own = |layer: &PathBuf| layer.join(".git").symlink_metadata().is_ok();
+    if !given && layers::dirs(parts, record).iter().any(has_own) {
+        // The agent made one before there was ours; two that lie over each other are none.
+        return shown;
+    }
     let (seeding, seen) = (Arc::clone(parts), view.clone());
     let put = tokio::task::spawn_blocking(move || {
         if !given {

@@ -179,7 +179,7 @@ fn listed(rows: &[SnapshotRow]) -> Vec<Listed> {
 
 /// What the sessions that exist need.
 fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
-    let mut needed = Needed::default();
+    let mut needed = Needed { contents: parts.merge.needed()?, ..Needed::default() };
     for record in parts.db.records::<Record>("")? {
         needed.snapshots.extend(record.base);
         needed.bases.extend(record.base);

@@ -84,9 +84,10 @@ pub(super) fn freeze(parts: &Parts, record: &Record) -> Result<Frozen, Error> {
         layers.insert(0, Layer { name, bytes });
     }
     if layers.len() > MOST {
-        match fold(parts, record, &layers, count + 1) {
+        // Not the next number: a layer of that name is what a crash left of a freezing, and thawed.
+        match fold(parts, record, &layers, count + 2) {
             Ok(layer) => {
-                count += 1;
+                count += 2;
                 layers = vec![layer];
             }
             // It only costs time, and is tried again after the next turn.
@@ -187,7 +188,10 @@ fn path(parts: &Parts, name: &str) -> PathBuf {
 }
 
 fn holds_something(upper: &Path) -> bool {
-    std::fs::read_dir(upper).is_ok_and(|mut entries| entries.next().is_some())
+    // The `.git` that the session was given is not its work.
+    let is_given = upper.with_file_name(super::history::GIVEN).exists();
+    let is_theirs = |entry: std::fs::DirEntry| !(is_given && entry.file_name() == ".git");
+    std::fs::read_dir(upper).is_ok_and(|entries| entries.flatten().any(is_theirs))
 }
 
 fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {

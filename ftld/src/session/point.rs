@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use ftl_core::diff::UpperTree;
 use ftl_core::id::SnapshotId;
-use ftl_core::stack;
 use ftl_core::tree::Tree;
 
 use super::{Error, Sessions, checkpoint, workspace};
@@ -53,8 +51,8 @@ impl Sessions {
                 (stack.work, time_us, format!("{}@{number}", record.id))
             }
         };
-        let upper: UpperTree = workspace::work(self.parts(), work)?.upper.into_iter().collect();
-        let tree = Arc::new(stack::shown(&base, &upper, time_us.saturating_mul(1000)));
+        let work = workspace::work(self.parts(), work)?;
+        let tree = Arc::new(workspace::allowed(&base, work, time_us.saturating_mul(1000)));
         Ok(Point { tree, name })
     }
 

@@ -15,7 +15,7 @@ use ftl_core::lifecycle::{Changes, Request, Step};
 use ftl_core::refuse;
 use ftl_core::review::Review;
 use ftl_core::stack;
-use ftl_core::tree::RelPath;
+use ftl_core::tree::{Entry, RelPath, Tree};
 use serde_json::json;
 
 use super::decide::blocking;
@@ -112,6 +112,10 @@ impl Driver {
                 // The layer of a turn that ended before anything could be written.
                 false => Captured::default(),
             };
+            if record.stack.work.is_none() && !record.stack.layers.is_empty() {
+                // What this turn stands on is not known, and would be missing from what is shown.
+                return Err(Error::UnreadableCheckpoint { number: record.at });
+            }
             let below = self::work(&parts, record.stack.work)?;
             let unread: Vec<String> = captured.unread.into_iter().take(LISTED).map(sentence).collect();
             let lower = below.left_out.into_iter().collect();
@@ -123,7 +127,8 @@ impl Driver {
                 upper: upper.into_iter().collect(),
                 left_out: left_out.into_iter().collect(),
                 unread: all,
-                seen: shown.into_iter().collect(),
+                // Layers below may hold changes of files that only an earlier turn showed.
+                seen: below.seen.into_iter().chain(shown).collect::<SeenFiles>().into_iter().collect(),
             };
             Ok((parts.store.put_captured(&db::encode(&work, "captured work")?)?, unread))
         })
@@ -152,6 +157,21 @@ impl Driver {
         self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
         self.capture(Ok(Ended::Stopped("the daemon ended while the agent worked")), None).await
     }
+}
+
+/// What a human may have of a work: the base with every change that is not refused. What differs from the base
+/// gets the time `mtime_ns`, nanoseconds since the epoch.
+pub(super) fn allowed(base: &Tree, work: Work, mtime_ns: i64) -> Tree {
+    let (upper, seen) = (work.upper.into_iter().collect(), work.seen.into_iter().collect());
+    let mut tree = base.clone();
+    for change in diff::between_seen(base, &seen, &upper, &|_, _| false).changes {
+        match change.result() {
+            _ if change.refused.is_some() => {}
+            Some(node) => tree.insert(&change.path, Entry { node: node.clone(), mtime_ns }),
+            None => drop(tree.remove(&change.path)),
+        }
+    }
+    tree
 }
 
 /// Computes a review from what is stored. The agent has no part in it.

@@ -134,22 +134,27 @@ impl Bases {
     ) -> Result<(), SnapshotError> {
         let _making = lock(&self.making);
         if self.find(project, id).is_some_and(|base| base.layers.len() >= FOLD_FROM) {
-            let base = self.whole(project, id, tree, blobs)?;
+            // One that stands may be another project's too, and mounted.
+            let base = match self.stands(id, tree)? {
+                true => Base::one(self.tree_path(id)),
+                false => self.whole(project, id, tree, blobs)?,
+            };
             self.know(project, id, tree, base);
         }
         Ok(())
     }
 
     /// Hands over the directories that nobody uses and nothing will be built on, to be removed. `keep` names
-    /// snapshots whose bases are wanted again soon; with `recent` the last ones of each project stay as well.
+    /// snapshots whose bases are wanted again soon; with `recent` the last ones of each project stay as well, and
+    /// with `dry_run` nothing is forgotten.
     pub(super) fn sweep(
         &self,
         keep: &BTreeSet<SnapshotId>,
-        recent: bool,
+        (recent, dry_run): (bool, bool),
         remove: &mut dyn FnMut(&Path) -> Result<(), SnapshotError>,
     ) -> Result<(), SnapshotError> {
         let _making = lock(&self.making);
-        let mut wanted = self.wanted(keep, if recent { KEPT } else { 0 });
+        let mut wanted = self.wanted(keep, if recent { KEPT } else { 0 }, dry_run);
         if recent {
             let pointers = self.dir.join("bases");
             let pointers = fs::read_dir(&pointers).map_err(io_error("list", &pointers))?.flatten();
@@ -168,26 +173,34 @@ impl Bases {
     }
 
     /// The directories of the bases that are in use, or to be kept; the others are not known any more.
-    fn wanted(&self, keep: &BTreeSet<SnapshotId>, most: usize) -> BTreeSet<PathBuf> {
+    fn wanted(&self, keep: &BTreeSet<SnapshotId>, most: usize, dry_run: bool) -> BTreeSet<PathBuf> {
         let mut known = lock(&self.known);
-        // A layer is in use when somebody else than these lists holds it.
-        let mut held: BTreeMap<PathBuf, usize> = BTreeMap::new();
-        for layer in known.values().flatten().flat_map(|known| &known.base.layers) {
-            *held.entry(layer.path.clone()).or_default() += 1;
-        }
-        let is_used =
-            |layer: &Arc<Layer>| held.get(&layer.path).is_none_or(|count| Arc::strong_count(layer) > *count);
-        for list in known.values_mut() {
+        // A layer is in use when somebody else than these lists holds it. Two projects with equal snapshots have
+        // one directory and a hold each.
+        let layers = || known.values().flatten().flat_map(|known| &known.base.layers);
+        let mut held: BTreeMap<*const Layer, usize> = BTreeMap::new();
+        layers().for_each(|layer| *held.entry(Arc::as_ptr(layer)).or_default() += 1);
+        let is_used = |layer: &&Arc<Layer>| {
+            held.get(&Arc::as_ptr(layer)).is_none_or(|count| Arc::strong_count(layer) > *count)
+        };
+        let used: BTreeSet<PathBuf> = layers().filter(is_used).map(|layer| layer.path.clone()).collect();
+        let mut left = known.clone();
+        for list in left.values_mut() {
             let excess = list.len().saturating_sub(most);
             let mut at = 0;
             list.retain(|known| {
                 at += 1;
-                at > excess || keep.contains(&known.id) || known.base.layers.iter().any(is_used)
+                let is_used = known.base.layers.iter().any(|layer| used.contains(&layer.path));
+                at > excess || keep.contains(&known.id) || is_used
             });
         }
-        known.retain(|_, list| !list.is_empty());
-        let layers = known.values().flatten().flat_map(|known| &known.base.layers);
-        layers.map(|layer| layer.path.clone()).collect()
+        left.retain(|_, list| !list.is_empty());
+        let paths = left.values().flatten().flat_map(|known| &known.base.layers);
+        let paths = paths.map(|layer| layer.path.clone()).collect();
+        if !dry_run {
+            *known = left;
+        }
+        paths
     }
 
     /// Whether there is something to fold or to remove.
@@ -206,7 +219,7 @@ impl Bases {
     fn know(&self, project: &Path, id: SnapshotId, tree: &Arc<Tree>, base: Base) -> Base {
         let mut known = lock(&self.known);
         let list = known.entry(project.to_owned()).or_default();
-        list.retain(|known| known.id != id);
+        // One of the same snapshot stays listed as long as a session has it; the newest is found.
         list.push(Known { id, tree: Arc::clone(tree), base: base.clone() });
         base
     }
@@ -227,7 +240,8 @@ impl Bases {
     /// The project's base that differs least, when a delta over it is worth it.
     fn nearest(&self, project: &Path, tree: &Tree) -> Option<(Known, Vec<Changed>)> {
         let known = lock(&self.known);
-        let usable = known.get(project)?.iter().filter(|known| known.base.layers.len() < MOST_LAYERS);
+        // Of equals the newest: it is folded.
+        let usable = known.get(project)?.iter().rev().filter(|known| known.base.layers.len() < MOST_LAYERS);
         let compared = usable.map(|known| (known, changes(&known.tree, tree)));
         let (known, changes) = compared.min_by_key(|(_, changes)| changes.len())?;
         (changes.len() <= tree.len() / PART).then(|| (known.clone(), changes))

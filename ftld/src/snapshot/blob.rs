@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ftl_core::id::Hash;
@@ -37,6 +38,8 @@ pub(super) struct Blobs {
     next: AtomicU64,
     /// Files of their own were written that nobody forced to the disk.
     unsettled: AtomicBool,
+    /// Held while files are flushed: who finds nothing to do does not return before it is done.
+    settling: Mutex<()>,
     doubt: AtomicU64,
 }
 
@@ -63,7 +66,17 @@ impl Blobs {
         fs::create_dir_all(&damaged).map_err(io_error("create", &damaged))?;
         let packs = Packs::open(&dir.join("packs"), FULL)?;
         let (next, doubt) = (AtomicU64::new(0), AtomicU64::new(u64::from(packs.hurt)));
-        Ok(Self { objects, tmp, damaged, packs, owner, next, unsettled: AtomicBool::new(false), doubt })
+        Ok(Self {
+            objects,
+            tmp,
+            damaged,
+            packs,
+            owner,
+            next,
+            unsettled: AtomicBool::new(false),
+            settling: Mutex::default(),
+            doubt,
+        })
     }
 
     /// Where the file of a content is, or would be. Small contents have none.
@@ -211,6 +224,7 @@ impl Blobs {
     /// Forces everything that was stored to the disk; costs nothing when it is there already.
     pub(super) fn settle(&self) -> Result<(), SnapshotError> {
         self.packs.sync()?;
+        let _settling = super::lock(&self.settling);
         match self.unsettled.swap(false, Ordering::SeqCst) {
             true => self.sync_all().inspect_err(|_| self.unsettled.store(true, Ordering::SeqCst)),
             false => Ok(()),

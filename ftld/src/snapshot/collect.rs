@@ -52,7 +52,7 @@ pub struct Collected {
 struct Live {
     listings: HashSet<Hash>,
     contents: HashSet<Hash>,
-    lost: u64,
+    lost: HashSet<Hash>,
 }
 
 impl Live {
@@ -86,7 +86,7 @@ impl LocalStore {
             }
             self.mark(&wanted, &mut live)?;
             self.blobs.packs.seal()?;
-            let mut done = Collected { lost: live.lost, ..Collected::default() };
+            let mut done = Collected { lost: live.lost.len() as u64, ..Collected::default() };
             self.drop_trees(&wanted, false, &mut done)?;
             self.drop_indexes(&wanted)?;
             for (hash, path) in self.blobs.loose()? {
@@ -123,6 +123,11 @@ impl LocalStore {
             live.contents.extend(vouched.contents);
             todo.extend(vouched.last.into_iter().map(|id| id.0));
         }
+        // What was lost a moment ago may have been stored again.
+        for hash in std::mem::take(&mut live.lost) {
+            live.listings.remove(&hash);
+            todo.push(hash);
+        }
         while let Some(hash) = todo.pop() {
             if !live.listings.insert(hash) {
                 continue;
@@ -133,7 +138,9 @@ impl LocalStore {
                     live.contents.extend(contents.into_iter().map(|(hash, _)| hash));
                     todo.extend(listings);
                 }
-                Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => live.lost += 1,
+                Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => {
+                    live.lost.insert(hash);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -142,7 +149,7 @@ impl LocalStore {
 
     /// What would go.
     fn survey(&self, needed: &Needed, live: &Live) -> Result<Collected, SnapshotError> {
-        let mut done = Collected { lost: live.lost, ..Collected::default() };
+        let mut done = Collected { lost: live.lost.len() as u64, ..Collected::default() };
         self.drop_trees(needed, true, &mut done)?;
         for (_, path) in self.blobs.loose()?.iter().filter(|(hash, _)| !live.has(*hash)) {
             done.gone = done.gone.plus(Amount { contents: 1, bytes: on_disk(path) });
@@ -158,7 +165,7 @@ impl LocalStore {
         if needed.indexed {
             kept.extend(self.projects.vouched()?.last);
         }
-        self.bases.sweep(&kept, needed.indexed, &mut |path| {
+        self.bases.sweep(&kept, (needed.indexed, dry_run), &mut |path| {
             done.trees = done.trees.plus(Amount { contents: 1, bytes: disk_of(path) });
             if dry_run { Ok(()) } else { remove_tree(path).map_err(io_error("remove", path)) }
         })?;

@@ -120,12 +120,15 @@ impl Projects {
 
     /// Forgets what is known of every project, on the disk as well.
     pub(super) fn forget_all(&self) -> Result<(), SnapshotError> {
-        for (_, project) in self.each() {
-            let _writing = lock(&project.writing);
-            lock(&project.live).live = None;
-        }
         for path in self.written()? {
             step::remove(&path).map_err(io_error("remove", &path))?;
+        }
+        // Whoever has read one of them is in the list by now.
+        for (_, project) in self.each() {
+            let _writing = lock(&project.writing);
+            let mut held = lock(&project.live);
+            step::remove(&project.index_path).map_err(io_error("remove", &project.index_path))?;
+            (held.live, held.written) = (None, (0, 0));
         }
         Ok(())
     }
@@ -196,7 +199,8 @@ impl Projects {
     pub(super) fn park(&self) {
         for (_, project) in self.each() {
             project.park(&self.blobs);
-            if let Some(thread) = lock(&project.thread).take() {
+            let thread = lock(&project.thread).take();
+            if let Some(thread) = thread {
                 // A panic was told where it happened.
                 let _ = thread.join();
             }

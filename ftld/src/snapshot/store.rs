@@ -115,8 +115,8 @@ impl LocalStore {
         self.forget_what_is_in_doubt()?;
         self.projects.take(root, now_ns, |seen| {
             let id = seen.tree.id();
-            // Without an index nothing vouches for what is beneath a listing that is there.
-            self.put_listings(seen.tree.root(), seen.index.last.is_none())?;
+            let last = seen.index.last.and_then(|last| self.tree(last).ok());
+            self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
             self.replace(&self.rules_path(id), &rules)?;
             let tree = Arc::new(seen.tree.clone());
@@ -196,7 +196,7 @@ impl LocalStore {
         keep: &BTreeSet<SnapshotId>,
     ) -> Result<(), SnapshotError> {
         self.bases.fold(root, id, &self.tree(id)?, &self.blobs)?;
-        self.bases.sweep(keep, true, &mut |path| remove_tree(path).map_err(io_error("remove", path)))
+        self.bases.sweep(keep, (true, false), &mut |path| remove_tree(path).map_err(io_error("remove", path)))
     }
 
     /// A snapshot's paths.
@@ -381,14 +381,17 @@ impl LocalStore {
     }
 
     /// Stores the listings of a directory and of all beneath it; what stands in one before the one itself, so
-    /// that a listing which is there has everything that it names. With `everything` each one is looked for:
-    /// a damaged store may have lost one in the middle.
-    fn put_listings(&self, dir: &Dir, everything: bool) -> Result<(), SnapshotError> {
-        if !everything && self.blobs.holds(dir.hash())? {
+    /// that a listing which is there has everything that it names. Only what the project's last snapshot has at
+    /// the same path is known to be there as a whole: a listing that nobody needed may have lost what it names.
+    fn put_listings(&self, dir: &Dir, last: Option<&Dir>) -> Result<(), SnapshotError> {
+        if last.is_some_and(|last| last.hash() == dir.hash()) {
             return Ok(());
         }
-        for inner in dir.items().filter_map(|(_, item)| item.dir()) {
-            self.put_listings(inner, everything)?;
+        for (name, item) in dir.items() {
+            if let Some(inner) = item.dir() {
+                let before = last.and_then(|last| last.get(name)?.dir());
+                self.put_listings(inner, before.map(|before| &**before))?;
+            }
         }
         self.blobs.put_listing(dir.hash(), &dir.listing())
     }

@@ -41,11 +41,11 @@ pub(crate) fn host(bytes: &[u8]) {
             HostPattern::Below(name) => {
                 assert!(!pattern.matches(&Host::Dns(name.clone())) && name.labels() > 1);
                 for (child, matched) in [(format!("a.{name}"), true), (format!("a{name}"), false)] {
-                    let child = Host::parse(&child);
-                    assert!(
-                        child.is_ok_and(|child| pattern.matches(&child) == matched)
-                            || name.as_str().len() > 200
-                    );
+                    match Host::parse(&child) {
+                        Ok(child) => assert_eq!(pattern.matches(&child), matched),
+                        // The whole, or its first label, has become too long.
+                        Err(_) => assert!(!matched || name.as_str().len() > 200),
+                    }
                 }
             }
         }

@@ -221,5 +221,6 @@ fn pem(value: &str) -> Option<Shape> {
             secrets.push(line.trim().into());
         }
     }
-    Some(Shape { pieces, secrets })
+    // A marker alone is no key, and would come again in its own shadow.
+    (!secrets.is_empty()).then_some(Shape { pieces, secrets })
 }

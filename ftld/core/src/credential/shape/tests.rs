@@ -175,6 +175,7 @@ fn value() -> impl Strategy<Value = String> {
         "eyJhbGciOiJIUzI1NiJ9\\.e30\\.[A-Za-z0-9_-]{4,60}",
         "-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/]{4,64}\n-----END PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----[A-Za-z0-9+/\n]{4,64}",
+        "-----BEGIN PRIVATE KEY-----\n?",
         "[a-z.:~-]{4,40}",
     ]
 }
