@@ -228,6 +228,39 @@ fn a_branch_of_applied_work_has_nothing_to_apply_again() {
 }
 
 #[test]
+fn work_that_was_applied_and_gone_back_from_is_to_be_taken_back() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "0\n"), ("c.txt", "c\n")]);
+    let work = world.shell("echo 1 >> a.txt; echo n > new; rm c.txt");
+    let session = id(&work);
+    world.json(0, ["approve", &session, "--digest", work["digest"].as_str().unwrap()]);
+    let back = world.json(0, ["rewind", &format!("{session}@0")]);
+    assert_eq!(back["state"], "awaiting_review", "{back}");
+    world.json(0, ["approve", &session, "--digest", back["digest"].as_str().unwrap()]);
+    let project = world.project();
+    assert_eq!(std::fs::read_to_string(project.join("a.txt")).unwrap(), "0\n");
+    assert_eq!(std::fs::read_to_string(project.join("c.txt")).unwrap(), "c\n");
+    assert!(!project.join("new").exists());
+}
+
+#[test]
+fn what_a_review_refuses_leaves_a_session_in_no_other_way() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "0\n"), (".env", "PORT=1\n")]);
+    let evil = "mkdir -p sub/.git bare/objects bare/refs; echo '[core]' > sub/.git/config; echo x > bare/HEAD; \
+                ln -s /etc/passwd out; echo PORT=2 > .env; echo 1 >> a.txt";
+    let session = id(&world.shell(evil));
+    let held: Vec<String> = written(&world, &format!("{session}@1"))
+        .into_keys()
+        .map(|path| String::from_utf8(path).unwrap())
+        .collect();
+    assert!(held.iter().any(|path| path == "a.txt"), "{held:?}");
+    for refused in ["sub/.git", "sub/.git/config", "bare/HEAD", "out", ".env"] {
+        assert!(!held.iter().any(|path| path == refused), "{refused} of {held:?}");
+    }
+}
+
+#[test]
 fn the_project_goes_back_only_through_a_review() {
     for who in World::everybody() {
         let world = World::new(who);
