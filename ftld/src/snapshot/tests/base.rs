@@ -129,6 +129,43 @@ fn many_layers_are_folded_and_only_those_in_use_stay() {
     assert!(count() < before, "nothing is removed");
 }
 
+#[test]
+fn a_fold_leaves_the_layers_that_it_folds_to_those_who_have_them() {
+    let place = filled(40);
+    let (mut taken, mut base) = place.store.take_with_base(&place.project(), LATER).unwrap();
+    for round in 1..FOLD_FROM {
+        write(&place.project(), "d1/f1", format!("round {round}"));
+        (taken, base) = place.store.take_with_base(&place.project(), LATER).unwrap();
+    }
+    assert_eq!(base.layers().len(), FOLD_FROM);
+    place.store.fold(&place.project(), taken.id, &Default::default()).unwrap();
+    assert_eq!(shown(&base.layers()), *taken.tree, "a layer of a base in use is gone");
+    // Those who come later get the folded one, and build on it.
+    assert_eq!(place.store.base(&place.project(), taken.id).unwrap().layers().len(), 1);
+    write(&place.project(), "d1/f1", "after");
+    let (next, over) = place.store.take_with_base(&place.project(), LATER).unwrap();
+    assert_eq!(over.layers().len(), 2);
+    assert_eq!(shown(&over.layers()), *next.tree);
+}
+
+#[test]
+fn two_projects_that_are_equal_share_a_directory_and_neither_takes_it_from_the_other() {
+    let place = filled(10);
+    let twin = place.path("twin");
+    let copied = std::process::Command::new("cp").arg("-a").args([&place.project(), &twin]).status();
+    assert!(copied.unwrap().success());
+    let (taken, ours) = place.store.take_with_base(&place.project(), LATER).unwrap();
+    let (other, theirs) = place.store.take_with_base(&twin, LATER).unwrap();
+    assert_eq!((taken.id, ours.layers()), (other.id, theirs.layers()));
+    drop(theirs);
+    for round in 0..8 {
+        write(&twin, "d1/f1", format!("round {round}"));
+        let (taken, _) = place.store.take_with_base(&twin, LATER).unwrap();
+        place.store.fold(&twin, taken.id, &Default::default()).unwrap();
+    }
+    assert_eq!(shown(&ours.layers()), *taken.tree);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ftl_core::tree::RelPath;
+
 use super::*;
 
 /// Collects with these snapshots and contents needed.
@@ -15,6 +17,24 @@ fn of(snapshots: &[SnapshotId]) -> Needed {
 
 fn noise(seed: u32, blocks: u32) -> Vec<u8> {
     (0..blocks).flat_map(|n| Hash::of(&(u64::from(seed) << 32 | u64::from(n)).to_le_bytes()).0).collect()
+}
+
+#[test]
+fn a_listing_that_outlived_what_it_names_vouches_for_nothing() {
+    let place = Place::new();
+    write(&place.project(), "d/sub/f", "content");
+    write(&place.project(), "other", "x");
+    let with = place.take();
+    let inner = with.tree.dir(Some(&RelPath::new("d/sub").unwrap())).unwrap().hash();
+    fs::rename(place.project().join("d"), place.path("aside")).unwrap();
+    let without = place.take();
+    collect(&place.store, false, &Needed { indexed: true, ..of(&[without.id]) });
+    // What of a pack is rewritten is a matter of its size; the listing above may well stay.
+    place.store.blobs.packs.hide(inner);
+    fs::rename(place.path("aside"), place.project().join("d")).unwrap();
+    let again = place.take();
+    lock(&place.store.trees).clear();
+    assert_eq!(*place.store.tree(again.id).unwrap(), *again.tree);
 }
 
 #[test]
