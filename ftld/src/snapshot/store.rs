@@ -115,8 +115,10 @@ impl LocalStore {
         self.forget_what_is_in_doubt()?;
         self.projects.take(root, now_ns, |seen| {
             let id = seen.tree.id();
-            let last = seen.index.last.and_then(|last| self.tree(last).ok());
-            self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
+            if seen.index.last != Some(id) {
+                let last = seen.index.last.and_then(|last| self.tree(last).ok());
+                self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
+            }
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
             self.replace(&self.rules_path(id), &rules)?;
             let tree = Arc::new(seen.tree.clone());
