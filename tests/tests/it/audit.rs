@@ -148,6 +148,7 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
     world.files(&[("a", "1\n"), (".ftlconfig", &config)]);
     let work = world.shell("echo 2 > a");
     let session = work["session"].as_str().unwrap();
+    let (start, turn) = (format!("{session}@0"), format!("{session}@1"));
     let value = "sk_test_51HhAbCdEfGhIjKlMnOpQrStUv";
     assert_eq!(run_with(&world, &["secret", "set", "KEPT_KEY"], value).code, 0);
     world.ok(["policy", "allow", "kept.example.com"]);
@@ -168,6 +169,9 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
         (&["auth", "codex"], value),
         (&["trust"], ""),
         (&["approve", session, "--digest", work["digest"].as_str().unwrap()], ""),
+        (&["snapshots", "branch", session], ""),
+        (&["rewind", &start], ""),
+        (&["rewind", &turn], ""),
         (&["reject", session, "--why", "no"], ""),
         (&["run", "--no-review", "--", "true"], ""),
     ];
