@@ -23,7 +23,7 @@ use super::checkout::{self, Links, Writing};
 use super::{SnapshotError, io_error, lock, remove_tree};
 
 /// Layers from which on a base is worth folding into one; lookups pass through all of them.
-pub const FOLD_FROM: usize = 4;
+pub(super) const FOLD_FROM: usize = 4;
 /// Layers that a base has at most.
 const MOST_LAYERS: usize = 16;
 /// A delta is worth it up to this part of a tree's paths.

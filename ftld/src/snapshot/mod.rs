@@ -62,7 +62,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::ListingError;
 
-pub use base::{Base, FOLD_FROM};
+pub use base::Base;
 pub use capture::{Captured, Unread};
 pub use collect::{Collected, Needed};
 pub use content::Content;

@@ -20,7 +20,7 @@ use super::index::Index;
 use super::live::{Live, MakeWatch, Sweeping};
 use super::seen::Seen;
 use super::watch::{Budget, Inotify, Watch};
-use super::{SnapshotError, io_error, step};
+use super::{SnapshotError, io_error, lock, step};
 
 /// A project that nobody asked about for so long is written to the disk and forgotten.
 const IDLE_NS: i64 = 30 * 60 * 1_000_000_000;
@@ -359,11 +359,6 @@ impl Project {
             tracing::warn!(%error, index = %self.index_path.display(), "an index cannot be written");
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic left half done is a walk's matter: a project's state says itself what it is worth.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use ftl_core::tree::{Entry, RelPath, Tree};
 use proptest::prelude::*;
 
+use super::super::base::FOLD_FROM;
 use super::*;
 
 /// What an overlay of these layers shows, the one on top first.
