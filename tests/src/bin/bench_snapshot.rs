@@ -8,17 +8,13 @@
 //! with warm caches; `--cold` empties the kernel's caches before each run of the rows that say so, which
 //! only root can. Needs `git`, `rsync` and `tar`.
 
-use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use ftl_tests::measure::{self, Outcome, append, median, row, run, shown, slashed, timed, tree_of_crates};
 use ftld::snapshot::LocalStore;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Files of the trees, when none are named.
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
@@ -33,10 +29,10 @@ fn main() -> Outcome<()> {
     let named: Vec<usize> = named.collect::<Result<_, _>>()?;
     let sizes = if named.is_empty() { SIZES.to_vec() } else { named };
     let scratch = tempfile::tempdir_in("/var/tmp")?;
-    println!("{:<40} {:>11}   {:<32} {:>11} {:>9}", "", "FTL", "beside", "", "ratio");
+    measure::head();
     for size in sizes {
         let place = scratch.path().join(size.to_string());
-        let files = make_tree(&place.join("project"), size)?;
+        let files = tree_of_crates(&place.join("project"), size)?;
         rows(&place, &files, is_cold)?;
         fs::remove_dir_all(place)?;
     }
@@ -106,7 +102,7 @@ fn rows(place: &Path, files: &[PathBuf], is_cold: bool) -> Outcome<()> {
     let synced = (0..RUNS).map(|_| append(&project, &some).and_then(|()| rsync(&fresh("rsync", 0))));
     row("", changed, "rsync -a", median(synced)?);
     let directories = store.watching().first().map_or(0, |project| project.directories);
-    println!("{:<40} {:>11}   {directories} directories", "  until all is watched", shown(watched));
+    println!("{:<44} {:>11}   {directories} directories", "  until all is watched", shown(watched));
     if is_cold {
         let ours = median((0..LONG_RUNS).map(|_| empty_caches().and_then(|()| walk())))?;
         let theirs = median((0..LONG_RUNS).map(|_| empty_caches().and_then(|()| status())))?;
@@ -119,108 +115,11 @@ fn rows(place: &Path, files: &[PathBuf], is_cold: bool) -> Outcome<()> {
     Ok(())
 }
 
-// === trees ===
-
-/// Unpacks crates until there are so many files, and says which they are.
-fn make_tree(root: &Path, size: usize) -> Outcome<Vec<PathBuf>> {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home =
-        home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).ok_or("no CARGO_HOME")?;
-    let mut crates = Vec::new();
-    for registry in fs::read_dir(home.join("registry/cache"))? {
-        crates
-            .extend(fs::read_dir(registry?.path())?.filter_map(|entry| entry.ok().map(|entry| entry.path())));
-    }
-    crates.retain(|path| path.extension().is_some_and(|end| end == "crate"));
-    crates.sort();
-    let mut files = Vec::new();
-    for round in 0.. {
-        for packed in &crates {
-            let dir = root.join(format!("vendor-{round}"));
-            fs::create_dir_all(&dir)?;
-            let name = packed.file_stem().ok_or("a crate without a name")?;
-            run("tar", [OsStr::new("xzf"), packed.as_ref(), OsStr::new("-C"), dir.as_ref()], None)?;
-            // What a crate's own rules leave out would make the comparison another one.
-            list(&dir.join(name), root, &mut files, size)?;
-            if files.len() >= size {
-                return Ok(files);
-            }
-        }
-        if files.is_empty() {
-            return Err("the registry cache has no crates".into());
-        }
-    }
-    Ok(files)
-}
-
-/// Lists the files beneath a directory, and removes those beyond `most` and every file of rules.
-fn list(dir: &Path, root: &Path, files: &mut Vec<PathBuf>, most: usize) -> Outcome<()> {
-    for entry in fs::read_dir(dir)? {
-        let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-        if kind.is_dir() {
-            list(&path, root, files, most)?;
-        } else if files.len() >= most || path.file_name().is_some_and(|name| name == ".gitignore") {
-            fs::remove_file(path)?;
-        } else {
-            files.push(path.strip_prefix(root)?.to_owned());
-        }
-    }
-    Ok(())
-}
-
-fn append(root: &Path, files: &[&PathBuf]) -> Outcome<()> {
-    for file in files {
-        fs::OpenOptions::new().append(true).open(root.join(file))?.write_all(b"\n")?;
-    }
-    Ok(())
-}
-
-// === measuring ===
-
 fn now_ns() -> Outcome<i64> {
     Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?)
-}
-
-fn timed(work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
-    let start = Instant::now();
-    work()?;
-    Ok(start.elapsed())
-}
-
-fn median(times: impl IntoIterator<Item = Outcome<Duration>>) -> Outcome<Duration> {
-    let mut times = times.into_iter().collect::<Outcome<Vec<_>>>()?;
-    times.sort();
-    times.get(times.len() / 2).copied().ok_or_else(|| "no runs".into())
-}
-
-fn run<A: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = A>, dir: Option<&Path>) -> Outcome<()> {
-    let mut command = Command::new(program);
-    command.args(args).stdout(Stdio::null()).current_dir(dir.unwrap_or(Path::new("/")));
-    match command.status()?.success() {
-        true => Ok(()),
-        false => Err(format!("{program} failed").into()),
-    }
-}
-
-fn slashed(path: &Path) -> std::ffi::OsString {
-    let mut text = path.as_os_str().to_owned();
-    text.push("/");
-    text
 }
 
 fn empty_caches() -> Outcome<()> {
     rustix::fs::sync();
     Ok(fs::write("/proc/sys/vm/drop_caches", "3")?)
-}
-
-fn row(what: &str, ours: Duration, beside: &str, theirs: Duration) {
-    let ratio = theirs.as_secs_f64() / ours.as_secs_f64().max(1e-9);
-    println!("{what:<40} {:>11}   {beside:<32} {:>11} {ratio:>8.1}x", shown(ours), shown(theirs));
-}
-
-fn shown(time: Duration) -> String {
-    match time.as_micros() {
-        micros if micros < 10_000 => format!("{micros} us"),
-        micros => format!("{} ms", micros / 1000),
-    }
 }

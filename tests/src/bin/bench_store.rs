@@ -6,16 +6,13 @@
 //! that the files take (`st_blocks`), without the base tree that a sandbox mounts: that one stands beside.
 //! Needs `git` and `rsync`.
 
-use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use ftl_tests::measure::{Outcome, run};
 use ftld::snapshot::LocalStore;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Later than any file's change, nanoseconds since the Unix epoch.
 const LATER: i64 = 4_000_000_000_000_000_000;
@@ -38,7 +35,7 @@ fn measure(dir: &Path) -> Outcome<()> {
     // The copy is what all of them read: without `.git` or anything that ignore rules leave out.
     let mut from = dir.as_os_str().to_owned();
     from.push("/");
-    run("rsync", &[OsStr::new("-a"), OsStr::new("--exclude=.git"), &from, at("copy").as_os_str()])?;
+    run("rsync", &[OsStr::new("-a"), OsStr::new("--exclude=.git"), &from, at("copy").as_os_str()], None)?;
     for rules in found(&at("copy"), OsStr::new(".gitignore"))? {
         fs::remove_file(rules)?;
     }
@@ -57,7 +54,7 @@ fn measure(dir: &Path) -> Outcome<()> {
     let copy = at("copy");
     let git = |args: &[&str]| {
         let place = [OsStr::new("-C"), copy.as_os_str()];
-        run("git", &place.into_iter().chain(args.iter().map(OsStr::new)).collect::<Vec<_>>())
+        run("git", place.into_iter().chain(args.iter().map(OsStr::new)).collect::<Vec<_>>(), None)
     };
     git(&["init", "-q"])?;
     git(&["add", "-A", "-f", "."])?;
@@ -111,9 +108,4 @@ fn found(dir: &Path, name: &OsStr) -> Outcome<Vec<PathBuf>> {
         }
     }
     Ok(all)
-}
-
-fn run(program: &str, args: &[&OsStr]) -> Outcome<()> {
-    let status = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::inherit()).status()?;
-    if status.success() { Ok(()) } else { Err(format!("{program} ended with {status}").into()) }
 }
