@@ -3,6 +3,7 @@
 //! Owns the order audit, journal, effect, record. Must not decide: an approval comes from
 //! [`ftl_core::review`], a plan from [`ftl_core::merge`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Stage as StageName};
@@ -134,14 +135,20 @@ impl Driver {
         self.record.pending = Some(Pending::Undo { apply: last.id.clone(), journal: journal.clone() });
         self.keep(vec![]).await?;
         let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), last.id.clone());
+        let of = journal.clone();
         let undone = blocking(move || {
             let root = open_root(&project)?;
-            parts.merge.undo(&id, &journal, &root, &*parts.store).map_err(Error::Undo)
+            parts.merge.undo(&id, &of, &root, &*parts.store).map_err(Error::Undo)
         })
         .await;
         self.record.pending = None;
         match undone {
-            Ok(undone) => self.taken_back(last.id, undone.paths, undone.left_alone).await,
+            Ok(undone) => {
+                let outcome = self.taken_back(last.id, undone.paths, undone.left_alone).await?;
+                // The record tells of it now.
+                forget_journals(&self.parts, BTreeSet::from([journal])).await;
+                Ok(outcome)
+            }
             Err(error) => {
                 self.audit("undo_failed", json!({ "error": told(&error) }), Sync::Kernel).await?;
                 self.keep(vec![]).await?;
@@ -208,7 +215,17 @@ impl Driver {
             layers::release(&parts, &record);
             Ok(())
         })
-        .await
+        .await?;
+        forget_journals(&self.parts, self.record.journals().collect()).await;
+        Ok(())
+    }
+}
+
+/// Removes the journals of applications that no record names. What is left goes when a daemon starts.
+async fn forget_journals(parts: &Arc<Parts>, ids: BTreeSet<ApplyId>) {
+    let parts = Arc::clone(parts);
+    if let Err(error) = blocking(move || Ok(parts.merge.forget(&ids)?)).await {
+        tracing::warn!(error = %told(&error), "a journal could not be removed");
     }
 }
 
