@@ -17,7 +17,7 @@ use serde_json::json;
 use super::driver::{Driver, told};
 use super::layers;
 use super::record::{Apply, Pending, Project, Record};
-use super::{Error, Outcome};
+use super::{Error, Outcome, Removal};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::merge::{Identity, LeftAlone, Root};
@@ -197,13 +197,23 @@ impl Driver {
     }
 
     /// Forgets the session.
-    pub(super) async fn remove(&mut self, discard: bool) -> Result<(), Error> {
+    pub(super) async fn remove(&mut self, removal: Removal) -> Result<(), Error> {
+        let discard = removal == Removal::Asked { discard: true };
         self.may(Request::Remove { discard })?;
         if !discard && self.record.state != State::Rejected && layers::is_loose(&self.parts, &self.record) {
             // A turn failed before its work could be read; what it wrote may be all there is of it.
             return Err(Refusal::WorkWaits.into());
         }
-        self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;
+        let detail = match removal {
+            Removal::Asked { .. } => json!({ "discard": discard }),
+            Removal::Over { before_us }
+                if self.record.updated_us < before_us && self.record.pending.is_none() =>
+            {
+                json!({ "discard": false, "retention": true, "unchanged_since_us": self.record.updated_us })
+            }
+            Removal::Over { .. } => return Err(Refusal::Busy(self.record.state).into()),
+        };
+        self.audit("session_removed", detail, Sync::Disk).await?;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;

@@ -147,8 +147,8 @@ impl Driver {
                     let outcome = self.branch(checkpoint).await;
                     answer(reply, outcome);
                 }
-                Command::Remove { discard, reply } => {
-                    let removed = self.remove(discard).await;
+                Command::Remove { removal, reply } => {
+                    let removed = self.remove(removal).await;
                     let done = removed.is_ok();
                     answer(reply, removed);
                     if done {
@@ -165,7 +165,8 @@ impl Driver {
     async fn turn(&mut self, mut turn: Turn, inbox: &mut Inbox) {
         let mut stopping = Stopping::default();
         let (mut last_exec, mut lease) = (None, None);
-        if let Err(error) = self.try_turn(&mut turn, inbox, &mut stopping, (&mut last_exec, &mut lease)).await {
+        if let Err(error) = self.try_turn(&mut turn, inbox, &mut stopping, (&mut last_exec, &mut lease)).await
+        {
             let reason = told(&error);
             self.fail(reason.clone()).await;
             turn.fail(reason);
