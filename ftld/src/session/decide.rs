@@ -218,10 +218,12 @@ impl Driver {
         blocking(move || {
             let id = &record.id;
             let dir = parts.home.sessions().join(id.as_str());
-            crate::snapshot::remove_tree(&dir).map_err(|source| Error::Write { path: dir, source })?;
+            let failed = |source| Error::Write { path: dir.clone(), source };
+            crate::snapshot::remove_tree(&dir).map_err(failed)?;
             parts.db.forget(id)?;
             parts.publisher.forget(id);
             parts.outlets.forget(id);
+            parts.policies.forget(&dir);
             layers::release(&parts, &record);
             Ok(())
         })
