@@ -197,6 +197,12 @@ impl App {
         Ok(Self { sessions: Arc::new(sessions), control: Arc::new(control), lock })
     }
 
+    /// The sessions, for tests that look at what the API does not show.
+    #[cfg(test)]
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
     /// What ends the daemon from outside.
     #[must_use]
     pub fn control(&self) -> Arc<Control> {
@@ -228,7 +234,7 @@ impl App {
         };
         let store = Arc::clone(&self.sessions.parts().store);
         let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
-        let small = tokio::spawn(kept::keep_small(Arc::clone(self.sessions.parts())));
+        let small = tokio::spawn(kept::keep_small(Arc::clone(&self.sessions)));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
         tending.abort();
         small.abort();

@@ -104,6 +104,12 @@ impl PolicyFiles {
         rules
     }
 
+    /// Forgets all files in a directory that is gone for good, as a session's.
+    pub fn forget(&self, dir: &Path) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.retain(|path, _| !path.starts_with(dir));
+    }
+
     /// Adds a rule to a file; one that says the same in another way goes.
     ///
     /// # Errors
@@ -170,4 +176,20 @@ fn parse(path: &Path) -> Result<Vec<Rule>, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     policy_file::parse(&text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_session_that_is_gone_are_forgotten() {
+        let (dir, files) = (tempfile::tempdir().unwrap(), PolicyFiles::default());
+        for name in ["one", "other"] {
+            assert!(files.rules(&dir.path().join(name).join("policy")).rules.is_empty());
+        }
+        files.forget(&dir.path().join("one"));
+        let left: Vec<_> = files.read.lock().unwrap().keys().cloned().collect();
+        assert_eq!(left, [dir.path().join("other/policy")]);
+    }
 }

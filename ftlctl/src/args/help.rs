@@ -92,6 +92,11 @@ A STATE is a snapshot's id or a unique beginning of it, a session (its work as
 it is now), or SESSION@N: the session after a turn, as `ftlctl sessions
 --checkpoints SESSION` lists them. SESSION@0 is what it began with.
 
+Old ones go by themselves: 20 of each project stay, and whatever is younger than
+30 days or needed by a session. Sessions that have ended go 30 days after their
+last change, those that wait for review never. `store` in ~/.ftl/config says
+otherwise: keep_last, keep_days, keep_ended_days, max_mb.
+
 Examples:
   ftlctl snapshots                         those of this project
   ftlctl snapshots create --explain        and say which rule left which path out

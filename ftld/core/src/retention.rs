@@ -1,4 +1,4 @@
-//! Which snapshots are kept.
+//! Which snapshots and sessions are kept.
 //!
 //! Owns the decision, by age, by number and by a budget. Must not know how anything is removed. What a session
 //! or an unreviewed result needs is kept in any case: it is handed in.
@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::SnapshotId;
+use crate::lifecycle::State;
 
 /// A listed snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +40,16 @@ pub enum Policy {
 
 /// What is kept when nobody says otherwise: 20 of each project, and 30 days.
 pub const USUAL: Policy = Policy::Usual { last: 20, older_than_us: 30 * 24 * 3600 * 1_000_000 };
+
+/// How long a session stays that has ended, when nobody says otherwise: 30 days.
+pub const ENDED_US: i64 = 30 * 24 * 3600 * 1_000_000;
+
+/// Whether a session goes that stands in `state` since `since_us`: it has ended, and was left alone for longer
+/// than `kept_us`. One that waits for a decision never does.
+#[must_use]
+pub fn is_over(state: State, since_us: i64, kept_us: i64, now_us: i64) -> bool {
+    state.has_ended() && now_us.saturating_sub(since_us) > kept_us
+}
 
 /// The rows that go, as indexes into `rows`. Rows of a snapshot in `needed` never do.
 #[must_use]
@@ -108,6 +119,17 @@ mod tests {
         assert_eq!(left(Policy::Usual { last: 1, older_than_us: 35 }, &[]), [1, 3, 4]);
         // The newest of a project that nobody has touched for long.
         assert_eq!(left(Policy::Usual { last: 0, older_than_us: 0 }, &[]), [1, 4]);
+    }
+
+    #[test]
+    fn a_session_goes_when_it_has_ended_for_long_enough_and_never_before_its_review() {
+        for state in State::ALL {
+            let waits = state == State::AwaitingReview || !state.is_idle();
+            assert_eq!(is_over(state, 100, 50, 151), !waits, "{state:?}");
+            assert!(!is_over(state, 100, 50, 150), "{state:?}");
+            // A clock that was put back.
+            assert!(!is_over(state, 100, 50, 0), "{state:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```text
 //! FTL_HOME/history/<project>/
 //!   objects/     packs that sandboxes see, read-only
+//!   project      the project's path
 //!   view.json    branches, tags, what is withheld, where the history is cut
 //!   files        the files of HEAD, an index that has seen none of them
 //!   bench/       where Git works; made anew for every run
@@ -21,8 +22,9 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -97,6 +99,8 @@ pub enum HistoryError {
     },
 }
 
+/// The file that says whose a view is.
+const PROJECT: &str = "project";
 /// What one run of Git may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -128,6 +132,35 @@ impl History {
             Head::Branch(name) => repository.refs.get(&name).copied(),
             Head::Detached(id) => Some(id),
         })
+    }
+
+    /// Projects with a view whose directories are gone, but those in `used`.
+    ///
+    /// # Errors
+    /// When the views cannot be listed.
+    pub fn orphans(&self, used: &BTreeSet<PathBuf>) -> Result<Vec<PathBuf>, HistoryError> {
+        let items = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            items => items.map_err(io_error("list", &self.dir))?,
+        };
+        let projects = items.flatten().filter_map(|item| fs::read(item.path().join(PROJECT)).ok());
+        let projects = projects.map(|bytes| PathBuf::from(OsStr::from_bytes(&bytes)));
+        let is_gone = |path: &PathBuf| {
+            path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        Ok(projects.filter(|project| !used.contains(project) && is_gone(project)).collect())
+    }
+
+    /// Removes a project's view.
+    ///
+    /// # Errors
+    /// When another run works on it, or it cannot be removed.
+    pub fn forget(&self, project: &Path) -> Result<(), HistoryError> {
+        let lock = self.lock(project);
+        let Ok(_alone) = lock.try_lock() else { return Err(HistoryError::Busy) };
+        git::clear(&self.place(project))?;
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(project));
+        Ok(())
     }
 
     fn program(&self) -> Result<&Path, HistoryError> {

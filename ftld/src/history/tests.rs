@@ -392,3 +392,26 @@ fn without_git_or_a_repository_there_is_a_reason() {
         USUAL.iter().any(|dir| { Path::new(dir).join("git").is_file() })
     );
 }
+
+#[test]
+fn the_view_of_a_project_that_is_gone_goes_unless_somebody_uses_it() {
+    let bed = Bed::new();
+    bed.commit(&[("a", "1")]);
+    bed.advance();
+    let (project, none) = (bed.project(), BTreeSet::new());
+    assert_eq!(bed.history.orphans(&none).unwrap(), Vec::<PathBuf>::new());
+    fs::rename(&project, bed.root().join("moved")).unwrap();
+    assert_eq!(bed.history.orphans(&BTreeSet::from([project.clone()])).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(bed.history.orphans(&none).unwrap(), std::slice::from_ref(&project));
+    bed.history.forget(&project).unwrap();
+    assert!(bed.history.view(&project).is_none());
+    assert_eq!(fs::read_dir(bed.root().join("history")).unwrap().count(), 0);
+    // One that comes back is read again.
+    fs::rename(bed.root().join("moved"), &project).unwrap();
+    bed.advance();
+    // A view that does not say whose it is learns it.
+    fs::remove_file(bed.history.place(&project).join(PROJECT)).unwrap();
+    bed.advance();
+    fs::remove_dir_all(&project).unwrap();
+    assert_eq!(bed.history.orphans(&none).unwrap(), [project]);
+}

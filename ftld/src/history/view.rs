@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::git::{self, Bench, Objects};
 use super::locate::{self, Repository};
-use super::{History, HistoryError, io_error};
+use super::{History, HistoryError, PROJECT, io_error};
 
 /// What a project's own rules keep out of sandboxes.
 pub struct Keep<'a> {
@@ -130,9 +131,11 @@ impl History {
             && old.seen == seen(&repository)
             && (depth != Depth::Full || old.shallow == old.ends)
         {
+            name(&dir, project)?;
             return Ok(Some(Advanced { done: true, notices: repository.notices }));
         }
-        let make = |old| Making { dir: &dir, program, history: self, repository: &repository, keep, old };
+        let at = (dir.as_path(), project);
+        let make = |old| Making { at, program, history: self, repository: &repository, keep, old };
         let done = match make(old).run(depth)? {
             Some(done) => done,
             // Something in the view turned out to be secret: all of it is made anew.
@@ -144,7 +147,8 @@ impl History {
 
 /// One run that makes or extends a view.
 struct Making<'a> {
-    dir: &'a Path,
+    /// The view's directory, and the project's.
+    at: (&'a Path, &'a Path),
     program: &'a Path,
     history: &'a History,
     repository: &'a Repository,
@@ -155,15 +159,16 @@ struct Making<'a> {
 impl Making<'_> {
     /// Whether the view is all that was wanted; `None` when it has something that it must not have.
     fn run(&self, depth: Depth) -> Result<Option<bool>, HistoryError> {
-        let repository = self.repository;
+        let (repository, (own, project)) = (self.repository, self.at);
         if self.old.is_none() {
-            git::clear(self.dir)?;
+            git::clear(own)?;
         }
-        let packs = self.dir.join("objects/pack");
-        for dir in [self.dir.join("objects"), self.dir.join("objects/info"), packs.clone()] {
+        let packs = self.at.0.join("objects/pack");
+        for dir in [self.at.0.join("objects"), self.at.0.join("objects/info"), packs.clone()] {
             open_dir(&dir)?;
         }
-        let bench = self.dir.join("bench");
+        name(own, project)?;
+        let bench = self.at.0.join("bench");
         let limit = self.history.limit;
         let bench = Bench::make(self.program, &bench, repository.format, &repository.objects, limit)?;
         let known = known(&packs, repository.format)?;
@@ -203,10 +208,10 @@ impl Making<'_> {
             seen: seen(repository),
             rules: self.keep.digest,
         };
-        replace(&self.dir.join("files"), &index::render(&files, repository.format))?;
+        replace(&self.at.0.join("files"), &index::render(&files, repository.format))?;
         let text = serde_json::to_vec(&state)
             .map_err(|error| HistoryError::Broken { what: format!("its view cannot be written: {error}") })?;
-        replace(&self.dir.join("view.json"), &text)?;
+        replace(&self.at.0.join("view.json"), &text)?;
         let (dir, done) = (bench.dir().to_owned(), depth != Depth::Full || state.shallow == state.ends);
         drop(bench);
         git::clear(&dir)?;
@@ -280,7 +285,7 @@ impl Making<'_> {
             let answer = bench.run(&args, |to| to.write_all(PLACEHOLDER))?;
             let id = Id::from_hex(answer.trim_ascii());
             let id = id.ok_or_else(|| HistoryError::Broken { what: "an odd id".to_owned() })?;
-            let objects = self.dir.join("objects");
+            let objects = self.at.0.join("objects");
             let file = place(&bench.dir().join("objects"), &id);
             fresh.iter().try_for_each(|id| stand_in(&file, &place(&objects, id)))?;
             if placeholder.replace(id).is_none() {
@@ -294,9 +299,9 @@ impl Making<'_> {
         if there.len() > PACKS {
             // From the view's own packs: the project may have dropped what an old session still looks at.
             let limit = self.history.limit;
-            let own = [self.dir.join("objects")];
+            let own = [self.at.0.join("objects")];
             let bench =
-                Bench::make(self.program, &self.dir.join("merging"), self.repository.format, &own, limit)?;
+                Bench::make(self.program, &self.at.0.join("merging"), self.repository.format, &own, limit)?;
             let all: BTreeSet<Id> = known.iter().chain(&wanted).copied().collect();
             let name = bench.pack(packs, all.iter())?;
             publish(packs, &name)?;
@@ -308,7 +313,7 @@ impl Making<'_> {
                     }
                 }
             }
-            git::clear(&self.dir.join("merging"))?;
+            git::clear(&self.at.0.join("merging"))?;
         }
         Ok(placeholder)
     }
@@ -385,6 +390,12 @@ fn stand_in(file: &Path, at: &Path) -> Result<(), HistoryError> {
     open_dir(at.parent().unwrap_or(at))?;
     // A file system allows so many links to one file; then there are copies.
     fs::hard_link(file, at).or_else(|_| fs::copy(file, at).map(drop)).map_err(io_error("write", at))
+}
+
+/// Says whose a view is, when it does not say so yet.
+fn name(dir: &Path, project: &Path) -> Result<(), HistoryError> {
+    let path = dir.join(PROJECT);
+    if path.exists() { Ok(()) } else { replace(&path, project.as_os_str().as_bytes()) }
 }
 
 /// Makes a directory that sandboxes may read.

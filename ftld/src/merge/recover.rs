@@ -48,6 +48,34 @@ impl Merge {
         Ok(recovered)
     }
 
+    /// Removes the journals of applications that are over and that nobody will ask about again.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn forget(&self, ids: &BTreeSet<ApplyId>) -> Result<(), MergeError> {
+        for id in ids {
+            for stage in [Stage::Done, Stage::Undone] {
+                let removed = journal::remove(&self.journals, id, stage);
+                removed.map_err(io_error("remove the journal of", id))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the journals of applications that are over and are not among these. To be called when every
+    /// session is at rest.
+    ///
+    /// # Errors
+    /// When they cannot be listed or removed.
+    pub fn forget_all_but(&self, kept: &BTreeSet<ApplyId>) -> Result<(), MergeError> {
+        let mut over = BTreeSet::new();
+        for stage in [Stage::Done, Stage::Undone] {
+            let listed = journal::list(&self.journals, stage);
+            over.extend(listed.map_err(io_error("list", self.journals.display()))?);
+        }
+        self.forget(&over.difference(kept).cloned().collect())
+    }
+
     /// Contents that putting back what is open may need.
     ///
     /// # Errors

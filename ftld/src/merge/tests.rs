@@ -364,3 +364,19 @@ fn new_files_belong_to_whom_the_project_belongs() {
         assert_eq!((meta.uid(), meta.gid()), (1234, 2345), "{at}");
     }
 }
+
+#[test]
+fn journals_that_nobody_asks_about_go_and_the_others_stay() {
+    let place = Place::new();
+    let merge = place.merge();
+    place.apply_all().unwrap();
+    let journals = || fs::read_dir(place.path("journals")).unwrap().count();
+    merge.forget_all_but(&BTreeSet::from([id(1)])).unwrap();
+    assert!(merge.happened(&id(1)).unwrap());
+    merge.undo(&id(1), &id(2), &place.root(), &place.store).unwrap();
+    assert_eq!(journals(), 2);
+    merge.forget(&BTreeSet::from([id(2)])).unwrap();
+    assert!(!merge.happened(&id(2)).unwrap());
+    merge.forget_all_but(&BTreeSet::new()).unwrap();
+    assert_eq!(journals(), 0);
+}

@@ -3,6 +3,7 @@
 //! Owns the order audit, journal, effect, record. Must not decide: an approval comes from
 //! [`ftl_core::review`], a plan from [`ftl_core::merge`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Stage as StageName};
@@ -16,7 +17,7 @@ use serde_json::json;
 use super::driver::{Driver, told};
 use super::layers;
 use super::record::{Apply, Pending, Project, Record};
-use super::{Error, Outcome};
+use super::{Error, Outcome, Removal};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::merge::{Identity, LeftAlone, Root};
@@ -134,14 +135,20 @@ impl Driver {
         self.record.pending = Some(Pending::Undo { apply: last.id.clone(), journal: journal.clone() });
         self.keep(vec![]).await?;
         let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), last.id.clone());
+        let of = journal.clone();
         let undone = blocking(move || {
             let root = open_root(&project)?;
-            parts.merge.undo(&id, &journal, &root, &*parts.store).map_err(Error::Undo)
+            parts.merge.undo(&id, &of, &root, &*parts.store).map_err(Error::Undo)
         })
         .await;
         self.record.pending = None;
         match undone {
-            Ok(undone) => self.taken_back(last.id, undone.paths, undone.left_alone).await,
+            Ok(undone) => {
+                let outcome = self.taken_back(last.id, undone.paths, undone.left_alone).await?;
+                // The record tells of it now.
+                forget_journals(&self.parts, BTreeSet::from([journal])).await;
+                Ok(outcome)
+            }
             Err(error) => {
                 self.audit("undo_failed", json!({ "error": told(&error) }), Sync::Kernel).await?;
                 self.keep(vec![]).await?;
@@ -190,25 +197,47 @@ impl Driver {
     }
 
     /// Forgets the session.
-    pub(super) async fn remove(&mut self, discard: bool) -> Result<(), Error> {
+    pub(super) async fn remove(&mut self, removal: Removal) -> Result<(), Error> {
+        let discard = removal == Removal::Asked { discard: true };
         self.may(Request::Remove { discard })?;
         if !discard && self.record.state != State::Rejected && layers::is_loose(&self.parts, &self.record) {
             // A turn failed before its work could be read; what it wrote may be all there is of it.
             return Err(Refusal::WorkWaits.into());
         }
-        self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;
+        let detail = match removal {
+            Removal::Asked { .. } => json!({ "discard": discard }),
+            Removal::Over { before_us }
+                if self.record.updated_us < before_us && self.record.pending.is_none() =>
+            {
+                json!({ "discard": false, "retention": true, "unchanged_since_us": self.record.updated_us })
+            }
+            Removal::Over { .. } => return Err(Refusal::Busy(self.record.state).into()),
+        };
+        self.audit("session_removed", detail, Sync::Disk).await?;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;
             let dir = parts.home.sessions().join(id.as_str());
-            crate::snapshot::remove_tree(&dir).map_err(|source| Error::Write { path: dir, source })?;
+            let failed = |source| Error::Write { path: dir.clone(), source };
+            crate::snapshot::remove_tree(&dir).map_err(failed)?;
             parts.db.forget(id)?;
             parts.publisher.forget(id);
             parts.outlets.forget(id);
+            parts.policies.forget(&dir);
             layers::release(&parts, &record);
             Ok(())
         })
-        .await
+        .await?;
+        forget_journals(&self.parts, self.record.journals().collect()).await;
+        Ok(())
+    }
+}
+
+/// Removes the journals of applications that no record names. What is left goes when a daemon starts.
+async fn forget_journals(parts: &Arc<Parts>, ids: BTreeSet<ApplyId>) {
+    let parts = Arc::clone(parts);
+    if let Err(error) = blocking(move || Ok(parts.merge.forget(&ids)?)).await {
+        tracing::warn!(error = %told(&error), "a journal could not be removed");
     }
 }
 

@@ -147,8 +147,8 @@ impl Driver {
                     let outcome = self.branch(checkpoint).await;
                     answer(reply, outcome);
                 }
-                Command::Remove { discard, reply } => {
-                    let removed = self.remove(discard).await;
+                Command::Remove { removal, reply } => {
+                    let removed = self.remove(removal).await;
                     let done = removed.is_ok();
                     answer(reply, removed);
                     if done {
@@ -164,12 +164,14 @@ impl Driver {
     /// One turn from the snapshot to the captured work. Whatever happens, the session is idle afterwards.
     async fn turn(&mut self, mut turn: Turn, inbox: &mut Inbox) {
         let mut stopping = Stopping::default();
-        let mut last_exec = None;
-        if let Err(error) = self.try_turn(&mut turn, inbox, &mut stopping, &mut last_exec).await {
+        let (mut last_exec, mut lease) = (None, None);
+        if let Err(error) = self.try_turn(&mut turn, inbox, &mut stopping, (&mut last_exec, &mut lease)).await
+        {
             let reason = told(&error);
             self.fail(reason.clone()).await;
             turn.fail(reason);
         }
+        drop(lease);
         if let Some(Done { code, output }) = last_exec {
             super::exec::tell_exit(output, code, Some(Box::new(self.record.clone())));
         }
@@ -183,15 +185,15 @@ impl Driver {
         turn: &mut Turn,
         inbox: &mut Inbox,
         stopping: &mut Stopping,
-        last_exec: &mut Option<Done>,
+        (last_exec, lease): (&mut Option<Done>, &mut Option<Lease>),
     ) -> Result<(), Error> {
         let root = self.root();
         let settings = trust::settings(&self.parts, &root)?;
         self.begin_turn(turn, &settings).await?;
-        let lease = self.snapshot(inbox, stopping).await?;
+        *lease = self.snapshot(inbox, stopping).await?;
         let opened = self.open_sandbox(&settings, inbox, stopping).await?;
-        // The record names its base by now.
-        drop(lease);
+        // The record names its base by now; after a failure it does once that is kept.
+        *lease = None;
         let Opened { sandbox, outlet, serving, facts, .. } = opened;
         let mut voice = Voice::new(None);
         let mut stage = Stage::new(&*sandbox, facts);

@@ -1,7 +1,9 @@
 //! What of the store sessions need, and what a human or the retention lets go.
 //!
 //! Owns the translation of records into what the store must keep: bases, captured work, what undoing takes
-//! back. Which snapshots go is decided by [`ftl_core::retention`]; how, by the store. Runs beside sessions.
+//! back; and what goes without being asked for: old snapshots, sessions that ended long ago, what was seen of
+//! projects that are gone. Each of these removals is recorded first. What goes is decided by
+//! [`ftl_core::retention`]; how, by the store and by each session's own task. Runs beside sessions.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use ftl_core::config::StoreConfig;
 use ftl_core::diff::UpperNode;
+use ftl_core::event::Bytes;
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::merge::Step;
 use ftl_core::retention::{self, Listed, Policy};
@@ -20,6 +23,7 @@ use super::Error;
 use super::decide::blocking;
 use super::driver::told;
 use super::record::{Pending, Record, Work};
+use super::{Sessions, driver};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
@@ -62,12 +66,15 @@ pub fn clean(parts: &Parts, cleaning: &Cleaning) -> Result<Cleaned, Error> {
     if !cleaning.dry_run {
         let detail = json!({ "policy": format!("{:?}", cleaning.policy) });
         let project = (!cleaning.project.is_empty()).then(|| cleaning.project.as_slice().into());
-        let (time_us, action) = (parts.clock.now_us(), "clean_begun");
-        parts.audit.append(Entry { time_us, action, session: None, project, detail }, Sync::Disk)?;
+        audit(parts, "clean_begun", project, detail)?;
     }
     let now_us = parts.clock.now_us();
     let indexed = cleaning.policy != Policy::All;
-    remove(parts, cleaning.dry_run, indexed, &mut |rows, needed| {
+    let how = match cleaning.dry_run {
+        true => How::Survey,
+        false => How::Asked,
+    };
+    remove(parts, how, indexed, &mut |rows, needed| {
         let of_project = |row: &Listed| cleaning.project.is_empty() || row.project == cleaning.project;
         let asked = retention::to_drop(rows, cleaning.policy, &BTreeSet::new(), now_us);
         asked
@@ -88,22 +95,71 @@ pub fn verify(parts: &Parts, progress: &mut dyn FnMut(u64, u64)) -> Result<Check
 }
 
 /// Applies the human's retention now and then, for as long as the daemon runs.
-pub async fn keep_small(parts: Arc<Parts>) {
+pub async fn keep_small(sessions: Arc<Sessions>) {
     let mut ticks = interval_at(Instant::now() + EVERY, EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0;
     loop {
         ticks.tick().await;
         looks += 1;
-        let parts = Arc::clone(&parts);
-        let kept = blocking(move || {
-            let config = crate::config::user(parts.home.root())?.store;
-            retain(&parts, &config, looks % WHOLE == 1)
-        });
-        if let Err(error) = kept.await {
-            tracing::warn!(error = %told(&error), "old snapshots could not be removed");
+        if let Err(error) = look(&sessions, looks % WHOLE == 1).await {
+            tracing::warn!(error = %told(&error), "what is old could not be removed");
         }
     }
+}
+
+/// Looks once for what may go. `whole` also looks for what nobody needs although no snapshot went.
+///
+/// # Errors
+/// Those of [`forget_over`], [`forget_histories`] and [`retain`].
+async fn look(sessions: &Sessions, whole: bool) -> Result<(), Error> {
+    let parts = Arc::clone(sessions.parts());
+    let config = crate::config::user(parts.home.root())?.store;
+    let gone = forget_over(sessions, &config).await?;
+    blocking(move || {
+        if whole {
+            forget_histories(&parts)?;
+        }
+        retain(&parts, &config, whole || gone > 0).map(drop)
+    })
+    .await
+}
+
+/// Forgets the sessions that ended long enough ago, with their layers, checkpoints and homes. Those whose work
+/// waits for a human, or was never read, stay. Says how many went.
+///
+/// # Errors
+/// When sessions cannot be read, or a removal cannot be recorded or done.
+pub async fn forget_over(sessions: &Sessions, config: &StoreConfig) -> Result<usize, Error> {
+    let (now_us, kept_us) = (sessions.parts().clock.now_us(), config.ended_us());
+    let mut gone = 0;
+    for record in sessions.list(b"")? {
+        if !retention::is_over(record.state, record.updated_us, kept_us, now_us) {
+            continue;
+        }
+        match sessions.remove_over(&record.id, now_us.saturating_sub(kept_us)).await {
+            Ok(()) => gone += 1,
+            // It holds something all the same, or someone was quicker.
+            Err(Error::Refused(_) | Error::NoSuchSession { .. } | Error::Gone { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(gone)
+}
+
+/// Removes what was read of the histories of projects that are gone and have no session any more.
+///
+/// # Errors
+/// When sessions cannot be read, or a removal cannot be recorded or done.
+pub fn forget_histories(parts: &Parts) -> Result<(), Error> {
+    let records = parts.db.records::<Record>("")?;
+    let used: BTreeSet<_> = records.iter().map(|record| driver::root(&record.project.root)).collect();
+    for project in parts.history.orphans(&used)? {
+        let root = project.as_os_str().as_encoded_bytes().into();
+        audit(parts, "history_removed", Some(root), json!({ "retention": true }))?;
+        parts.history.forget(&project)?;
+    }
+    Ok(())
 }
 
 /// Removes what the retention does not keep, then the oldest until the store fits its budget. The newest
@@ -117,13 +173,13 @@ pub fn retain(parts: &Parts, config: &StoreConfig, whole: bool) -> Result<Cleane
     let needed = of_sessions(parts)?.snapshots;
     let mut cleaned = Cleaned::default();
     if whole || !retention::to_drop(&rows, config.policy(), &needed, now_us).is_empty() {
-        cleaned = remove(parts, false, true, &mut |rows, needed| {
+        cleaned = remove(parts, How::Retention, true, &mut |rows, needed| {
             (retention::to_drop(rows, config.policy(), needed, now_us).into_iter().collect(), Vec::new())
         })?;
     }
     let Some(budget) = config.max_mb.map(|most| most.saturating_mul(1024 * 1024)) else { return Ok(cleaned) };
     while parts.store.size()? > budget {
-        let more = remove(parts, false, true, &mut |rows, needed| {
+        let more = remove(parts, How::Retention, true, &mut |rows, needed| {
             let mut oldest = retention::oldest_first(rows, needed);
             oldest.truncate(oldest.len().div_ceil(PART));
             (oldest, Vec::new())
@@ -142,9 +198,21 @@ pub fn retain(parts: &Parts, config: &StoreConfig, whole: bool) -> Result<Cleane
 /// Chooses, from all rows and what sessions need, those that go and those that would go if nothing needed them.
 type Choose<'a> = &'a mut dyn FnMut(&[Listed], &BTreeSet<SnapshotId>) -> (Vec<usize>, Vec<usize>);
 
-fn remove(parts: &Parts, dry_run: bool, indexed: bool, choose: Choose<'_>) -> Result<Cleaned, Error> {
+/// Why snapshots are removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// A human asked for it, which is recorded.
+    Asked,
+    /// The retention does not keep them.
+    Retention,
+    /// They are not: it is only said what would go.
+    Survey,
+}
+
+fn remove(parts: &Parts, how: How, indexed: bool, choose: Choose<'_>) -> Result<Cleaned, Error> {
     let mut cleaned = Cleaned::default();
     let mut asked = 0;
+    let dry_run = how == How::Survey;
     let collected = parts.store.collect(dry_run, &mut || {
         asked += 1;
         let mut needed = of_sessions(parts)?;
@@ -156,6 +224,10 @@ fn remove(parts: &Parts, dry_run: bool, indexed: bool, choose: Choose<'_>) -> Re
             rows.into_iter().enumerate().partition(|(at, _)| goes.contains(at));
         let gone: Vec<SnapshotRow> = gone.into_iter().map(|(_, row)| row).collect();
         needed.snapshots.extend(kept.into_iter().map(|(_, row)| row.snapshot));
+        if asked > 1 && how == How::Retention {
+            let ids: Vec<SnapshotId> = gone.iter().map(|row| row.snapshot).collect();
+            audit(parts, "retention_begun", None, json!({ "snapshots": ids }))?;
+        }
         // The rows go first, and for good: a listed snapshot is never half there.
         if asked > 1 && !dry_run {
             parts.db.unlist_snapshots(&gone)?;
@@ -166,6 +238,16 @@ fn remove(parts: &Parts, dry_run: bool, indexed: bool, choose: Choose<'_>) -> Re
     cleaned.collected = collected;
     cleaned.snapshots.sort_by_key(|row| (row.created_us, row.snapshot));
     Ok(cleaned)
+}
+
+fn audit(
+    parts: &Parts,
+    action: &'static str,
+    project: Option<Bytes>,
+    detail: serde_json::Value,
+) -> Result<(), Error> {
+    let entry = Entry { time_us: parts.clock.now_us(), action, session: None, project, detail };
+    Ok(parts.audit.append(entry, Sync::Disk)?)
 }
 
 fn listed(rows: &[SnapshotRow]) -> Vec<Listed> {
@@ -220,3 +302,6 @@ fn work_contents(parts: &Parts, hash: Hash) -> Result<Vec<Hash>, Error> {
     };
     Ok(work.upper.into_iter().filter_map(hash).collect())
 }
+
+#[cfg(test)]
+mod tests;

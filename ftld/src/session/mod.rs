@@ -92,7 +92,16 @@ enum Command {
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Forget the session; its task ends when it did.
-    Remove { discard: bool, reply: Reply<()> },
+    Remove { removal: Removal, reply: Reply<()> },
+}
+
+/// Why a session is forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Removal {
+    /// A human wants it, with or without the work that waits.
+    Asked { discard: bool },
+    /// It has ended, and nothing has changed since before this time, microseconds since the Unix epoch.
+    Over { before_us: i64 },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -294,7 +303,19 @@ impl Sessions {
     /// # Errors
     /// When work waits and `discard` does not say that it may go.
     pub async fn remove(&self, id: &SessionId, discard: bool) -> Result<(), Error> {
-        self.ask(id, |reply| Command::Remove { discard, reply }).await?;
+        self.forget(id, Removal::Asked { discard }).await
+    }
+
+    /// Forgets a session that has ended, unless something has changed in it since a time.
+    ///
+    /// # Errors
+    /// When work waits in it, or something has changed.
+    async fn remove_over(&self, id: &SessionId, before_us: i64) -> Result<(), Error> {
+        self.forget(id, Removal::Over { before_us }).await
+    }
+
+    async fn forget(&self, id: &SessionId, removal: Removal) -> Result<(), Error> {
+        self.ask(id, |reply| Command::Remove { removal, reply }).await?;
         self.lock().inboxes.remove(id);
         Ok(())
     }

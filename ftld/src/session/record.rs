@@ -237,6 +237,16 @@ impl Record {
         layers.map(|layer| layer.name.as_str())
     }
 
+    /// The applications and undoings whose journals this session may ask about.
+    pub fn journals(&self) -> impl Iterator<Item = ApplyId> {
+        let pending = match &self.pending {
+            None => Vec::new(),
+            Some(Pending::Apply(apply)) => vec![apply.id.clone()],
+            Some(Pending::Undo { apply, journal }) => vec![apply.clone(), journal.clone()],
+        };
+        self.applies.iter().map(|apply| apply.id.clone()).chain(pending)
+    }
+
     /// The checkpoint of a number; `None` for 0, the snapshot, and for one that is not there.
     #[must_use]
     pub fn checkpoint(&self, number: u32) -> Option<&Checkpoint> {

@@ -52,7 +52,13 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
             tracing::error!(session = %id, error = %told(&error), "could not be brought to rest");
         }
     }
-    Ok(())
+    let parts = Arc::clone(parts);
+    blocking(move || {
+        // What a session that could not be brought to rest still needs is named by its record.
+        let records = parts.db.records::<Record>("")?;
+        Ok(parts.merge.forget_all_but(&records.iter().flat_map(Record::journals).collect())?)
+    })
+    .await
 }
 
 /// Ends what is left of a session's sandbox.

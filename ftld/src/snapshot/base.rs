@@ -49,6 +49,8 @@ pub(super) struct Bases {
     dir: PathBuf,
     owner: Option<(u32, u32)>,
     known: Mutex<BTreeMap<PathBuf, Vec<Known>>>,
+    /// How many bases of each project had to stay when it was last looked for what may go.
+    stayed: Mutex<BTreeMap<PathBuf, usize>>,
     /// Held while one is made: whoever else wants it waits for it.
     making: Mutex<()>,
 }
@@ -92,7 +94,13 @@ impl Bases {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
             made.map_err(io_error("create", &part))?;
         }
-        Ok(Self { dir: dir.to_owned(), owner, known: Mutex::default(), making: Mutex::default() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            owner,
+            known: Mutex::default(),
+            stayed: Mutex::default(),
+            making: Mutex::default(),
+        })
     }
 
     /// A snapshot's base, made if it is missing or damaged. `trees` gives what another snapshot holds.
@@ -198,16 +206,20 @@ impl Bases {
         let paths = left.values().flatten().flat_map(|known| &known.base.layers);
         let paths = paths.map(|layer| layer.path.clone()).collect();
         if !dry_run {
+            *lock(&self.stayed) = left.iter().map(|(project, list)| (project.clone(), list.len())).collect();
             *known = left;
         }
         paths
     }
 
-    /// Whether there is something to fold or to remove.
+    /// Whether there is something to fold, or there may be something to remove: as many bases again as had to
+    /// stay the last time, so that asking what is needed costs each session little.
     pub(super) fn is_untidy(&self, project: &Path) -> bool {
+        let stayed = lock(&self.stayed).get(project).copied().unwrap_or_default();
+        let most = if stayed > KEPT { stayed.saturating_mul(2) } else { KEPT };
         let known = lock(&self.known);
         let list = known.get(project).map_or(&[][..], Vec::as_slice);
-        list.len() > KEPT || list.last().is_some_and(|last| last.base.layers.len() >= FOLD_FROM)
+        list.len() > most || list.last().is_some_and(|last| last.base.layers.len() >= FOLD_FROM)
     }
 
     /// The base of a snapshot that is known to be whole.

@@ -79,6 +79,8 @@ struct Held {
     used_ns: i64,
     /// The walks and looks that the index on the disk knows of.
     written: (u64, u64),
+    /// How often the project was forgotten; a thread that began before the last time ends.
+    epoch: u64,
     is_tended: bool,
 }
 
@@ -184,7 +186,8 @@ impl Projects {
             let Some(live) = held.live.as_mut() else { continue };
             if unused_ns >= IDLE_NS {
                 drop(held);
-                project.park(&self.blobs);
+                // It ends by itself.
+                drop(project.park(&self.blobs));
             } else if unused_ns >= REST_NS && now_ns.saturating_sub(live.walked_ns) >= WALK_NS {
                 live.try_again();
                 if let Err(error) = live.walk(&self.blobs, now_ns, &*self.make) {
@@ -198,9 +201,7 @@ impl Projects {
     /// Writes every index and ends every watch.
     pub(super) fn park(&self) {
         for (_, project) in self.each() {
-            project.park(&self.blobs);
-            let thread = lock(&project.thread).take();
-            if let Some(thread) = thread {
+            if let Some(thread) = project.park(&self.blobs) {
                 // A panic was told where it happened.
                 let _ = thread.join();
             }
@@ -248,7 +249,8 @@ impl Projects {
             return;
         }
         let (ours, blobs, gate) = (Arc::clone(project), Arc::clone(&self.blobs), self.gate.clone());
-        let tend = move || ours.tend(&blobs, &gate);
+        let epoch = held.epoch;
+        let tend = move || ours.tend(&blobs, &gate, epoch);
         match std::thread::Builder::new().name("ftl-watch".to_owned()).spawn(tend) {
             Ok(thread) => {
                 held.is_tended = true;
@@ -284,8 +286,9 @@ impl Project {
         fs::read(&self.index_path).ok().and_then(|bytes| Index::from_bytes(&bytes)).unwrap_or_default()
     }
 
-    /// What the project's thread does as long as the project is in use.
-    fn tend(&self, blobs: &Blobs, gate: &Gate) {
+    /// What the project's thread does as long as the project is in use. One that is forgotten and asked for
+    /// again has another thread.
+    fn tend(&self, blobs: &Blobs, gate: &Gate, epoch: u64) {
         loop {
             let watch = loop {
                 // What is read here is stored, and needed only by the index.
@@ -293,6 +296,9 @@ impl Project {
                 let mut held = lock(&self.live);
                 while self.wanted.load(Ordering::SeqCst) > 0 {
                     held = self.taken.wait(held).unwrap_or_else(PoisonError::into_inner);
+                }
+                if held.epoch != epoch {
+                    return;
                 }
                 let more = match held.live.as_mut() {
                     None => Ok(false),
@@ -308,6 +314,9 @@ impl Project {
             };
             self.write(blobs);
             let mut held = lock(&self.live);
+            if held.epoch != epoch {
+                return;
+            }
             let current = held.live.as_ref().and_then(|live| live.watches.as_ref());
             let current = current.map(|watches| Arc::clone(&watches.watch));
             let Some(watch) =
@@ -335,15 +344,19 @@ impl Project {
         self.replace(blobs, &bytes);
     }
 
-    /// Writes the index and forgets the project.
-    fn park(&self, blobs: &Blobs) {
+    /// Writes the index and forgets the project. Gives the thread that tended to it, which ends.
+    fn park(&self, blobs: &Blobs) -> Option<JoinHandle<()>> {
         let _writing = lock(&self.writing);
         let mut held = lock(&self.live);
+        held.epoch += 1;
+        held.is_tended = false;
+        let thread = lock(&self.thread).take();
         let written = std::mem::take(&mut held.written);
         if let Some(live) = held.live.take().filter(|live| (live.walks, live.looks) != written) {
             drop(held);
             self.replace(blobs, &live.seen.index.to_bytes());
         }
+        thread
     }
 
     fn replace(&self, blobs: &Blobs, bytes: &[u8]) {

@@ -9,6 +9,7 @@ mod edits;
 mod killed;
 mod live;
 mod packs;
+mod parked;
 mod project;
 mod remote;
 mod shown;

@@ -109,8 +109,9 @@ pub(crate) fn fill_log(world: &World) {
 
 /// Everything that the human has said, and what follows from it.
 fn said_so_far(world: &World) -> Vec<String> {
-    let mut found =
-        vec![world.ok(["policy", "show"]), world.ok(["secret", "list"]), world.ok(["sessions", "--json"])];
+    let shown: [&[&str]; 4] =
+        [&["policy", "show"], &["secret", "list"], &["sessions", "--json"], &["snapshots", "--json"]];
+    let mut found: Vec<String> = shown.iter().map(|words| world.ok(*words)).collect();
     let mut dirs = vec![world.ftl_home(), world.project()];
     // What the daemon keeps for itself.
     let own = ["audit", "db", "run", "store", "ftld.log", "journal", "ftld.lock"];
@@ -146,6 +147,15 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
     let world = World::new(Who::Me);
     let config = serde_json::json!({ "egress": ["allow trusted.example.com"] }).to_string();
     world.files(&[("a", "1\n"), (".ftlconfig", &config)]);
+    // A snapshot that nothing needs, and a repository.
+    world.ok(["snapshots", "create"]);
+    world.files(&[("a", "1\n2\n")]);
+    for words in [&["init", "-q"][..], &["add", "-A"], &["commit", "-q", "-m", "first"]] {
+        let mut git = world.command("git");
+        let name = ["-c", "user.name=A", "-c", "user.email=a@example.com"];
+        git.args(name).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        assert!(git.status().unwrap().success(), "{words:?}");
+    }
     let work = world.shell("echo 2 > a");
     let session = work["session"].as_str().unwrap();
     let (start, turn) = (format!("{session}@0"), format!("{session}@1"));
@@ -172,6 +182,9 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
         (&["snapshots", "branch", session], ""),
         (&["rewind", &start], ""),
         (&["rewind", &turn], ""),
+        (&["snapshots", "restore", &start, "--into-project"], ""),
+        (&["snapshots", "clean", "--last", "1"], ""),
+        (&["export", session, "--git-branch", "exported"], ""),
         (&["reject", session, "--why", "no"], ""),
         (&["run", "--no-review", "--", "true"], ""),
     ];

@@ -27,6 +27,7 @@ mod promises;
 mod real_project;
 mod secrets;
 mod sessions;
+mod soak;
 mod socket;
 mod store;
 mod systemd;

@@ -102,7 +102,7 @@ fn namespaces() -> BTreeSet<String> {
 }
 
 /// Every directory beneath the control groups' hierarchies.
-fn control_groups() -> Vec<String> {
+pub(crate) fn control_groups() -> Vec<String> {
     let mut found = Vec::new();
     let mut dirs = vec![Path::new("/sys/fs/cgroup").to_owned()];
     while let Some(dir) = dirs.pop() {

@@ -8,7 +8,7 @@ use crate::history::Depth;
 
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, command, limits};
-use crate::retention::{Policy, USUAL};
+use crate::retention::{ENDED_US, Policy, USUAL};
 
 /// Microseconds of a day.
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
@@ -34,17 +34,19 @@ pub struct UserConfig {
     pub tester: Option<String>,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
-    /// Which snapshots are kept.
+    /// Which snapshots and sessions are kept.
     pub store: StoreConfig,
 }
 
-/// Which snapshots are kept without being asked for, and how large the store may be.
+/// Which snapshots and sessions are kept without being asked for, and how large the store may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StoreConfig {
     /// The newest so many of each project.
     pub keep_last: Option<u64>,
     /// Those that are not older than so many days.
     pub keep_days: Option<u64>,
+    /// Sessions that have ended, so many days after their last change.
+    pub keep_ended_days: Option<u64>,
     /// MiB that the store may take, without the trees that sandboxes mount.
     pub max_mb: Option<u64>,
 }
@@ -104,7 +106,8 @@ impl StoreConfig {
             found => Ok(found.map(|(value, _)| value)),
         };
         let (keep_last, keep_days) = (number("keep_last")?, number("keep_days")?);
-        let config = Self { keep_last, keep_days, max_mb: number("max_mb")? };
+        let keep_ended_days = number("keep_ended_days")?;
+        let config = Self { keep_last, keep_days, keep_ended_days, max_mb: number("max_mb")? };
         object.finish()?;
         Ok(config)
     }
@@ -113,12 +116,21 @@ impl StoreConfig {
     #[must_use]
     pub fn policy(&self) -> Policy {
         let Policy::Usual { last, older_than_us } = USUAL else { return USUAL };
-        let days = |days: u64| i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY_US);
         Policy::Usual {
             last: self.keep_last.map_or(last, |last| usize::try_from(last).unwrap_or(usize::MAX)),
             older_than_us: self.keep_days.map_or(older_than_us, days),
         }
     }
+
+    /// How long a session stays that has ended, microseconds: 30 days unless something else is set.
+    #[must_use]
+    pub fn ended_us(&self) -> i64 {
+        self.keep_ended_days.map_or(ENDED_US, days)
+    }
+}
+
+fn days(days: u64) -> i64 {
+    i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY_US)
 }
 
 impl AgentSettings {
@@ -189,6 +201,10 @@ mod tests {
         let set = policy(r#"{"store": {"keep_last": 3, "keep_days": 2, "max_mb": 9}}"#);
         assert_eq!(set, Policy::Usual { last: 3, older_than_us: 2 * DAY_US });
         assert!(UserConfig::parse(r#"{"store": {"keep_last": 0}}"#).is_err());
+        let ended = |text: &str| UserConfig::parse(text).unwrap().store.ended_us();
+        assert_eq!(ended("{}"), 30 * DAY_US);
+        assert_eq!(ended(r#"{"store": {"keep_ended_days": 7}}"#), 7 * DAY_US);
+        assert!(UserConfig::parse(r#"{"store": {"keep_ended_days": 0}}"#).is_err());
     }
 
     #[test]

@@ -131,6 +131,35 @@ fn many_layers_are_folded_and_only_those_in_use_stay() {
 }
 
 #[test]
+fn what_has_to_stay_is_not_looked_through_at_every_start() {
+    let place = filled(40);
+    let (mut held, mut asked) = (Vec::new(), 0);
+    for round in 0..64 {
+        write(&place.project(), "d1/f1", format!("round {round}"));
+        let (taken, base) = place.store.take_with_base(&place.project(), LATER).unwrap();
+        let layers = place.store.base(&place.project(), taken.id).unwrap().layers().len();
+        if place.store.is_untidy(&place.project()) {
+            // What folds is another matter.
+            asked += usize::from(layers < FOLD_FROM);
+            place.store.fold(&place.project(), taken.id, &Default::default()).unwrap();
+        }
+        held.push((taken, base));
+    }
+    assert!(asked <= 6, "asked {asked} times");
+    let (last, _) = held.pop().unwrap();
+    drop(held);
+    while !place.store.is_untidy(&place.project()) {
+        write(&place.project(), "d1/f1", format!("{asked}"));
+        asked += 1;
+        place.store.take_with_base(&place.project(), LATER).unwrap();
+        assert!(asked < 200, "never looked again");
+    }
+    let before = fs::read_dir(place.path("store/deltas")).unwrap().count();
+    place.store.fold(&place.project(), last.id, &Default::default()).unwrap();
+    assert!(fs::read_dir(place.path("store/deltas")).unwrap().count() < before);
+}
+
+#[test]
 fn a_fold_leaves_the_layers_that_it_folds_to_those_who_have_them() {
     let place = filled(40);
     let (mut taken, mut base) = place.store.take_with_base(&place.project(), LATER).unwrap();
