@@ -9,7 +9,7 @@ mod xml;
 
 pub use again::{Failed, again};
 pub use location::{Location, LocationError, Remote, Target};
-pub use xml::{Fault, XmlError, fault, keys, upload_id};
+pub use xml::{Fault, Page, XmlError, fault, page, upload_id};
 
 /// Bytes of a part of a large object, but for the last. A service wants at least 5 MiB and at most 10,000
 /// parts; see [`part`].

@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::agent::AgentError;
 use crate::merge::MergeError;
-use crate::session::Error;
+use crate::session::{Error, remote};
 use crate::snapshot::SnapshotError;
 
 /// Metadata key of the stable reason.
@@ -80,6 +80,20 @@ fn row(error: &Error) -> Row {
         }
         Error::AmbiguousSnapshot { .. } => {
             (Code::InvalidArgument, "ambiguous-snapshot", "give more characters of its id")
+        }
+        Error::NoRemote => (
+            Code::FailedPrecondition,
+            "no-remote",
+            r#"name one in ~/.ftl/config: {"remote": {"url": "s3://BUCKET/PREFIX", "region": "REGION"}}"#,
+        ),
+        Error::NoRemoteKey => (
+            Code::FailedPrecondition,
+            "no-remote-key",
+            "`ftlctl secret set --global FTL_S3_ACCESS_KEY_ID`, then the same with FTL_S3_SECRET_ACCESS_KEY",
+        ),
+        Error::Remote(error) => return (Code::Unknown, "remote", remote::hint(error)),
+        Error::NoSuchRemoteSnapshot { .. } => {
+            (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots list --remote --all`")
         }
         Error::NoSuchCheckpoint { .. } | Error::TooFarBack { .. } => {
             (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")

@@ -33,18 +33,27 @@ pub struct Fault {
     pub region: Option<String>,
 }
 
-/// The keys of a listing, in the order in which they come.
+/// A part of a listing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// Keys, in the order in which they come.
+    pub keys: Vec<String>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A part of a listing.
 ///
 /// # Errors
 /// When it is none.
-pub fn keys(bytes: &[u8]) -> Result<Vec<String>, XmlError> {
-    let mut keys = Vec::new();
-    let root = read(bytes, &mut |path, text| {
-        if path == ["ListBucketResult", "Contents", "Key"] {
-            keys.push(text);
-        }
+pub fn page(bytes: &[u8]) -> Result<Page, XmlError> {
+    let mut page = Page::default();
+    let root = read(bytes, &mut |path, text| match path {
+        ["ListBucketResult", "Contents", "Key"] => page.keys.push(text),
+        ["ListBucketResult", "IsTruncated"] => page.more = text == "true",
+        _ => {}
     })?;
-    if root == "ListBucketResult" { Ok(keys) } else { Err(XmlError::Lacks("listing")) }
+    if root == "ListBucketResult" { Ok(page) } else { Err(XmlError::Lacks("listing")) }
 }
 
 /// The id of an upload that was begun.
@@ -139,11 +148,12 @@ mod tests {
     #[test]
     fn what_services_say_is_read() {
         let listing = br#"<?xml version="1.0" encoding="UTF-8"?>
-            <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>one</Name><KeyCount>2</KeyCount>
+            <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>one</Name><IsTruncated>true</IsTruncated>
             <Contents><Key>a&amp;b&#x2F;c</Key><Size>3</Size><Owner><ID>x</ID></Owner></Contents>
             <Contents><Key>d</Key></Contents><CommonPrefixes><Prefix>p</Prefix></CommonPrefixes></ListBucketResult>"#;
-        assert_eq!(keys(listing).unwrap(), ["a&b/c", "d"]);
-        assert_eq!(keys(b"<ListBucketResult/>").unwrap(), [""; 0]);
+        let wanted = Page { keys: vec!["a&b/c".into(), "d".into()], more: true };
+        assert_eq!(page(listing).unwrap(), wanted);
+        assert_eq!(page(b"<ListBucketResult/>").unwrap(), Page::default());
         let upload = b"<InitiateMultipartUploadResult><Bucket>b</Bucket><UploadId>u-1</UploadId></InitiateMultipartUploadResult>";
         assert_eq!(upload_id(upload).unwrap(), "u-1");
         let error = b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>wrong</Message><Region>eu-west-1</Region></Error>";
@@ -165,9 +175,9 @@ mod tests {
         for bytes in
             ["", "<html>", "no xml", "<html></html>", "<ListBucketResult><Contents>", &deep, &long, bomb, own]
         {
-            assert!(keys(bytes.as_bytes()).is_err(), "{:.60}", bytes);
+            assert!(page(bytes.as_bytes()).is_err(), "{:.60}", bytes);
         }
-        assert!(keys(b"<ListBucketResult>\xff</ListBucketResult>").is_err());
+        assert!(page(b"<ListBucketResult>\xff</ListBucketResult>").is_err());
         assert_eq!(upload_id(b"<Error><UploadId>x</UploadId></Error>"), Err(XmlError::Lacks("upload id")));
         assert_eq!(fault(b"<html><Error><Code>x</Code></Error></html>"), None);
     }
@@ -175,14 +185,14 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_answers_never_panic(text in "(<|>|/|&|;|!|\\[|\\]|\"|Error|Code|Contents|Key|ListBucketResult|DOCTYPE|CDATA|#x?|[0-9a-f]|.){0,120}") {
-            let _ = (keys(text.as_bytes()), upload_id(text.as_bytes()), fault(text.as_bytes()));
+            let _ = (page(text.as_bytes()), upload_id(text.as_bytes()), fault(text.as_bytes()));
         }
 
         #[test]
         fn a_key_is_read_as_it_was_written(key in "[a-zA-Z0-9/&<>\"' .-]{0,80}") {
             let escaped = quick_xml::escape::escape(key.as_str());
             let text = format!("<ListBucketResult><Contents><Key>{escaped}</Key></Contents></ListBucketResult>");
-            prop_assert_eq!(keys(text.as_bytes()).unwrap(), [key]);
+            prop_assert_eq!(page(text.as_bytes()).unwrap().keys, [key]);
         }
     }
 }
