@@ -99,7 +99,7 @@ impl Site {
 
     /// A client that does not wait for long.
     fn hasty(&self) -> Arc<Client> {
-        client(&self.endpoint, Vec::new(), Duration::from_millis(100))
+        client(&self.endpoint, Vec::new(), Duration::from_millis(500))
     }
 
     fn seen(&self) -> Vec<String> {
