@@ -3,6 +3,7 @@
 //! Owns what is asked for and the order of sending. A listing that the other side has is not looked into: it
 //! was sent after all that it names. Whoever doubts that asks for everything to be looked for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use ftl_core::id::Hash;
@@ -59,10 +60,10 @@ fn read_all(store: &LocalStore, root: Hash) -> Result<HashMap<Hash, Named>, Remo
     let mut all = HashMap::new();
     let mut waiting = vec![root];
     while let Some(hash) = waiting.pop() {
-        if !all.contains_key(&hash) {
+        if let Entry::Vacant(place) = all.entry(hash) {
             let named = named(&store.listing(hash)?).map_err(SnapshotError::from)?;
             waiting.extend(&named.listings);
-            all.insert(hash, named);
+            place.insert(named);
         }
     }
     Ok(all)
