@@ -21,8 +21,8 @@ pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScop
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
 pub(crate) use state::{
-    BranchSession, CleanSnapshots, CreateSnapshot, DiffSnapshots, Export, ListSnapshots, RestoreSnapshot,
-    Rewind, ShowSnapshot, Snapshots, SnapshotsVerb,
+    BranchSession, CleanSnapshots, CreateSnapshot, DiffSnapshots, Export, ListSnapshots, PullSnapshots,
+    PushSnapshots, RestoreSnapshot, Rewind, ShowSnapshot, Snapshots, SnapshotsVerb,
 };
 pub(crate) use tool::{Completions, Daemon, DaemonVerb, Demo, Init, Logs, Man, Trust};
 
@@ -155,6 +155,8 @@ mod tests {
             "snapshots restore 3f --to x --into-project",
             "snapshots diff a",
             "snapshots branch",
+            "snapshots push 3f --all",
+            "snapshots pull --here",
             "sessions --all --checkpoints s-1",
             "logs --egress --verify",
             "logs --wide",
@@ -178,6 +180,9 @@ mod tests {
             "snapshots restore s-1@2 --session s-1",
             "snapshots restore 3f --into-project",
             "snapshots branch s-1@2",
+            "snapshots push --all --verify",
+            "snapshots pull 3f --here",
+            "snapshots list --remote",
             "rewind s-1@2",
             "rewind s-1 2",
             "export s-1 --git-branch ftl/try",

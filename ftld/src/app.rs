@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftl_core::id::Hash;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use crate::audit::{AuditError, AuditSink, JsonlAudit};
@@ -58,6 +59,8 @@ pub struct Parts {
     pub vault: Arc<Vault>,
     /// The human's rules for the proxy.
     pub policies: Arc<PolicyFiles>,
+    /// Roots for TLS beside the host's own.
+    pub roots: Vec<CertificateDer<'static>>,
     /// Where state lies.
     pub home: Home,
     /// The user that the daemon works for.
@@ -166,6 +169,7 @@ impl App {
             end: watch::Sender::new(false),
         };
         let wall = Arc::clone(&ports.clock);
+        let roots = ports.dial.roots.clone();
         let egress = Egress::new(EgressConfig {
             dial: ports.dial,
             resolver: None,
@@ -188,6 +192,7 @@ impl App {
             store: Arc::new(store),
             merge: Arc::new(merge),
             sandboxes: ports.sandboxes,
+            roots,
             home,
             user,
             owner: ports.owner,

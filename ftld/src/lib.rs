@@ -16,6 +16,7 @@ pub mod merge;
 pub mod pipe;
 pub mod policy;
 mod private;
+pub mod s3;
 pub mod sandbox;
 pub mod snapshot;
 pub mod vault;

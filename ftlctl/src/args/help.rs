@@ -103,11 +103,32 @@ Examples:
   ftlctl snapshots diff s-bcdfghjkmn@1 s-bcdfghjkmn
   ftlctl snapshots restore 3f1a9c --to /tmp/old
   ftlctl snapshots branch s-bcdfghjkmn     the same work twice, to try two ways
+  ftlctl snapshots push                    to your bucket; pull fetches them
   ftlctl snapshots clean --last 10 --dry-run
   ftlctl snapshots verify
 
 Exit codes of restore and verify:
   1  something is damaged or missing; the rest was restored, or is intact";
+
+pub(super) const PUSH: &str = "\
+The bucket is the one that `remote` in ~/.ftl/config names; the key pair is
+FTL_S3_ACCESS_KEY_ID and FTL_S3_SECRET_ACCESS_KEY, or AWS's names, as kept by
+`ftlctl secret set --global` or in the daemon's environment. Who can read the
+bucket can read the projects.
+
+Examples:
+  ftlctl snapshots push                    all of this project
+  ftlctl snapshots push 3f1a9c
+  ftlctl snapshots push --all --verify     and look whether all is still there";
+
+pub(super) const PULL: &str = "\
+What comes in is compared with its hash. It is listed under the directory that
+it was taken of, which need not be here: `snapshots list --all` shows it.
+
+Examples:
+  ftlctl snapshots list --remote --all     what there is
+  ftlctl snapshots pull 3f1a9c --here
+  ftlctl snapshots restore 3f1a9c --to /tmp/old";
 
 pub(super) const RESTORE: &str = "\
 With --into-project nothing is written at once: you review the way back like

@@ -25,6 +25,8 @@ pub(crate) enum SnapshotsVerb {
     Diff(DiffSnapshots),
     Restore(RestoreSnapshot),
     Branch(BranchSession),
+    Push(PushSnapshots),
+    Pull(PullSnapshots),
     Clean(CleanSnapshots),
     /// Read the whole store again and name what is damaged
     Verify,
@@ -36,6 +38,39 @@ pub(crate) struct ListSnapshots {
     /// Those of every project
     #[arg(long)]
     pub(crate) all: bool,
+    /// Those in your bucket instead of those here
+    #[arg(long)]
+    pub(crate) remote: bool,
+}
+
+/// Send the project's snapshots to your bucket; only what it does not have travels
+#[derive(Debug, Args)]
+#[command(after_help = help::PUSH)]
+pub(crate) struct PushSnapshots {
+    /// Only this one; its id or a unique beginning of it
+    #[arg(value_name = "SNAPSHOT", conflicts_with = "all")]
+    pub(crate) snapshot: Option<String>,
+    /// Those of every project
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Look for every object in the bucket, and send what it has lost
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+/// Fetch the project's snapshots from your bucket; only what is not here travels
+#[derive(Debug, Args)]
+#[command(after_help = help::PULL)]
+pub(crate) struct PullSnapshots {
+    /// Only this one, of whatever project; its id or a unique beginning of it
+    #[arg(value_name = "SNAPSHOT", conflicts_with = "all")]
+    pub(crate) snapshot: Option<String>,
+    /// Those of every project
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// List it under this project, wherever it was taken
+    #[arg(long, requires = "snapshot")]
+    pub(crate) here: bool,
 }
 
 /// Take a snapshot of the project; an unchanged project gives the same id

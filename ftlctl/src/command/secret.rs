@@ -78,7 +78,9 @@ pub(super) async fn keep(context: &Context, name: &str, scope: &Scope) -> Result
     object.insert("hosts".to_owned(), json!(reply.hosts));
     output.json(&object.into())?;
     output.line(&output.style.paint(Tone::Good, &kept(name, scope, &reply)))?;
-    if reply.hosts.is_empty() {
+    if name.starts_with("FTL_S3_") {
+        output.line("`ftlctl snapshots push` and `pull` use it, and no sandbox gets it")?;
+    } else if reply.hosts.is_empty() {
         let line = format!(
             "it is bound to no host yet, so it goes nowhere: \
              `ftlctl secret bind {}{} --host HOST --header 'Authorization: Bearer {{}}'`",

@@ -1,5 +1,7 @@
 //! `ftlctl snapshots`: the states that are kept of a project and of its sessions.
 
+mod remote;
+
 use ftl_proto::v1;
 use ftl_proto::v1::rewind_request::To;
 use jiff::Timestamp;
@@ -31,6 +33,8 @@ pub(crate) async fn run(context: &Context, args: args::Snapshots) -> Result<Outc
         Some(SnapshotsVerb::Diff(args)) => diff(context, args).await?,
         Some(SnapshotsVerb::Restore(args)) => return restore(context, args).await,
         Some(SnapshotsVerb::Branch(args)) => branch(context, args).await?,
+        Some(SnapshotsVerb::Push(args)) => remote::push(context, args).await?,
+        Some(SnapshotsVerb::Pull(args)) => remote::pull(context, args).await?,
         Some(SnapshotsVerb::Clean(args)) => clean(context, args).await?,
         Some(SnapshotsVerb::Verify) => return verify(context).await,
     }
@@ -38,6 +42,9 @@ pub(crate) async fn run(context: &Context, args: args::Snapshots) -> Result<Outc
 }
 
 async fn list(context: &Context, args: args::ListSnapshots) -> Result<(), Failure> {
+    if args.remote {
+        return remote::list(context, args.all).await;
+    }
     let client = context.connect().await?;
     let project = if args.all { Vec::new() } else { context.project_bytes()? };
     let mut snapshots = Vec::new();
@@ -51,12 +58,17 @@ async fn list(context: &Context, args: args::ListSnapshots) -> Result<(), Failur
         }
         page_token = page.next_page_token;
     }
-    for snapshot in &snapshots {
+    let all = if args.all { "" } else { " of this project; --all lists every project's" };
+    listed(context, &snapshots, &format!("no snapshots{all}"))
+}
+
+/// The list, or that there is none.
+fn listed(context: &Context, snapshots: &[v1::Snapshot], none: &str) -> Result<(), Failure> {
+    for snapshot in snapshots {
         context.output.json(&json::snapshot(snapshot))?;
     }
     if snapshots.is_empty() {
-        let all = if args.all { "" } else { " of this project; --all lists every project's" };
-        return context.output.line(&format!("no snapshots{all}"));
+        return context.output.line(none);
     }
     let rows: Vec<_> = snapshots.iter().map(|snapshot| row(snapshot, context.now())).collect();
     context.output.line(&table(&HEADINGS, &rows, context.output.style, None))

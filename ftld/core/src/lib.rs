@@ -27,6 +27,7 @@ pub mod oauth;
 pub mod refuse;
 pub mod retention;
 pub mod review;
+pub mod s3;
 pub mod scrub;
 pub mod sigv4;
 pub mod stack;

@@ -13,6 +13,7 @@ mod secret;
 mod session;
 mod snapshot;
 pub mod status;
+mod travel;
 
 use std::future::Future;
 use std::os::unix::net::UnixListener;

@@ -15,18 +15,20 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, wide};
 use super::status::status;
+use super::travel;
 use crate::db::SnapshotRow;
 use crate::session::kept::{self, Cleaning};
-use crate::session::{Error, Sessions, taking};
+use crate::session::{Error, Sessions, remote, taking};
+use crate::snapshot::remote::Told;
 use crate::snapshot::{Class, Lost};
 
 /// The service over the snapshot store.
 pub(super) struct SnapshotApi(pub(super) Arc<Sessions>);
 
 /// Excluded paths that one reply lists at most.
-const LISTED: usize = 10_000;
+pub(super) const LISTED: usize = 10_000;
 /// Replies that wait for a slow client at most.
-const STREAM_BUFFER: usize = 256;
+pub(super) const STREAM_BUFFER: usize = 256;
 
 impl SnapshotApi {
     async fn blocking<T: Send + 'static>(
@@ -192,6 +194,45 @@ impl SnapshotService for SnapshotApi {
         let record = self.0.get(&id).map_err(|error| status(&error))?;
         Ok(Response::new(v1::ProposeSnapshotReply { session: Some(super::wire(&self.0, record)?) }))
     }
+
+    type PushStream = ReceiverStream<Result<v1::TravelReply, Status>>;
+
+    async fn push(
+        &self,
+        request: Request<v1::PushSnapshotsRequest>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        let v1::PushSnapshotsRequest { snapshot, project, verify } = request.into_inner();
+        let which = travel::which(snapshot, project)?;
+        let work = move |sessions: &Sessions, told: &Told<'_>| remote::push(sessions, &which, verify, told);
+        Ok(Response::new(travel::streamed(Arc::clone(&self.0), work)))
+    }
+
+    type PullStream = ReceiverStream<Result<v1::TravelReply, Status>>;
+
+    async fn pull(
+        &self,
+        request: Request<v1::PullSnapshotsRequest>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        let v1::PullSnapshotsRequest { snapshot, project, list_under } = request.into_inner();
+        let which = travel::which(snapshot, project)?;
+        let under = convert::optional_project(list_under)?;
+        let under = (!under.is_empty()).then(|| under.into());
+        let work = move |sessions: &Sessions, told: &Told<'_>| {
+            remote::pull(sessions.parts(), &which, under.as_ref(), told)
+        };
+        Ok(Response::new(travel::streamed(Arc::clone(&self.0), work)))
+    }
+
+    async fn list_remote(
+        &self,
+        request: Request<v1::ListRemoteSnapshotsRequest>,
+    ) -> Result<Response<v1::ListRemoteSnapshotsReply>, Status> {
+        let which = travel::which(String::new(), request.into_inner().project)?;
+        let rows = self.blocking(move |sessions| remote::list(sessions.parts(), &which)).await?;
+        let snapshots_total = wide(rows.len());
+        let snapshots = rows.into_iter().rev().take(LISTED).map(wire).collect();
+        Ok(Response::new(v1::ListRemoteSnapshotsReply { snapshots, snapshots_total }))
+    }
 }
 
 /// What a request to clean asks for.
@@ -247,7 +288,7 @@ fn lost_path(snapshot: Option<SnapshotId>, lost: Lost) -> v1::LostPath {
     }
 }
 
-fn wire(row: SnapshotRow) -> v1::Snapshot {
+pub(super) fn wire(row: SnapshotRow) -> v1::Snapshot {
     v1::Snapshot {
         snapshot: row.snapshot.to_string(),
         project: row.project.0,

@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use crate::agent::AgentError;
 use crate::merge::MergeError;
-use crate::session::Error;
+use crate::session::{Error, remote};
 use crate::snapshot::SnapshotError;
 
 /// Metadata key of the stable reason.
@@ -81,6 +81,9 @@ fn row(error: &Error) -> Row {
         Error::AmbiguousSnapshot { .. } => {
             (Code::InvalidArgument, "ambiguous-snapshot", "give more characters of its id")
         }
+        Error::NoRemote | Error::NoRemoteKey | Error::Remote(_) | Error::NoSuchRemoteSnapshot { .. } => {
+            return remote_row(error);
+        }
         Error::NoSuchCheckpoint { .. } | Error::TooFarBack { .. } => {
             (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
         }
@@ -132,6 +135,25 @@ fn row(error: &Error) -> Row {
         Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
             return decision_row(error);
         }
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about the human's bucket.
+fn remote_row(error: &Error) -> Row {
+    let (code, reason, hint) = match error {
+        Error::Remote(error) => return (Code::Unknown, "remote", remote::hint(error)),
+        Error::NoRemote => (
+            Code::FailedPrecondition,
+            "no-remote",
+            r#"name one in ~/.ftl/config: {"remote": {"url": "s3://BUCKET/PREFIX", "region": "REGION"}}"#,
+        ),
+        Error::NoRemoteKey => (
+            Code::FailedPrecondition,
+            "no-remote-key",
+            "`ftlctl secret set --global FTL_S3_ACCESS_KEY_ID`, then the same with FTL_S3_SECRET_ACCESS_KEY",
+        ),
+        _ => (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots list --remote --all`"),
     };
     (code, reason, hint.to_owned())
 }

@@ -15,6 +15,7 @@ use crate::merge::MergeError;
 use crate::policy::PolicyFileError;
 use crate::sandbox::SandboxError;
 use crate::snapshot::SnapshotError;
+use crate::snapshot::remote::RemoteError;
 use crate::vault::VaultError;
 
 /// Why something was not done.
@@ -185,6 +186,21 @@ pub enum Error {
     /// Snapshot or blobs.
     #[error("the snapshot store cannot do this")]
     Store(#[from] SnapshotError),
+    /// The human's configuration names no bucket.
+    #[error("no bucket is configured for snapshots")]
+    NoRemote,
+    /// There is no key pair for the bucket.
+    #[error("there is no key pair for the bucket")]
+    NoRemoteKey,
+    /// Snapshots cannot be sent or fetched.
+    #[error("the snapshots did not all travel")]
+    Remote(#[from] RemoteError),
+    /// The bucket has no snapshot of this id or prefix.
+    #[error("the bucket has no snapshot {text}")]
+    NoSuchRemoteSnapshot {
+        /// What was asked for.
+        text: String,
+    },
     /// No snapshot has this id or prefix.
     #[error("there is no snapshot {text}")]
     NoSuchSnapshot {

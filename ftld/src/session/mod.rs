@@ -23,6 +23,7 @@ pub mod project;
 pub mod publish;
 pub mod record;
 mod recover;
+pub mod remote;
 pub mod secrets;
 mod seen;
 pub mod taking;

@@ -56,7 +56,8 @@ impl Sessions {
         Ok(Point { tree, name })
     }
 
-    fn snapshot(&self, text: &str) -> Result<SnapshotId, Error> {
+    /// The id of the snapshot that a human means.
+    pub(super) fn snapshot(&self, text: &str) -> Result<SnapshotId, Error> {
         let rows = self.parts().db.snapshots(text)?;
         let mut ids: Vec<SnapshotId> = rows.into_iter().map(|row| row.snapshot).collect();
         ids.sort_unstable();

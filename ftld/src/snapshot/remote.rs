@@ -1,27 +1,31 @@
 //! Snapshots on another machine.
 //!
-//! Owns the seam to a remote and what travels: only what the other side does not have. An object is sent after
-//! all that it names and a reference after its snapshot, so that whatever is interrupted leaves nothing that
-//! is referred to and not there; so a listing which the other side has need not be looked into. What comes
-//! in is compared with its hash before it counts. Must not know protocols, keys or retries.
+//! Owns the seam to a remote, what may go wrong on the way, and how many objects travel at once: `send` has
+//! what goes out, `fetch` what comes in. An object is sent after all that it names and a reference after its
+//! snapshot, so that whatever is interrupted leaves nothing that is referred to and not there. What comes in
+//! is compared with its hash before it counts. Must not know protocols, keys or retries.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File};
+mod fetch;
+mod send;
+
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::{Named, named};
+use ftl_core::tree::{Named, RelPath};
 
-use super::blob::{Look, SMALL};
-use super::store::LocalStore;
-use super::{SnapshotError, io_error};
+use super::{SnapshotError, lock};
 
-/// Objects that are asked for at once.
-const ASKED: usize = 1000;
-/// A listing that is longer comes from nobody who means well: 4096 bytes of name for each of a million paths.
-const LONGEST_LISTING: u64 = 1 << 32;
-/// How a content looks that came from no project's file.
-const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
+pub use fetch::pull;
+pub use send::push;
+
+/// Objects that travel at the same time.
+const AT_ONCE: usize = 8;
+/// Paths of a snapshot. Directories that occur often cost a sender nothing, and whoever unfolds them a lot.
+const MOST_PATHS: u64 = 20_000_000;
 
 /// A place that keeps objects by their hashes, and references to snapshots. Calls may come from several
 /// threads. Everything that it hands out is checked.
@@ -39,7 +43,7 @@ pub trait Remote: Send + Sync {
     /// When it may not be there.
     fn put(&self, hash: Hash, size: u64, content: &mut dyn Read) -> Result<(), RemoteError>;
 
-    /// An object's bytes.
+    /// An object's bytes. Reading them fails with `InvalidData` or `UnexpectedEof` when they were changed.
     ///
     /// # Errors
     /// [`RemoteError::Missing`] when it is not there.
@@ -69,6 +73,8 @@ pub trait Remote: Send + Sync {
 pub struct Ref {
     /// The snapshot.
     pub snapshot: SnapshotId,
+    /// The object with the ignore rules that it was taken with; [`push`] fills it in.
+    pub rules: Option<Hash>,
     /// What the owner wants to know of it; the store does not look into it.
     pub about: Vec<u8>,
 }
@@ -88,6 +94,9 @@ pub enum RemoteError {
         /// Which.
         hash: Hash,
     },
+    /// A snapshot that no project can have been.
+    #[error("the remote's snapshot has too many paths, or too deep ones")]
+    TooLarge,
     /// The remote could not do something.
     #[error("the remote cannot {act}")]
     Failed {
@@ -100,6 +109,9 @@ pub enum RemoteError {
     /// The store could not.
     #[error(transparent)]
     Store(#[from] SnapshotError),
+    /// Whoever was told of it wanted no more.
+    #[error("it was broken off")]
+    BrokenOff,
 }
 
 /// What travelled.
@@ -107,201 +119,139 @@ pub enum RemoteError {
 pub struct Travelled {
     /// Contents and listings.
     pub objects: u64,
+    /// Their bytes, as they are in the store.
+    pub bytes: u64,
+    /// Contents and listings of the snapshot that were there already.
+    pub present: u64,
+}
+
+/// How far it came.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Contents and listings that travelled.
+    pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Contents and listings that are to travel.
+    pub of: u64,
 }
 
-impl Travelled {
-    fn add(&mut self, bytes: u64) {
-        self.objects += 1;
-        self.bytes += bytes;
+/// Is told how far it came, from several threads; breaks it off when it is no longer wanted.
+pub type Told<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
+
+/// Counts what travels and tells of it.
+struct Journey<'a> {
+    told: &'a Told<'a>,
+    progress: Mutex<Progress>,
+}
+
+impl<'a> Journey<'a> {
+    fn new(told: &'a Told<'a>) -> Self {
+        Self { told, progress: Mutex::default() }
     }
-}
 
-// === sending ===
+    fn expect(&self, objects: usize) {
+        lock(&self.progress).of += objects as u64;
+    }
 
-/// Sends a snapshot, then the reference to it.
-///
-/// # Errors
-/// When an object is not in the store, or the remote refuses one; the reference is not kept then.
-pub fn push(store: &LocalStore, remote: &dyn Remote, reference: &Ref) -> Result<Travelled, RemoteError> {
-    let _lease = store.lease();
-    let missing = missing_listings(store, remote, reference.snapshot.0)?;
-    let mut plan = Plan {
-        store,
-        missing: &missing,
-        done: HashSet::new(),
-        listings: Vec::new(),
-        contents: BTreeSet::new(),
-    };
-    plan.visit(reference.snapshot.0)?;
-    let (listings, contents) = (plan.listings, plan.contents.into_iter().collect::<Vec<_>>());
-    let mut sent = Travelled::default();
-    for some in contents.chunks(ASKED) {
-        let known = remote.has(some)?;
-        for (hash, _) in some.iter().zip(known).filter(|(_, known)| !known) {
-            send(store, remote, *hash, &mut sent)?;
+    fn add(&self, bytes: u64) -> Result<(), RemoteError> {
+        let progress = {
+            let mut progress = lock(&self.progress);
+            progress.objects += 1;
+            progress.bytes += bytes;
+            *progress
+        };
+        self.tell(progress)
+    }
+
+    fn tell(&self, progress: Progress) -> Result<(), RemoteError> {
+        match (self.told)(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(RemoteError::BrokenOff),
         }
     }
-    listings.into_iter().try_for_each(|hash| send(store, remote, hash, &mut sent))?;
-    remote.put_ref(reference)?;
-    Ok(sent)
+
+    /// What travelled of so many objects.
+    fn end(self, all: usize) -> Travelled {
+        let Progress { objects, bytes, .. } = *lock(&self.progress);
+        Travelled { objects, bytes, present: (all as u64).saturating_sub(objects) }
+    }
 }
 
-/// The listings that the remote does not have. One that it has is not looked into.
-fn missing_listings(
-    store: &LocalStore,
-    remote: &dyn Remote,
-    root: Hash,
-) -> Result<HashSet<Hash>, RemoteError> {
-    let mut missing = HashSet::new();
-    let mut level = vec![root];
-    while !level.is_empty() {
-        let mut next = BTreeSet::new();
-        for some in level.chunks(ASKED) {
-            let known = remote.has(some)?;
-            for (hash, _) in some.iter().zip(known).filter(|(_, known)| !known) {
-                if missing.insert(*hash) {
-                    next.extend(named(&store.listing(*hash)?).map_err(SnapshotError::from)?.listings);
-                }
+/// Does the work for each item, some at the same time, until one fails.
+fn at_once<T: Sync>(
+    items: &[T],
+    work: &(dyn Fn(&T) -> Result<(), RemoteError> + Sync),
+) -> Result<(), RemoteError> {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    let worker = || {
+        while lock(&failed).is_none()
+            && let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            if let Err(error) = work(item) {
+                lock(&failed).get_or_insert(error);
             }
         }
-        level = next.into_iter().filter(|hash| !missing.contains(hash)).collect();
-    }
-    Ok(missing)
-}
-
-/// The order of sending.
-struct Plan<'a> {
-    store: &'a LocalStore,
-    missing: &'a HashSet<Hash>,
-    done: HashSet<Hash>,
-    /// Each after those that it names.
-    listings: Vec<Hash>,
-    contents: BTreeSet<Hash>,
-}
-
-impl Plan<'_> {
-    fn visit(&mut self, hash: Hash) -> Result<(), SnapshotError> {
-        if !self.missing.contains(&hash) || !self.done.insert(hash) {
-            return Ok(());
-        }
-        let Named { contents, listings: inner } = named(&self.store.listing(hash)?)?;
-        self.contents.extend(contents.into_iter().map(|(hash, _)| hash));
-        inner.into_iter().try_for_each(|inner| self.visit(inner))?;
-        self.listings.push(hash);
-        Ok(())
-    }
-}
-
-fn send(
-    store: &LocalStore,
-    remote: &dyn Remote,
-    hash: Hash,
-    sent: &mut Travelled,
-) -> Result<(), RemoteError> {
-    let mut content = store.open_blob(hash)?;
-    // A large file is read here for the first time since it was stored: what is damaged must not get its name.
-    if !content.is(hash).map_err(io_error("read", store.blobs.path(hash)))? {
-        store.blobs.set_aside(hash)?;
-        return Err(SnapshotError::Damaged { hash }.into());
-    }
-    let size = content.size().map_err(io_error("read", store.blobs.path(hash)))?;
-    remote.put(hash, size, &mut content)?;
-    sent.add(size);
-    Ok(())
-}
-
-/// Hashes what is read.
-struct Hashing<R> {
-    content: R,
-    hasher: blake3::Hasher,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.content.read(into)?;
-        self.hasher.update(into.get(..read).unwrap_or_default());
-        Ok(read)
-    }
-}
-
-// === fetching ===
-
-/// Fetches a snapshot. The caller holds a [`Lease`](super::Lease) until something that is stored needs it.
-///
-/// # Errors
-/// When an object is missing or damaged at the remote, or the store cannot be written. What came in by
-/// then stays, so that the next attempt goes on from there.
-pub fn pull(store: &LocalStore, remote: &dyn Remote, id: SnapshotId) -> Result<Travelled, RemoteError> {
-    let _lease = store.lease();
-    let mut received = Travelled::default();
-    fetch_dir(store, remote, id.0, &mut received, 0)?;
-    store.settle()?;
-    Ok(received)
-}
-
-fn fetch_dir(
-    store: &LocalStore,
-    remote: &dyn Remote,
-    hash: Hash,
-    received: &mut Travelled,
-    depth: usize,
-) -> Result<(), RemoteError> {
-    if store.blobs.holds(hash)? {
-        return Ok(());
-    }
-    if depth > ftl_core::tree::RelPath::DEEPEST {
-        return Err(RemoteError::Damaged { hash });
-    }
-    let bytes = fetch_bytes(remote, hash, LONGEST_LISTING)?;
-    let Named { contents, listings: inner } = named(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
-    for dir in inner {
-        fetch_dir(store, remote, dir, received, depth + 1)?;
-    }
-    for (content, size) in contents {
-        if !store.has(content, size)? {
-            fetch_content(store, remote, content, size)?;
-            received.add(size);
-        }
-    }
-    // Last, so that a listing which is there has everything that it names.
-    store.blobs.put_listing(hash, &bytes)?;
-    received.add(bytes.len() as u64);
-    Ok(())
-}
-
-fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64) -> Result<(), RemoteError> {
-    if size <= SMALL {
-        let bytes = fetch_bytes(remote, hash, size)?;
-        store.blobs.put_bytes(&bytes, PLAIN)?;
-        return Ok(());
-    }
-    let path = store.blobs.fresh_path();
-    let mut file = File::create_new(&path).map_err(io_error("create", &path))?;
-    let mut hashing = Hashing { content: remote.get(hash)?.take(size + 1), hasher: blake3::Hasher::new() };
-    let copied = io::copy(&mut hashing, &mut file);
-    let whole = *hashing.hasher.finalize().as_bytes() == hash.0;
-    let kept = match copied {
-        Err(source) => Err(failed("hand out an object", source)),
-        Ok(_) if !whole => Err(RemoteError::Damaged { hash }),
-        Ok(_) => File::open(&path)
-            .map_err(io_error("open", &path))
-            .and_then(|file| store.blobs.put_file(&file, PLAIN))
-            .map_err(RemoteError::from),
     };
-    fs::remove_file(&path).map_err(io_error("remove", &path))?;
-    kept.map(drop)
+    std::thread::scope(|scope| {
+        for _ in 1..AT_ONCE.min(items.len()) {
+            // Without a further thread it only takes longer.
+            let _ = std::thread::Builder::new().name("ftl-remote".into()).spawn_scoped(scope, worker);
+        }
+        worker();
+    });
+    let failed = lock(&failed).take();
+    failed.map_or(Ok(()), Err)
 }
 
-/// A small object that is what its hash says.
-fn fetch_bytes(remote: &dyn Remote, hash: Hash, most: u64) -> Result<Vec<u8>, RemoteError> {
-    let mut bytes = Vec::new();
-    let read = remote.get(hash)?.take(most.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|source| failed("hand out an object", source))?;
-    if Hash::of(&bytes) == hash { Ok(bytes) } else { Err(RemoteError::Damaged { hash }) }
+/// Listings in an order in which each stands after those that it names.
+struct Order<'a> {
+    named: &'a HashMap<Hash, Named>,
+    /// Paths beneath each.
+    paths: HashMap<Hash, u64>,
+    order: Vec<Hash>,
 }
 
-fn failed(act: &'static str, source: io::Error) -> RemoteError {
-    RemoteError::Failed { act, source: source.into() }
+/// The listings beneath a root in that order. `named` has all of them.
+fn ordered(root: Hash, named: &HashMap<Hash, Named>) -> Result<Vec<Hash>, RemoteError> {
+    let mut order = Order { named, paths: HashMap::new(), order: Vec::new() };
+    order.visit(root, 0)?;
+    Ok(order.order)
+}
+
+impl Order<'_> {
+    fn visit(&mut self, hash: Hash, depth: usize) -> Result<u64, RemoteError> {
+        if let Some(paths) = self.paths.get(&hash) {
+            return Ok(*paths);
+        }
+        if depth > RelPath::DEEPEST {
+            return Err(RemoteError::TooLarge);
+        }
+        let named = self.named.get(&hash).ok_or(RemoteError::Missing { hash })?;
+        let mut paths = (named.contents.len() + named.listings.len()) as u64;
+        for inner in &named.listings {
+            paths = paths.saturating_add(self.visit(*inner, depth + 1)?);
+        }
+        if paths > MOST_PATHS {
+            return Err(RemoteError::TooLarge);
+        }
+        self.paths.insert(hash, paths);
+        self.order.push(hash);
+        Ok(paths)
+    }
+}
+
+/// The contents that listings name, each once.
+fn contents_of<'a>(listings: impl IntoIterator<Item = &'a Named>) -> Vec<(Hash, u64)> {
+    let mut seen = HashSet::new();
+    let all = listings.into_iter().flat_map(|named| &named.contents);
+    all.copied().filter(|content| seen.insert(*content)).collect()
+}
+
+/// Why a read of a remote's object failed.
+fn unread(hash: Hash, source: io::Error) -> RemoteError {
+    match source.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => RemoteError::Damaged { hash },
+        _ => RemoteError::Failed { act: "hand out an object", source: source.into() },
+    }
 }

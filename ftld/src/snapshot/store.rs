@@ -224,8 +224,17 @@ impl LocalStore {
     /// When there is no such snapshot.
     pub fn rules(&self, id: SnapshotId) -> Result<Rules, SnapshotError> {
         let path = self.rules_path(id);
-        let bytes = fs::read(&path).map_err(|_| SnapshotError::Unknown { id })?;
-        Rules::from_bytes(&bytes).map_err(io_error("read", &path))
+        Rules::from_bytes(&self.rules_bytes(id)?).map_err(io_error("read", &path))
+    }
+
+    /// The same as they are stored.
+    pub(super) fn rules_bytes(&self, id: SnapshotId) -> Result<Vec<u8>, SnapshotError> {
+        fs::read(self.rules_path(id)).map_err(|_| SnapshotError::Unknown { id })
+    }
+
+    /// Stores the rules of a snapshot that was taken elsewhere.
+    pub(super) fn put_rules(&self, id: SnapshotId, bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.replace(&self.rules_path(id), bytes)
     }
 
     /// Reads the frozen upper layer of a session over the base `id`, and stores its contents so that they

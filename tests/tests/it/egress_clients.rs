@@ -289,7 +289,7 @@ fn pip_npm_and_cargo_from_registries_that_need_a_credential() {
 }
 
 /// The AWS CLI of the tests against moto, on the host.
-fn aws(moto: &Server, args: &[&str]) -> Value {
+pub(super) fn aws(moto: &Server, args: &[&str]) -> Value {
     let mut command = Command::new(python("aws"));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("AWS_DEFAULT_REGION", "us-east-1");
     command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");

@@ -13,7 +13,7 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("pipe.rs", &[]),
     ("policy.rs", &["private"]),
     ("private.rs", &[]),
+    ("s3", &["s3"]),
     ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
     ("vault", &["vault", "private"]),
@@ -33,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
         "session",
         &[
             "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
-            "merge", "pipe", "policy", "sandbox", "snapshot", "vault",
+            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
         ],
     ),
     (

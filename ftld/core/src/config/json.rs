@@ -83,6 +83,8 @@ pub(super) trait Field<'a>: Sized {
 /// An object whose members are taken out one by one.
 pub(super) struct Object<'a> {
     text: &'a str,
+    /// All of it.
+    raw: &'a str,
     /// The names that lead here, each followed by a dot.
     prefix: String,
     members: Vec<(String, &'a str)>,
@@ -162,6 +164,12 @@ impl<'a> Object<'a> {
         self.members.into_iter().map(read).collect()
     }
 
+    /// Complains about a member that must be there and is not.
+    pub(super) fn lacks(&self, name: &str) -> ConfigError {
+        let at = position(self.text, self.raw);
+        ConfigError::BadValue { at, field: format!("{}{name}", self.prefix), why: "must be set" }
+    }
+
     /// Complains about members that nobody asked for.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         let Some((name, raw)) = self.members.first() else { return Ok(()) };
@@ -184,7 +192,7 @@ impl<'a> Object<'a> {
             .deserialize_map(Members)
             .map_err(|error| ConfigError::Syntax { at: position(text, raw), message: plain(&error) })?;
         let prefix = if path.is_empty() { path } else { path + "." };
-        let object = Self { text, prefix, members, asked: Vec::new() };
+        let object = Self { text, raw, prefix, members, asked: Vec::new() };
         object.duplicate().map_or(Ok(object), Err)
     }
 
@@ -225,6 +233,14 @@ impl Field<'_> for String {
 
     fn read(raw: &str) -> Option<Self> {
         serde_json::from_str(raw).ok()
+    }
+}
+
+impl Field<'_> for bool {
+    const WANTED: &'static str = "true or false";
+
+    fn read(raw: &str) -> Option<Self> {
+        raw.parse().ok()
     }
 }
 

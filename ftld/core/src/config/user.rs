@@ -9,6 +9,7 @@ use crate::history::Depth;
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, command, limits};
 use crate::retention::{ENDED_US, Policy, USUAL};
+use crate::s3::{Location, LocationError, Remote};
 
 /// Microseconds of a day.
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
@@ -36,6 +37,8 @@ pub struct UserConfig {
     pub reviewer: Option<String>,
     /// Which snapshots and sessions are kept.
     pub store: StoreConfig,
+    /// Where snapshots are sent to and fetched from.
+    pub remote: Option<Location>,
 }
 
 /// Which snapshots and sessions are kept without being asked for, and how large the store may be.
@@ -91,10 +94,29 @@ impl UserConfig {
             tester: object.get("tester")?,
             reviewer: object.get("reviewer")?,
             store: object.nested("store")?.map_or(Ok(StoreConfig::default()), StoreConfig::read)?,
+            remote: object.nested("remote")?.map(remote).transpose()?,
         };
         object.finish()?;
         Ok(config)
     }
+}
+
+/// Where snapshots are sent to.
+fn remote(mut object: Object<'_>) -> Result<Location, ConfigError> {
+    let Some((url, at)) = object.take::<String>("url")? else { return Err(object.lacks("url")) };
+    let (endpoint, region) = (object.take("endpoint")?, object.take("region")?);
+    let path_style = object.get("path_style")?;
+    let ((endpoint, at_endpoint), (region, at_region)) = (endpoint.unzip(), region.unzip());
+    let remote = Remote { url, endpoint, region, path_style };
+    object.finish()?;
+    Location::read(&remote).map_err(|error| {
+        let at = match error {
+            LocationError::Url | LocationError::Bucket | LocationError::Prefix => at,
+            LocationError::Endpoint | LocationError::Plain => at_endpoint.unwrap_or(at),
+            LocationError::Region => at_region.unwrap_or(at),
+        };
+        at.bad(error.why())
+    })
 }
 
 impl StoreConfig {
@@ -205,6 +227,24 @@ mod tests {
         assert_eq!(ended("{}"), 30 * DAY_US);
         assert_eq!(ended(r#"{"store": {"keep_ended_days": 7}}"#), 7 * DAY_US);
         assert!(UserConfig::parse(r#"{"store": {"keep_ended_days": 0}}"#).is_err());
+    }
+
+    #[test]
+    fn a_remote_is_a_bucket_and_a_mistake_in_it_is_named() {
+        let text = r#"{"remote": {"url": "s3://one/ftl", "endpoint": "https://minio.example.com:9000", "region": "eu-west-1"}}"#;
+        let remote = UserConfig::parse(text).unwrap().remote.unwrap();
+        assert_eq!((remote.shown().as_str(), remote.region()), ("s3://one/ftl", "eu-west-1"));
+        check("{\"remote\": {}}", &expect!["line 1, column 12: `remote.url` must be set"]);
+        check(
+            "{\"remote\": {\"url\": \"s3://one\", \"endpoint\": \"http://10.0.0.1\"}}",
+            &expect![
+                "line 1, column 44: `remote.endpoint` must begin with `https://`: without TLS only this machine is spoken to"
+            ],
+        );
+        check(
+            "{\"remote\": {\"url\": \"one\"}}",
+            &expect!["line 1, column 20: `remote.url` must be `s3://BUCKET` or `s3://BUCKET/PREFIX`"],
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Snapshots that travel: only what is missing, and nothing half.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 
-use super::super::remote::{Ref, Remote, RemoteError, pull, push};
+use super::super::remote::{self, Ref, Remote, RemoteError, Travelled};
 use super::*;
 
 /// A remote in a directory, that fails when it is told to.
@@ -20,6 +21,10 @@ impl LocalDir {
         fs::create_dir_all(dir.join("refs")).unwrap();
         fs::create_dir_all(dir.join("objects")).unwrap();
         Self { dir, left: Mutex::new(usize::MAX), put: Mutex::default() }
+    }
+
+    fn forget(&self, hash: Hash) {
+        fs::remove_file(self.object(hash)).unwrap();
     }
 
     fn object(&self, hash: Hash) -> PathBuf {
@@ -66,18 +71,32 @@ impl Remote for LocalDir {
 
     fn refs(&self) -> Result<Vec<Ref>, RemoteError> {
         let names = fs::read_dir(self.dir.join("refs")).unwrap();
-        let read = |path: PathBuf| Ref {
-            snapshot: path.file_name().unwrap().to_str().unwrap().parse().unwrap(),
-            about: fs::read(path).unwrap(),
+        let read = |path: PathBuf| {
+            let snapshot = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let text = fs::read_to_string(path).unwrap();
+            let (rules, about) = text.split_once(' ').unwrap();
+            Ref { snapshot, rules: rules.parse().ok(), about: about.as_bytes().to_vec() }
         };
         Ok(names.map(|entry| read(entry.unwrap().path())).collect())
     }
 
     fn put_ref(&self, reference: &Ref) -> Result<(), RemoteError> {
         let name = reference.snapshot.to_string();
-        fs::write(self.dir.join("refs").join(name), &reference.about).unwrap();
+        let rules = reference.rules.map(|rules| rules.to_hex()).unwrap_or_default();
+        let about = String::from_utf8(reference.about.clone()).unwrap();
+        fs::write(self.dir.join("refs").join(name), format!("{rules} {about}")).unwrap();
         Ok(())
     }
+}
+
+fn push(store: &LocalStore, to: &LocalDir, reference: &Ref) -> Result<Travelled, RemoteError> {
+    remote::push(store, to, reference, false, &|_| ControlFlow::Continue(()))
+}
+
+fn pull(store: &LocalStore, from: &LocalDir, id: SnapshotId) -> Result<Travelled, RemoteError> {
+    let named = from.refs()?.into_iter().find(|known| known.snapshot == id);
+    let bare = Ref { snapshot: id, rules: None, about: Vec::new() };
+    remote::pull(store, from, &named.unwrap_or(bare), &|_| ControlFlow::Continue(()))
 }
 
 fn large(seed: u32) -> Vec<u8> {
@@ -85,7 +104,7 @@ fn large(seed: u32) -> Vec<u8> {
 }
 
 fn reference(taken: &Taken) -> Ref {
-    Ref { snapshot: taken.id, about: b"about".to_vec() }
+    Ref { snapshot: taken.id, rules: None, about: b"about".to_vec() }
 }
 
 /// A project with a snapshot, a remote, and the store of another machine.
@@ -110,9 +129,10 @@ fn a_snapshot_arrives_and_the_next_one_sends_what_changed() {
     let (place, taken, remote, other) = world();
     let sent = push(&place.store, &remote, &reference(&taken)).unwrap();
     // Four contents, and the listings of five directories: `b` is twice the same.
-    assert_eq!(sent.objects, 4 + 5);
+    assert_eq!((sent.objects, sent.present), (4 + 5, 0));
     assert_eq!(pull(&other, &remote, taken.id).unwrap(), sent);
-    assert_eq!(remote.refs().unwrap(), [reference(&taken)]);
+    let kept = remote.refs().unwrap().remove(0);
+    assert_eq!(Ref { rules: None, ..kept }, reference(&taken));
     let restored = other.restore(taken.id, &place.path("out")).unwrap();
     assert_eq!((restored.files, restored.lost), (5, vec![]));
     assert_eq!(place.store.take(&place.path("out"), LATER).unwrap().id, taken.id);
@@ -120,11 +140,87 @@ fn a_snapshot_arrives_and_the_next_one_sends_what_changed() {
     write(&place.project(), "a/d", "changed");
     let next = place.take();
     let sent = push(&place.store, &remote, &reference(&next)).unwrap();
-    assert_eq!(sent.objects, 1 + 2);
+    assert_eq!((sent.objects, sent.present), (1 + 2, 3 + 3));
     assert_eq!(pull(&other, &remote, next.id).unwrap(), sent);
     assert_eq!(push(&place.store, &remote, &reference(&next)).unwrap().objects, 0);
     assert_eq!(pull(&other, &remote, next.id).unwrap().objects, 0);
     assert_eq!(remote.list(None, 5).unwrap().len(), 5);
+}
+
+#[test]
+fn the_ignore_rules_travel_with_their_snapshot() {
+    let (place, _, remote, other) = world();
+    write(&place.project(), ".gitignore", "*.log\n");
+    let taken = place.take();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    let digest = |store: &LocalStore| store.rules(taken.id).unwrap().digest();
+    assert_eq!(digest(&other), digest(&place.store));
+    // Rules that were changed on the way are not taken, and neither is their snapshot.
+    let rules = remote.refs().unwrap().iter().find(|known| known.snapshot == taken.id).unwrap().rules;
+    fs::write(remote.object(rules.unwrap()), "[]").unwrap();
+    let third = LocalStore::open(&place.path("third"), None).unwrap();
+    assert!(matches!(pull(&third, &remote, taken.id), Err(RemoteError::Damaged { .. })));
+    assert!(third.tree(taken.id).is_err());
+}
+
+#[test]
+fn what_a_listing_here_names_and_is_gone_is_fetched_again() {
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    fs::remove_file(other.blobs.path(Hash::of(&large(1)))).unwrap();
+    assert_eq!(pull(&other, &remote, taken.id).unwrap().objects, 1);
+    assert_eq!(other.restore(taken.id, &place.path("out")).unwrap().lost, []);
+}
+
+#[test]
+fn what_the_remote_lost_is_sent_again_when_all_is_looked_for() {
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    remote.forget(Hash::of(b"d"));
+    let inner = taken.tree.dir(Some(&ftl_core::tree::RelPath::new("a/b").unwrap())).unwrap().hash();
+    remote.forget(inner);
+    assert_eq!(push(&place.store, &remote, &reference(&taken)).unwrap().objects, 0);
+    let all = remote::push(&place.store, &remote, &reference(&taken), true, &|_| ControlFlow::Continue(()));
+    assert_eq!(all.unwrap().objects, 2);
+    assert_eq!(pull(&other, &remote, taken.id).unwrap().objects, 9);
+}
+
+#[test]
+fn it_ends_when_nobody_wants_it_any_more() {
+    let (place, taken, remote, _) = world();
+    let sent = |most: u64| {
+        let told = |progress: remote::Progress| match progress.objects >= most {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        remote::push(&place.store, &remote, &reference(&taken), false, &told)
+    };
+    assert!(matches!(sent(0), Err(RemoteError::BrokenOff)) && remote.list(None, 9).unwrap().is_empty());
+    assert!(matches!(sent(2), Err(RemoteError::BrokenOff)) && remote.list(None, 9).unwrap().len() < 9);
+    assert_eq!(remote.refs().unwrap(), []);
+}
+
+#[test]
+fn directories_that_a_stranger_nests_without_end_are_refused() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    let node = |dir: &std::sync::Arc<Dir>| {
+        (Entry { node: Node::Dir { mode: 0o755 }, mtime_ns: 0 }, Some(dir.clone()))
+    };
+    for (twins, levels) in [(1, 300), (2, 60)] {
+        let mut dir = std::sync::Arc::new(Dir::of([]));
+        for _ in 0..levels {
+            fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+            let items = (0..twins).map(|twin: u8| (vec![b'a' + twin], node(&dir).0, node(&dir).1));
+            dir = std::sync::Arc::new(Dir::of(items));
+        }
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        let error = pull(&other, &remote, SnapshotId(dir.hash())).unwrap_err();
+        assert!(matches!(error, RemoteError::TooLarge), "{twins}: {error}");
+    }
 }
 
 #[test]
@@ -148,6 +244,8 @@ fn an_upload_that_is_interrupted_anywhere_leaves_no_reference_and_goes_on_later(
         assert!(matches!(pull(&other, &remote, taken.id), Err(RemoteError::Missing { .. })));
         remote.allow(usize::MAX);
         assert_eq!(push(&place.store, &remote, &reference(&taken)).unwrap().objects as usize, 9 - puts);
+        // One file more: the ignore rules.
+        assert_eq!(remote.list(None, 99).unwrap().len(), 10);
         fs::remove_dir_all(place.path("remote/refs")).unwrap();
         fs::create_dir(place.path("remote/refs")).unwrap();
     }

@@ -1,0 +1,172 @@
+//! Fetching: only what this side does not have, and nothing that is not what its hash says.
+//!
+//! Owns the order of fetching and the bounds. Everything comes from somebody who may be anybody: a listing's
+//! length, how deep directories nest and how often they occur are limited before anything is unfolded.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::sync::Mutex;
+
+use ftl_core::id::Hash;
+use ftl_core::tree::named;
+
+use super::super::blob::{Look, SMALL};
+use super::super::rules::Rules;
+use super::super::store::LocalStore;
+use super::super::{SnapshotError, io_error, lock};
+use super::{Journey, Ref, Remote, RemoteError, Told, Travelled, at_once, contents_of, ordered, unread};
+
+/// Bytes of all listings of a snapshot that are fetched; a path takes about a hundred.
+const LONGEST_LISTINGS: u64 = 1 << 30;
+/// Bytes of ignore rules.
+const LONGEST_RULES: u64 = 64 << 20;
+/// How a content looks that came from no project's file.
+const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
+
+/// Fetches a snapshot and its ignore rules. Listings that are here are looked into as well: what they name may
+/// have gone. The caller holds a [`Lease`](super::super::Lease) until something that is stored needs it.
+///
+/// # Errors
+/// When an object is missing or damaged at the remote, or the store cannot be written. What came in by
+/// then stays until it is cleaned, so that the next attempt goes on from there.
+pub fn pull(
+    store: &LocalStore,
+    remote: &dyn Remote,
+    reference: &Ref,
+    told: &Told<'_>,
+) -> Result<Travelled, RemoteError> {
+    let _lease = store.lease();
+    let (journey, root) = (Journey::new(told), reference.snapshot.0);
+    let (all, fresh) = listings(store, remote, root)?;
+    let order = ordered(root, &all)?;
+    let contents = contents_of(all.values());
+    let total = order.len() + contents.len();
+    let mut wanted = Vec::new();
+    for (hash, size) in contents {
+        if !store.has(hash, size)? {
+            wanted.push((hash, size));
+        }
+    }
+    journey.expect(wanted.len() + fresh.len());
+    journey.tell(Default::default())?;
+    at_once(&wanted, &|(hash, size)| {
+        fetch_content(store, remote, *hash, *size)?;
+        journey.add(*size)
+    })?;
+    let rules = rules(store, remote, reference)?;
+    // Each after all that it names.
+    for hash in order {
+        if let Some(bytes) = fresh.get(&hash) {
+            store.blobs.put_listing(hash, bytes)?;
+            journey.add(bytes.len() as u64)?;
+        }
+    }
+    if let Some(rules) = rules {
+        store.put_rules(reference.snapshot, &rules)?;
+    }
+    store.settle()?;
+    Ok(journey.end(total))
+}
+
+type Listings = (HashMap<Hash, ftl_core::tree::Named>, HashMap<Hash, Vec<u8>>);
+
+/// What each listing beneath a root names, and the bytes of those that are not here.
+fn listings(store: &LocalStore, remote: &dyn Remote, root: Hash) -> Result<Listings, RemoteError> {
+    let (mut all, mut fresh) = (HashMap::new(), HashMap::new());
+    let mut left = LONGEST_LISTINGS;
+    let mut level = vec![root];
+    while !level.is_empty() {
+        let read = Mutex::new(BTreeMap::new());
+        at_once(&level, &|hash| {
+            let found = listing(store, remote, *hash, left)?;
+            lock(&read).insert(*hash, found);
+            Ok(())
+        })?;
+        level.clear();
+        for (hash, (bytes, is_here)) in read.into_inner().unwrap_or_default() {
+            left = left.checked_sub(bytes.len() as u64).ok_or(RemoteError::TooLarge)?;
+            let named = named(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
+            level.extend(&named.listings);
+            all.insert(hash, named);
+            if !is_here {
+                fresh.insert(hash, bytes);
+            }
+        }
+        level.sort_unstable();
+        level.dedup();
+        level.retain(|hash| !all.contains_key(hash));
+    }
+    Ok((all, fresh))
+}
+
+/// A listing's bytes, and whether they are here.
+fn listing(
+    store: &LocalStore,
+    remote: &dyn Remote,
+    hash: Hash,
+    most: u64,
+) -> Result<(Vec<u8>, bool), RemoteError> {
+    match store.listing(hash) {
+        Ok(bytes) if Hash::of(&bytes) == hash => Ok((bytes, true)),
+        Ok(_) | Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => {
+            Ok((fetch_bytes(remote, hash, most)?, false))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The rules that came with a snapshot, unless its own are here; those of a reference without any are empty.
+fn rules(store: &LocalStore, remote: &dyn Remote, reference: &Ref) -> Result<Option<Vec<u8>>, RemoteError> {
+    if store.rules(reference.snapshot).is_ok() {
+        return Ok(None);
+    }
+    let Some(hash) = reference.rules else { return Ok(Some(b"[]".to_vec())) };
+    let bytes = fetch_bytes(remote, hash, LONGEST_RULES)?;
+    Rules::from_bytes(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
+    Ok(Some(bytes))
+}
+
+fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64) -> Result<(), RemoteError> {
+    if size <= SMALL {
+        let bytes = fetch_bytes(remote, hash, size)?;
+        store.blobs.put_bytes(&bytes, PLAIN)?;
+        return Ok(());
+    }
+    let path = store.blobs.fresh_path();
+    let mut file = File::create_new(&path).map_err(io_error("create", &path))?;
+    let kept = remote.get(hash).and_then(|content| {
+        let mut hashing =
+            Hashing { content: content.take(size.saturating_add(1)), hasher: blake3::Hasher::new() };
+        io::copy(&mut hashing, &mut file).map_err(|source| unread(hash, source))?;
+        if *hashing.hasher.finalize().as_bytes() != hash.0 {
+            return Err(RemoteError::Damaged { hash });
+        }
+        let file = File::open(&path).map_err(io_error("open", &path))?;
+        Ok(store.blobs.put_file(&file, PLAIN)?)
+    });
+    fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    kept.map(drop)
+}
+
+/// A small object that is what its hash says.
+fn fetch_bytes(remote: &dyn Remote, hash: Hash, most: u64) -> Result<Vec<u8>, RemoteError> {
+    let mut bytes = Vec::new();
+    let read = remote.get(hash)?.take(most.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|source| unread(hash, source))?;
+    if Hash::of(&bytes) == hash { Ok(bytes) } else { Err(RemoteError::Damaged { hash }) }
+}
+
+/// Hashes what is read.
+struct Hashing<R> {
+    content: R,
+    hasher: blake3::Hasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(into)?;
+        self.hasher.update(into.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+}
