@@ -17,7 +17,7 @@ use super::checkpoint::changes;
 use super::decide::{blocking, new_session_id};
 use super::driver::{Driver, told};
 use super::record::{Checkpoint, Layer, Record, Spec, Stack, Work};
-use super::{Error, Sessions, history, layers, prepare, project, taking, trust};
+use super::{Error, Sessions, history, layers, prepare, project, standing, taking, trust};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::{db, snapshot};
@@ -36,7 +36,7 @@ impl Driver {
             work: stack.work,
             checkpoints: Vec::new(),
             applies: Vec::new(),
-            inherited: self.record.landed().into_iter().collect(),
+            came_with: standing::standing(&self.parts, &self.record)?,
             frozen: 0,
             digest: None,
             pending: None,

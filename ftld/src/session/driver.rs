@@ -147,6 +147,10 @@ impl Driver {
                     let outcome = self.branch(checkpoint).await;
                     answer(reply, outcome);
                 }
+                Command::LookAgain { reply } => {
+                    let looked = self.look_again().await;
+                    answer(reply, looked);
+                }
                 Command::Remove { discard, reply } => {
                     let removed = self.remove(discard).await;
                     let done = removed.is_ok();
@@ -469,6 +473,7 @@ impl Command {
                 answer(reply, Err(busy()));
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
+            Self::LookAgain { reply } => answer(reply, Err(busy())),
             Self::Review { reply } => answer(reply, Err(busy())),
             Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
         }

@@ -187,10 +187,9 @@ fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
             Some(Pending::Apply(apply)) => Some(apply),
             Some(Pending::Undo { .. }) | None => None,
         };
-        for apply in record.applies.iter().chain(pending) {
+        for apply in record.applies.iter().chain(&record.came_with).chain(pending) {
             needed.contents.extend(apply.steps.iter().flat_map(step_contents));
         }
-        needed.contents.extend(record.inherited.iter().filter_map(|(_, node)| node.as_ref()?.hash()));
         for work in record.works().collect::<BTreeSet<_>>() {
             if needed.contents.insert(work) {
                 needed.contents.extend(work_contents(parts, work)?);

@@ -25,6 +25,7 @@ pub mod record;
 mod recover;
 pub mod secrets;
 mod seen;
+mod standing;
 pub mod taking;
 pub mod trust;
 mod turn;
@@ -91,6 +92,8 @@ enum Command {
     Rewind { back: Back, reply: Reply<Record> },
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
+    /// Look at what is left to review: an application that the session came with was taken back.
+    LookAgain { reply: Reply<()> },
     /// Forget the session; its task ends when it did.
     Remove { discard: bool, reply: Reply<()> },
 }
@@ -269,7 +272,9 @@ impl Sessions {
     /// # Errors
     /// When there is none, or the project has changed since.
     pub async fn undo(&self, id: &SessionId) -> Result<Outcome, Error> {
-        self.ask(id, |reply| Command::Undo { reply }).await
+        let outcome = self.ask(id, |reply| Command::Undo { reply }).await?;
+        self.tell_heirs(&outcome.apply).await;
+        Ok(outcome)
     }
 
     /// Takes a session's work back to where it was after an earlier turn. The turns that are left stay as

@@ -6,7 +6,6 @@ use ftl_core::agent::Spent;
 use ftl_core::diff::UpperNode;
 use ftl_core::event::Bytes;
 use ftl_core::id::{ApplyId, Digest, SessionId, SnapshotId};
-use ftl_core::landed::Landed;
 use ftl_core::lifecycle::State;
 use ftl_core::merge::Step;
 use ftl_core::tree::{Node, RelPath};
@@ -53,9 +52,10 @@ pub struct Record {
     pub digest: Option<Digest>,
     /// What was applied to the project, oldest first.
     pub applies: Vec<Apply>,
-    /// What stood at the paths that the session's origin had applied when this one branched off.
+    /// What the session's origin had applied when this one branched off, oldest first. Whether it still
+    /// stands is asked of the journals: the origin may take it back, and may be forgotten then.
     #[serde(default)]
-    pub inherited: Vec<(RelPath, Option<Node>)>,
+    pub came_with: Vec<Apply>,
     /// What the session changed before its upper layer.
     #[serde(default)]
     pub stack: Stack,
@@ -185,14 +185,6 @@ pub struct Work {
 }
 
 impl Record {
-    /// What stands at the paths that applications changed.
-    #[must_use]
-    pub fn landed(&self) -> Landed {
-        let applied = self.applies.iter().filter(|apply| !apply.undone).flat_map(|apply| &apply.steps);
-        let own = applied.map(|step| (step.path.clone(), step.after.clone()));
-        self.inherited.iter().cloned().chain(own).collect()
-    }
-
     /// A session that has just been created.
     #[must_use]
     pub fn new(id: SessionId, project: Project, spec: Spec, now_us: i64) -> Self {
@@ -214,7 +206,7 @@ impl Record {
             work: None,
             digest: None,
             applies: Vec::new(),
-            inherited: Vec::new(),
+            came_with: Vec::new(),
             stack: Stack::default(),
             at: 0,
             checkpoints: Vec::new(),

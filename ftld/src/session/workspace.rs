@@ -23,7 +23,7 @@ use super::driver::{Driver, told};
 use super::layers;
 use super::record::{Record, Work};
 use super::turn::{Ended, Said};
-use super::{Error, seen};
+use super::{Error, seen, standing};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::db;
@@ -181,7 +181,7 @@ pub(super) fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error
     let work = work(parts, record.work)?;
     let upper: UpperTree = work.upper.into_iter().collect::<BTreeMap<_, _>>();
     let seen: SeenFiles = work.seen.into_iter().collect();
-    let landed = record.landed();
+    let landed = standing::landed(parts, record)?;
     let never = |_: &RelPath, _: bool| false;
     let (base, changes) = if landed.is_empty() {
         let changes = diff::between_seen(&base, &seen, &upper, &never).changes;
