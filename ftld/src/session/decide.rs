@@ -197,6 +197,8 @@ impl Driver {
             return Err(Refusal::WorkWaits.into());
         }
         self.audit("session_removed", json!({ "discard": discard }), Sync::Disk).await?;
+        // What it makes would be left behind.
+        self.end_folding().await;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::decide::blocking;
 use super::driver::root;
-use super::{Error, Sessions, checkpoint, workspace};
+use super::{Error, Sessions, captured, checkpoint, workspace};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::history::{Contents, Export, Exported};
@@ -38,7 +38,7 @@ impl Sessions {
             let mut trees: Vec<(Arc<Tree>, String, i64)> = Vec::new();
             let mut number = record.at;
             while let Some(checkpoint) = record.checkpoint(number) {
-                let work = workspace::work(&parts, checkpoint::stack_at(&record, number)?.work)?;
+                let work = captured::get(&parts, checkpoint::stack_at(&record, number)?.work)?;
                 let tree = Arc::new(workspace::allowed(&base, work, 0));
                 let turn = checkpoint.turn;
                 let message =

@@ -7,12 +7,14 @@
 //! This module owns the registry of those tasks. It must not know what a command does.
 
 mod branch;
+mod captured;
 mod checkpoint;
 mod decide;
 mod driver;
 mod error;
 mod exec;
 mod export;
+mod folding;
 mod history;
 pub mod kept;
 mod layers;
@@ -37,16 +39,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::id::{ApplyId, SessionId};
-use ftl_core::lifecycle::State;
+use ftl_core::lifecycle::{Refusal, State};
 use ftl_core::tree::RelPath;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 pub use self::checkpoint::Back;
+use self::driver::answer;
 pub use self::driver::told;
 pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
-pub use self::point::Point;
+pub use self::point::{Compared, Point, compare};
 use self::record::{Record, Spec};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
@@ -96,6 +99,24 @@ enum Command {
     LookAgain { reply: Reply<()> },
     /// Forget the session; its task ends when it did.
     Remove { discard: bool, reply: Reply<()> },
+}
+
+impl Command {
+    /// Answers that the session is busy.
+    fn refuse(self, state: State) {
+        let busy = || Error::Refused(Refusal::Busy(state));
+        match self {
+            Self::Say { reply, .. } => answer(reply, Err(busy())),
+            Self::Exec { reply, .. } | Self::Remove { reply, .. } => answer(reply, Err(busy())),
+            Self::Stop { reply, .. } | Self::Reject { reply, .. } | Self::Rewind { reply, .. } => {
+                answer(reply, Err(busy()));
+            }
+            Self::Branch { reply, .. } => answer(reply, Err(busy())),
+            Self::LookAgain { reply } => answer(reply, Err(busy())),
+            Self::Review { reply } => answer(reply, Err(busy())),
+            Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
+        }
+    }
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;

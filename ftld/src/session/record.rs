@@ -68,6 +68,9 @@ pub struct Record {
     /// Layers that the session has frozen.
     #[serde(default)]
     pub frozen: u32,
+    /// Layers that were made of several of the session's.
+    #[serde(default)]
+    pub folded: u32,
     /// The application or undoing under way; after a crash its journal says whether it happened.
     pub pending: Option<Pending>,
 }
@@ -168,19 +171,16 @@ pub struct Checkpoint {
     pub stack: Stack,
 }
 
-/// The captured work: all that the session's layers change together.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+/// The captured work: all that layers change together.
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Work {
     /// Its paths.
     pub upper: Vec<(RelPath, UpperNode)>,
     /// Changed paths that the ignore rules leave out; a directory stands for all in it.
-    #[serde(default)]
     pub left_out: Vec<RelPath>,
     /// What could not be read and is not part of the diff, one sentence each.
-    #[serde(default)]
     pub unread: Vec<String>,
     /// The files that the workspace had beside the base's.
-    #[serde(default)]
     pub seen: Vec<(RelPath, Node)>,
 }
 
@@ -211,12 +211,13 @@ impl Record {
             at: 0,
             checkpoints: Vec::new(),
             frozen: 0,
+            folded: 0,
             pending: None,
         }
     }
 
-    /// The contents in the store that hold this session's work, one [`Work`] each. They, and every content
-    /// that is named in them, must stay as long as the session.
+    /// The contents in the store that hold this session's work. They, those they lie on, and every content
+    /// that is named in any of them, must stay as long as the session.
     pub fn works(&self) -> impl Iterator<Item = ftl_core::id::Hash> {
         let kept = self.checkpoints.iter().filter_map(|checkpoint| checkpoint.stack.work);
         [self.work, self.stack.work].into_iter().flatten().chain(kept)
