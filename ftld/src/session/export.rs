@@ -40,9 +40,7 @@ impl Sessions {
             while let Some(checkpoint) = record.checkpoint(number) {
                 let work = captured::get(&parts, checkpoint::stack_at(&record, number)?.work)?;
                 let tree = Arc::new(workspace::allowed(&base, work, 0));
-                let turn = checkpoint.turn;
-                let message =
-                    format!("{}\n\nTurn {turn} of session {}.", first_line(&checkpoint.text), record.id);
+                let message = message(&checkpoint.text, checkpoint.turn, &record.id);
                 trees.insert(0, (tree, message, checkpoint.time_us));
                 number = checkpoint.parent;
             }
@@ -79,11 +77,12 @@ fn audit(parts: &Parts, id: &SessionId, project: &Bytes, branch: &str) -> Result
     Ok(parts.audit.append(entry, Sync::Disk)?)
 }
 
-fn first_line(text: &str) -> &str {
-    match text.trim().lines().next() {
-        Some(line) if !line.is_empty() => line,
-        _ => "A turn without words",
-    }
+/// The instruction as a commit's message: its first line is the subject.
+fn message(text: &str, turn: u32, session: &SessionId) -> String {
+    let (subject, body) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+    let subject = if subject.is_empty() { "A turn without words" } else { subject.trim_end() };
+    let parts = [subject, body.trim(), &format!("Turn {turn} of session {session}.")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The store as the history sees it. The two folders do not know each other.

@@ -51,23 +51,26 @@ const FILES: [(&str, &str); 5] = [
     ("sub/stays", "s\n"),
 ];
 
-fn say(world: &World, session: &str, script: &str) -> serde_json::Value {
+/// Another turn of a session.
+pub(crate) fn say(world: &World, session: &str, script: &str) -> serde_json::Value {
     world.json(0, ["code", "--no-review", "--session", session, script])
 }
 
-fn id(value: &serde_json::Value) -> String {
+/// The session that a reply is about.
+pub(crate) fn id(value: &serde_json::Value) -> String {
     value["session"].as_str().unwrap_or_else(|| panic!("{value}")).to_owned()
 }
 
 /// What is in a state, written out.
-fn written(world: &World, state: &str) -> BTreeMap<Vec<u8>, Seen> {
+pub(crate) fn written(world: &World, state: &str) -> BTreeMap<Vec<u8>, Seen> {
     let target = world.home().join(format!("out-{}", state.replace('@', "-")));
     let _old = std::fs::remove_dir_all(&target);
     world.ok(["snapshots", "restore", state, "--to", target.to_str().unwrap()]);
     project::see(&target)
 }
 
-fn layers(world: &World) -> usize {
+/// How many layers there are.
+pub(crate) fn layers(world: &World) -> usize {
     std::fs::read_dir(world.ftl_home().join("layers")).unwrap().count()
 }
 
@@ -87,7 +90,8 @@ fn disk(root: &Path) -> u64 {
     seen.values().sum()
 }
 
-fn kill(pid: i32) {
+/// Kills a process and waits for its end.
+pub(crate) fn kill(pid: i32) {
     let pid = Pid::from_raw(pid).unwrap();
     let gone = pidfd_open(pid, PidfdFlags::empty()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
