@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ftl_core::diff::{self, Change, SPECIAL_BITS, SeenFiles, UpperNode, UpperTree};
 use ftl_core::id::SnapshotId;
+use ftl_core::lifecycle::Refusal;
 use ftl_core::tree::{RelPath, Tree};
 use ftl_core::{refuse, stack};
 
@@ -67,6 +68,8 @@ impl Sessions {
         let record = self.get(&self.resolve(session, &[])?)?;
         let base = self.parts().store.tree(record.base.ok_or_else(no_such)?)?;
         let (work, time_us, name) = match number {
+            // What it is by now is not known before the turn has ended.
+            None if !record.state.is_idle() => return Err(Error::Refused(Refusal::Busy(record.state))),
             None => (record.work, record.updated_us, format!("session {}", record.id)),
             Some(number) => {
                 let stack = checkpoint::stack_at(&record, number)?;
@@ -96,6 +99,13 @@ impl Sessions {
 }
 
 impl Point {
+    /// What was there, with what the other one showed in the place of secret files that this one never had.
+    fn with_seen_of(&self, other: &Self) -> Tree {
+        let mut seen = other.seen.clone();
+        seen.retain(|path, _| !self.seen.contains_key(path));
+        diff::with_seen(&self.whole, &seen)
+    }
+
     /// Whether what was shown in the place of a secret file is there as it was shown.
     fn has_untouched(&self, path: &RelPath) -> bool {
         self.seen.get(path).is_some_and(|node| self.whole.get(path).is_some_and(|entry| entry.node == *node))
@@ -108,8 +118,8 @@ pub fn compare(before: &Point, after: &Point) -> Compared {
     let mut seen = after.seen.clone();
     seen.extend(before.seen.clone());
     // What nobody changed stands in both. Two sessions have different shadows, which is no difference.
-    let old = diff::with_seen(&before.whole, &after.seen);
-    let mut new = diff::with_seen(&after.whole, &before.seen);
+    let old = before.with_seen_of(after);
+    let mut new = after.with_seen_of(before);
     for path in after.seen.keys().filter(|path| before.has_untouched(path) && after.has_untouched(path)) {
         if let Some(entry) = old.get(path) {
             new.insert(path, entry.clone());

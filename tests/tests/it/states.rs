@@ -68,8 +68,13 @@ fn states_differ_in_all_that_a_review_shows() {
     let back = kinds(&world.json(0, ["snapshots", "diff", &last, &first]));
     assert!(back.contains(&(".env".to_owned(), "refused".to_owned())), "{back:?}");
     assert!(back.contains(&("gone".to_owned(), "added".to_owned())), "{back:?}");
+    let change = |path: &str| {
+        let entries = diff["entries"].as_array().unwrap();
+        entries.iter().find(|one| one["path"] == path).unwrap()["change"].clone()
+    };
+    assert_eq!((change(".env"), change("sub/.env")), ("modified".into(), "deleted".into()));
     let plain = world.ok(["snapshots", "diff", "--stat", &first, &last]);
-    assert!(plain.contains(".env") && plain.contains("refused"), "{plain}");
+    assert!(plain.contains("modified .env (refused)") && !plain.contains("approve"), "{plain}");
     // Another session has other shadows, and nobody changed them.
     let other = id(&world.shell("echo 1 >> a.txt; chmod 755 run.sh"));
     assert_eq!(
@@ -149,4 +154,55 @@ fn two_branches_are_applied_one_after_the_other_or_refused() {
     assert_eq!(read(&world, "b.txt"), "b\nmore\n");
     world.ok(["rm", &one]);
     assert!(written(&world, &two).contains_key(b"o".as_slice()));
+}
+
+#[test]
+fn going_back_is_asked_for_in_one_way_and_not_while_an_agent_works() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "0\n")]);
+    let session = id(&world.shell("echo 1 >> a.txt"));
+    say(&world, &session, "echo 2 >> a.txt");
+    let at = |number: u32| format!("{session}@{number}");
+    let no = |args: &[&str], code: i32, words: &str| {
+        let said = world.run(args);
+        assert_eq!(said.code, code, "{args:?}: {said:#?}");
+        assert!(said.err.contains(words), "{args:?}: {said:#?}");
+    };
+    no(&["rewind", &at(1), "1"], 2, "not both");
+    no(&["rewind", &session, "0"], 2, "TURNS");
+    no(&["rewind", &session, "3"], 1, "cannot go back 3 turns");
+    no(&["rewind", "s-nosuch"], 1, "there is no session s-nosuch");
+    no(&["sessions", "--checkpoints", "s-nosuch"], 1, "there is no session s-nosuch");
+    no(&["snapshots", "restore", "nosuch", "--session", &session], 2, "its own checkpoints only");
+    no(&["snapshots", "restore", &at(7), "--into-project"], 1, "no checkpoint 7");
+    no(&["snapshots", "branch", &at(7)], 1, "no checkpoint 7");
+    assert_eq!(world.json(1, ["rewind", &at(9)])["error"]["code"], "no-checkpoint");
+    let mut code = world
+        .ftlctl(["--json", "code", "--no-review", "--session", &session, "echo 3 >> a.txt; sleep 45679"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let upper = world.ftl_home().join("sessions").join(&session).join("upper/a.txt");
+    while !upper.exists() {
+        std::thread::yield_now();
+    }
+    for args in [
+        &["rewind", &session][..],
+        &["snapshots", "branch", &session],
+        // What it is by now is not known, and is not the same as no changes.
+        &["snapshots", "diff", &at(2), &session],
+        &["snapshots", "restore", &session, "--into-project"],
+    ] {
+        no(args, 3, "the session is busy: it is working");
+    }
+    // What it was is.
+    assert_eq!(
+        kinds(&world.json(0, ["snapshots", "diff", &at(1), &at(2)])),
+        expect(&[("a.txt", "modified")])
+    );
+    world.ok(["stop", &session]);
+    code.wait().unwrap();
+    let back = world.json(0, ["rewind", &session, "2"]);
+    assert_eq!(back["at"], 1);
 }
