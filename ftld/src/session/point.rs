@@ -130,7 +130,13 @@ pub fn compare(before: &Point, after: &Point) -> Compared {
     let odd =
         after.upper.iter().filter(|(path, node)| is_odd(node) && before.upper.get(*path) != Some(*node));
     layer.extend(odd.map(|(path, node)| (path.clone(), node.clone())));
-    let changes = diff::between_seen(&old, &seen, &layer, &|_, _| false).changes;
+    let mut changes = diff::between_seen(&old, &seen, &layer, &|_, _| false).changes;
+    // What stands there as it was shown is nobody's work, and its content is in no store.
+    let is_shown = |change: &Change| {
+        let mut shown = [before, after].into_iter().filter_map(|point| point.seen.get(&change.path));
+        shown.any(|node| change.result() == Some(node))
+    };
+    changes.retain(|change| !is_shown(change));
     let collisions = refuse::collisions(&old, &changes);
     Compared { base: before.tree.id(), changes, collisions }
 }

@@ -66,7 +66,8 @@ fn states_differ_in_all_that_a_review_shows() {
     assert_eq!(kinds(&world.json(0, ["snapshots", "diff", &last, &session])), expect(&[]));
     // The way back is judged too.
     let back = kinds(&world.json(0, ["snapshots", "diff", &last, &first]));
-    assert!(back.contains(&(".env".to_owned(), "refused".to_owned())), "{back:?}");
+    assert!(back.contains(&("link".to_owned(), "deleted".to_owned())), "{back:?}");
+    assert!(!back.iter().any(|(path, _)| path.ends_with(".env")), "as it was shown: {back:?}");
     assert!(back.contains(&("gone".to_owned(), "added".to_owned())), "{back:?}");
     let change = |path: &str| {
         let entries = diff["entries"].as_array().unwrap();
