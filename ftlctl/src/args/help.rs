@@ -90,7 +90,9 @@ Examples:
 pub(super) const SNAPSHOTS: &str = "\
 A STATE is a snapshot's id or a unique beginning of it, a session (its work as
 it is now), or SESSION@N: the session after a turn, as `ftlctl sessions
---checkpoints SESSION` lists them. SESSION@0 is what it began with.
+--checkpoints SESSION` lists them. SESSION@0 is what it began with. What differs
+between two states is judged like a review: what could never be applied is shown
+as refused.
 
 Old ones go by themselves: 20 of each project stay, and whatever is younger than
 30 days or needed by a session. Sessions that have ended go 30 days after their
@@ -142,7 +144,8 @@ Examples:
 
 pub(super) const BRANCH: &str = "\
 Both sessions go on independently, and either can be discarded. Nothing of the
-work is copied. The agent's home is, so both go on with the same conversation.
+work is copied. The agent's home is, so both go on with the same conversation,
+as it is now: also with SESSION@N the agent remembers the turns after it.
 Rules that you gave to the session alone are not taken over.
 
 Examples:
@@ -159,10 +162,14 @@ Examples:
   git log main..ftl/try";
 
 pub(super) const REWIND: &str = "\
-Only the workspace goes back. The agent still remembers the turns that were
-left (its home and its .git stay as they are), and what you approved stays in your project
-(`ftlctl undo`). Nothing is lost: the work that was left stays a checkpoint
-until the session is removed, and `ftlctl rewind SESSION@N` goes there again.
+Only the workspace goes back. What you approved stays in your project (`ftlctl
+undo`). Nothing is lost: the work that was left stays a checkpoint until the
+session is removed, and `ftlctl rewind SESSION@N` goes there again.
+
+The agent's home and its .git stay as they are. So an agent with a conversation
+(claude-code, codex) goes on with all of it: it remembers the turns that were
+left and takes their edits for done until it reads the files again. Say in the
+next task what you went back from.
 
 Examples:
   ftlctl rewind s-bcdfghjkmn               as it was before the last turn

@@ -167,9 +167,9 @@ pub(crate) struct Rewind {
     /// Session, or a unique beginning of its id; SESSION@N for exactly this checkpoint
     #[arg(value_name = "SESSION[@N]")]
     pub(crate) session: String,
-    /// Turns to go back
-    #[arg(value_name = "TURNS", default_value_t = 1)]
-    pub(crate) turns: u32,
+    /// Turns to go back [default: 1]
+    #[arg(value_name = "TURNS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) turns: Option<u32>,
 }
 
 /// Make a git branch of a session's turns, one commit each, in the project's repository

@@ -12,7 +12,16 @@ use crate::render::{escape, json};
 /// Goes back by turns, or to the checkpoint that is named.
 pub(crate) async fn run(context: &Context, args: args::Rewind) -> Result<Outcome, Failure> {
     let (session, number) = split(&args.session)?;
-    let to = number.map_or(To::Turns(args.turns), To::Checkpoint);
+    let to = match (number, args.turns) {
+        (None, turns) => To::Turns(turns.unwrap_or(1)),
+        (Some(number), None) => To::Checkpoint(number),
+        (Some(_), Some(_)) => {
+            return Err(Failure::Usage {
+                what: "name a checkpoint or a number of turns, not both".to_owned(),
+                hint: "leave out TURNS, or the @ and what follows it".to_owned(),
+            });
+        }
+    };
     go(context, session.to_owned(), to).await?;
     Ok(Outcome::DONE)
 }
@@ -33,7 +42,7 @@ pub(crate) async fn go(context: &Context, session: String, to: To) -> Result<(),
         number => format!("checkpoint {number}"),
     };
     context.output.line(&format!(
-        "{id} is at {place}; the turns that it left are in `ftlctl sessions --checkpoints {id}`"
+        "{id} is at {place}; `ftlctl sessions --checkpoints {id}` lists where else it can go"
     ))?;
     if session.state() == v1::State::AwaitingReview && !context.output.is_json() {
         context.output.note(&decide::how_to_go_on(&session))?;

@@ -168,7 +168,8 @@ impl Page {
             );
         }
         if header.digest.is_empty() {
-            if refused > 0 {
+            // Two states side by side are nothing to approve.
+            if refused > 0 && !header.session.is_empty() {
                 self.push("nothing here can be approved");
             }
             return;

@@ -204,10 +204,10 @@ pub(crate) fn entry_kind(kind: v1::EntryKind) -> &'static str {
 
 /// What would happen to the path, whatever its kind.
 pub(crate) fn change(entry: &v1::DiffEntry) -> &'static str {
-    match (&entry.before, &entry.after) {
-        (None, Some(_)) => "added",
-        (Some(_), None) => "deleted",
-        (Some(_), Some(_)) | (None, None) => "modified",
+    match (entry.before.is_some() || entry.hidden_before, entry.after.is_some()) {
+        (false, true) => "added",
+        (true, false) => "deleted",
+        (true, true) | (false, false) => "modified",
     }
 }
 

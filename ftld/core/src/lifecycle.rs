@@ -82,7 +82,7 @@ pub enum Step {
         /// Whether anything differs.
         changes: Changes,
     },
-    /// The work is that of an earlier turn again.
+    /// The work, or what it is compared with, is that of an earlier moment again.
     Rewound {
         /// Whether anything differs.
         changes: Changes,

@@ -166,6 +166,10 @@ mod tests {
         })
     }
 
+    fn any_paths() -> impl Strategy<Value = BTreeSet<RelPath>> {
+        proptest::collection::btree_set(any_path(), 0..4)
+    }
+
     fn any_tree() -> impl Strategy<Value = Tree> {
         let node = (0u8..5).prop_map(|what| match what {
             0 | 1 => Node::Dir { mode: 0o755 },
@@ -252,6 +256,17 @@ mod tests {
             let three = stack(&two, &upper);
             prop_assert_eq!(view(&base, &[&three]), view(&base, &[&upper, &middle, &lower]));
             prop_assert_eq!(view(&base, &[&stack(&lower, &stack(&middle, &upper))]), view(&base, &[&three]));
+        }
+
+        #[test]
+        fn what_layers_leave_out_is_the_same_in_any_order_of_joining(
+            a in any_layer(), b in any_layer(), c in any_layer(),
+            of_a in any_paths(), of_b in any_paths(), of_c in any_paths(),
+        ) {
+            let one_by_one = left_out(&left_out(&of_a, &b, &of_b), &c, &of_c);
+            let upper_first = left_out(&of_a, &stack(&b, &c), &left_out(&of_b, &c, &of_c));
+            prop_assert_eq!(one_by_one, upper_first);
+            prop_assert_eq!(stack(&stack(&a, &b), &c), stack(&a, &stack(&b, &c)));
         }
 
         #[test]

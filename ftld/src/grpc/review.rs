@@ -169,6 +169,7 @@ fn entry(
         added_lines: added,
         removed_lines: removed,
         elided: elided.map(Elided::reason).unwrap_or_default().to_owned(),
+        hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
     })
 }
 

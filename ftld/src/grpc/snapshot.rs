@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ftl_core::id::SnapshotId;
 use ftl_core::retention::Policy;
 use ftl_core::tree::{Entry, RelPath};
-use ftl_core::{diff, refuse, stack};
 use ftl_proto::v1;
 use ftl_proto::v1::snapshot_service_server::SnapshotService;
 use tokio::sync::mpsc;
@@ -18,7 +17,7 @@ use super::status::status;
 use super::travel;
 use crate::db::SnapshotRow;
 use crate::session::kept::{self, Cleaning};
-use crate::session::{Error, Sessions, remote, taking};
+use crate::session::{Compared, Error, Sessions, compare, remote, taking};
 use crate::snapshot::remote::Told;
 use crate::snapshot::{Class, Lost};
 
@@ -167,21 +166,16 @@ impl SnapshotService for SnapshotApi {
     ) -> Result<Response<Self::DiffStream>, Status> {
         let v1::DiffSnapshotsRequest { before, after, stat_only } = request.into_inner();
         let compared = self
-            .blocking(move |sessions| {
-                let (before, after) = (sessions.point(&before)?.tree, sessions.point(&after)?.tree);
-                let changes = diff::between(&before, &stack::between(&before, &after), &|_, _| false).changes;
-                let collisions = refuse::collisions(&before, &changes);
-                Ok((before.id(), (changes, collisions)))
-            })
+            .blocking(move |sessions| Ok(compare(&sessions.point(&before)?, &sessions.point(&after)?)))
             .await?;
-        let (base, changes) = compared;
+        let Compared { base, changes, collisions } = compared;
         let header = v1::DiffHeader {
             base: base.to_string(),
-            entries: wide(changes.0.len()),
+            entries: wide(changes.len()),
             ..v1::DiffHeader::default()
         };
         let store = Arc::clone(&self.0.parts().store);
-        Ok(Response::new(super::review::streamed(store, header, changes, stat_only)))
+        Ok(Response::new(super::review::streamed(store, header, (changes, collisions), stat_only)))
     }
 
     async fn propose(

@@ -115,6 +115,15 @@ impl Merge {
         Ok(is(Stage::Done)?.is_some() || is(Stage::Undone)?.is_some())
     }
 
+    /// Whether an application took place and was taken back.
+    ///
+    /// # Errors
+    /// When the journals cannot be read.
+    pub fn was_undone(&self, id: &ApplyId) -> Result<bool, MergeError> {
+        let journal = journal::path(&self.journals, id, Stage::Undone);
+        journal.try_exists().map_err(io_error("look for the journal of", id))
+    }
+
     fn record(&self, id: &ApplyId, root: &Root, plan: &Plan, approval: &Approval) -> Record {
         Record {
             id: id.clone(),

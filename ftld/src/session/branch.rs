@@ -17,10 +17,10 @@ use super::checkpoint::changes;
 use super::decide::{blocking, new_session_id};
 use super::driver::{Driver, told};
 use super::record::{Checkpoint, Layer, Record, Spec, Stack, Work};
-use super::{Error, Sessions, history, layers, prepare, project, taking, trust};
+use super::{Error, Sessions, captured, history, layers, prepare, project, standing, taking, trust};
 use crate::app::Parts;
 use crate::audit::Sync;
-use crate::{db, snapshot};
+use crate::snapshot;
 
 impl Driver {
     /// Begins another session with the work of this one, or of one of its checkpoints.
@@ -36,8 +36,9 @@ impl Driver {
             work: stack.work,
             checkpoints: Vec::new(),
             applies: Vec::new(),
-            inherited: self.record.landed().into_iter().collect(),
+            came_with: standing::standing(&self.parts, &self.record)?,
             frozen: 0,
+            folded: 0,
             digest: None,
             pending: None,
             state: State::Created,
@@ -94,8 +95,7 @@ impl Sessions {
         let stack = blocking(move || {
             let now = shared.store.tree(base)?;
             let upper: Vec<_> = stack::between(&now, &tree).into_iter().collect();
-            let work = Work { upper, ..Work::default() };
-            let work = Some(shared.store.put_captured(&db::encode(&work, "captured work")?)?);
+            let work = Some(captured::put(&shared, None, Work { upper, ..Work::default() })?);
             let name = layers::make(&shared, &layer, |half| {
                 make_dir(half)?;
                 Ok(shared.store.write_layer((&now, &tree), half, shared.owner)?)

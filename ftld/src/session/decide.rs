@@ -214,6 +214,8 @@ impl Driver {
             Removal::Over { .. } => return Err(Refusal::Busy(self.record.state).into()),
         };
         self.audit("session_removed", detail, Sync::Disk).await?;
+        // What it makes would be left behind.
+        self.end_folding().await;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;

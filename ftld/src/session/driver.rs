@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::exec::ExecSpec;
+use super::folding::Folding;
 use super::prepare::Opened;
 use super::publish::Teller;
 use super::record::{Record, Spec};
@@ -31,6 +32,8 @@ pub(super) struct Driver {
     pub(super) parts: Arc<Parts>,
     pub(super) record: Record,
     pub(super) teller: Teller,
+    /// Layers that are being folded beside it.
+    pub(super) folding: Option<Folding>,
 }
 
 /// Who waits for the turn to stop.
@@ -75,7 +78,7 @@ impl Driver {
         let now = parts.clock.now_us();
         let record = Record::new(id.clone(), project, spec, now);
         let teller = parts.publisher.teller(&id)?;
-        let mut driver = Self { parts, record, teller };
+        let mut driver = Self { parts, record, teller, folding: None };
         let Spec { agent, sandbox, task, .. } = driver.record.spec.clone();
         let detail = json!({ "agent": agent, "sandbox": sandbox, "task": task });
         driver.audit("session_created", detail, Sync::Kernel).await?;
@@ -87,7 +90,7 @@ impl Driver {
     /// Takes over a session that is stored.
     pub(super) fn resume(parts: Arc<Parts>, record: Record) -> Result<Self, Error> {
         let teller = parts.publisher.teller(&record.id)?;
-        Ok(Self { parts, record, teller })
+        Ok(Self { parts, record, teller, folding: None })
     }
 
     pub(super) fn id(&self) -> &SessionId {
@@ -106,7 +109,7 @@ impl Driver {
 
     /// Serves commands until the session is removed or the daemon ends.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
-        while let Some(command) = inbox.recv().await {
+        while let Some(command) = self.next(&mut inbox).await {
             match command {
                 Command::Say { text, reply } => match self.may(Request::Say) {
                     Ok(()) => self.turn(Turn::Agent { text, begun: Some(reply) }, &mut inbox).await,
@@ -147,6 +150,10 @@ impl Driver {
                     let outcome = self.branch(checkpoint).await;
                     answer(reply, outcome);
                 }
+                Command::LookAgain { reply } => {
+                    let looked = self.look_again().await;
+                    answer(reply, looked);
+                }
                 Command::Remove { removal, reply } => {
                     let removed = self.remove(removal).await;
                     let done = removed.is_ok();
@@ -175,6 +182,7 @@ impl Driver {
         if let Some(Done { code, output }) = last_exec {
             super::exec::tell_exit(output, code, Some(Box::new(self.record.clone())));
         }
+        self.begin_folding();
         for waiter in stopping.waiters {
             answer(waiter, Ok(self.record.clone()));
         }
@@ -189,6 +197,7 @@ impl Driver {
     ) -> Result<(), Error> {
         let root = self.root();
         let settings = trust::settings(&self.parts, &root)?;
+        self.make_room().await;
         self.begin_turn(turn, &settings).await?;
         *lease = self.snapshot(inbox, stopping).await?;
         let opened = self.open_sandbox(&settings, inbox, stopping).await?;
@@ -456,23 +465,6 @@ async fn during<T>(
                 }
                 other => other.refuse(busy),
             },
-        }
-    }
-}
-
-impl Command {
-    /// Answers that the session is busy.
-    pub(super) fn refuse(self, state: State) {
-        let busy = || Error::Refused(lifecycle::Refusal::Busy(state));
-        match self {
-            Self::Say { reply, .. } => answer(reply, Err(busy())),
-            Self::Exec { reply, .. } | Self::Remove { reply, .. } => answer(reply, Err(busy())),
-            Self::Stop { reply, .. } | Self::Reject { reply, .. } | Self::Rewind { reply, .. } => {
-                answer(reply, Err(busy()));
-            }
-            Self::Branch { reply, .. } => answer(reply, Err(busy())),
-            Self::Review { reply } => answer(reply, Err(busy())),
-            Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
         }
     }
 }

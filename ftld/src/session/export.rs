@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::decide::blocking;
 use super::driver::root;
-use super::{Error, Sessions, checkpoint, workspace};
+use super::{Error, Sessions, captured, checkpoint, workspace};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::history::{Contents, Export, Exported};
@@ -38,11 +38,9 @@ impl Sessions {
             let mut trees: Vec<(Arc<Tree>, String, i64)> = Vec::new();
             let mut number = record.at;
             while let Some(checkpoint) = record.checkpoint(number) {
-                let work = workspace::work(&parts, checkpoint::stack_at(&record, number)?.work)?;
+                let work = captured::get(&parts, checkpoint::stack_at(&record, number)?.work)?;
                 let tree = Arc::new(workspace::allowed(&base, work, 0));
-                let turn = checkpoint.turn;
-                let message =
-                    format!("{}\n\nTurn {turn} of session {}.", first_line(&checkpoint.text), record.id);
+                let message = message(&checkpoint.text, checkpoint.turn, &record.id);
                 trees.insert(0, (tree, message, checkpoint.time_us));
                 number = checkpoint.parent;
             }
@@ -79,11 +77,12 @@ fn audit(parts: &Parts, id: &SessionId, project: &Bytes, branch: &str) -> Result
     Ok(parts.audit.append(entry, Sync::Disk)?)
 }
 
-fn first_line(text: &str) -> &str {
-    match text.trim().lines().next() {
-        Some(line) if !line.is_empty() => line,
-        _ => "A turn without words",
-    }
+/// The instruction as a commit's message: its first line is the subject.
+fn message(text: &str, turn: u32, session: &SessionId) -> String {
+    let (subject, body) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+    let subject = if subject.is_empty() { "A turn without words" } else { subject.trim_end() };
+    let parts = [subject, body.trim(), &format!("Turn {turn} of session {session}.")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 /// The store as the history sees it. The two folders do not know each other.

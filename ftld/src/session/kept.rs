@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ftl_core::config::StoreConfig;
-use ftl_core::diff::UpperNode;
-use ftl_core::event::Bytes;
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::merge::Step;
 use ftl_core::retention::{self, Listed, Policy};
@@ -19,15 +17,14 @@ use ftl_core::tree::Node;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::Error;
 use super::decide::blocking;
 use super::driver::told;
-use super::record::{Pending, Record, Work};
-use super::{Sessions, driver};
+use super::record::{Pending, Record};
+use super::{Error, Sessions, captured, driver};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
-use crate::snapshot::{Checked, Collected, Needed, SnapshotError};
+use crate::snapshot::{Checked, Collected, Needed};
 
 /// What a human asks to be removed.
 #[derive(Clone, Debug)]
@@ -262,6 +259,7 @@ fn listed(rows: &[SnapshotRow]) -> Vec<Listed> {
 /// What the sessions that exist need.
 fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
     let mut needed = Needed { contents: parts.merge.needed()?, ..Needed::default() };
+    let mut walked = BTreeSet::new();
     for record in parts.db.records::<Record>("")? {
         needed.snapshots.extend(record.base);
         needed.bases.extend(record.base);
@@ -269,14 +267,11 @@ fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
             Some(Pending::Apply(apply)) => Some(apply),
             Some(Pending::Undo { .. }) | None => None,
         };
-        for apply in record.applies.iter().chain(pending) {
+        for apply in record.applies.iter().chain(&record.came_with).chain(pending) {
             needed.contents.extend(apply.steps.iter().flat_map(step_contents));
         }
-        needed.contents.extend(record.inherited.iter().filter_map(|(_, node)| node.as_ref()?.hash()));
-        for work in record.works().collect::<BTreeSet<_>>() {
-            if needed.contents.insert(work) {
-                needed.contents.extend(work_contents(parts, work)?);
-            }
+        for work in record.works() {
+            captured::needs(parts, work, &mut walked, &mut needed.contents)?;
         }
     }
     Ok(needed)
@@ -284,23 +279,6 @@ fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
 
 fn step_contents(step: &Step) -> impl Iterator<Item = Hash> {
     [&step.before, &step.after].into_iter().filter_map(|node| node.as_ref().and_then(Node::hash))
-}
-
-/// What captured work consists of. Work that is lost has nothing any more that could be shown.
-fn work_contents(parts: &Parts, hash: Hash) -> Result<Vec<Hash>, Error> {
-    let mut bytes = Vec::new();
-    match parts.store.open_blob(hash) {
-        Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => return Ok(Vec::new()),
-        content => {
-            std::io::Read::read_to_end(&mut content?, &mut bytes).map_err(|_| Error::Interrupted)?;
-        }
-    }
-    let work: Work = crate::db::decode(&bytes, "captured work")?;
-    let hash = |(_, node)| match node {
-        UpperNode::File { hash, .. } => Some(hash),
-        _ => None,
-    };
-    Ok(work.upper.into_iter().filter_map(hash).collect())
 }
 
 #[cfg(test)]

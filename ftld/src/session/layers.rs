@@ -1,4 +1,4 @@
-//! The layers that a session's turns leave: frozen, stacked, folded, swept.
+//! The layers that a session's turns leave: frozen, stacked, swept.
 //!
 //! Owns the directory of frozen layers: their names, and when one comes and goes. A layer is written once and
 //! then immutable, so sessions share them by name; one that no session names is removed. Runs only where
@@ -17,10 +17,6 @@ use super::Error;
 use super::record::{Layer, Record};
 use crate::app::Parts;
 use crate::{sandbox, snapshot};
-
-/// Layers of its own that a session has at most; lookups pass through all of them, and the kernel takes the
-/// list of them in 256 bytes, together with the base's.
-const MOST: usize = 16;
 
 /// What freezing left.
 pub(super) struct Frozen {
@@ -83,27 +79,7 @@ pub(super) fn freeze(parts: &Parts, record: &Record) -> Result<Frozen, Error> {
         std::fs::rename(&upper, path(parts, &name)).map_err(write_error(&upper))?;
         layers.insert(0, Layer { name, bytes });
     }
-    if layers.len() > MOST {
-        // Not the next number: a layer of that name is what a crash left of a freezing, and thawed.
-        match fold(parts, record, &layers, count + 2) {
-            Ok(layer) => {
-                count += 2;
-                layers = vec![layer];
-            }
-            // It only costs time, and is tried again after the next turn.
-            Err(error) => {
-                tracing::warn!(session = %record.id, error = %super::told(&error), "layers could not be folded");
-            }
-        }
-    }
     Ok(Frozen { layers, count })
-}
-
-fn fold(parts: &Parts, record: &Record, layers: &[Layer], number: u32) -> Result<Layer, Error> {
-    let paths: Vec<PathBuf> = layers.iter().map(|layer| path(parts, &layer.name)).collect();
-    let name = name(&record.id, number);
-    let layer = make(parts, &name, |half| Ok(snapshot::fold(&paths, half)?))?;
-    Ok(Layer { name: layer, bytes: layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.bytes)) })
 }
 
 /// Makes a layer aside and gives it its name when it is complete.
@@ -137,6 +113,12 @@ pub(super) fn release(parts: &Parts, record: &Record) {
     let own = format!("{}-", record.id);
     let named: BTreeSet<&str> = record.layers().collect();
     sweep_those(parts, |name| named.contains(name) || name.starts_with(&own));
+}
+
+/// Removes those of some layers that no session names any more.
+pub(super) fn release_those(parts: &Parts, layers: &[Layer]) {
+    let named: BTreeSet<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    sweep_those(parts, |name| named.contains(name));
 }
 
 /// Removes every layer that no session names, and what is left of sessions that never came to be. Nothing
@@ -183,7 +165,8 @@ pub(super) fn name(id: &SessionId, number: u32) -> String {
     format!("{id}-{number}")
 }
 
-fn path(parts: &Parts, name: &str) -> PathBuf {
+/// Where the layer of a name lies.
+pub(super) fn path(parts: &Parts, name: &str) -> PathBuf {
     parts.home.layers().join(name)
 }
 

@@ -7,12 +7,14 @@
 //! This module owns the registry of those tasks. It must not know what a command does.
 
 mod branch;
+mod captured;
 mod checkpoint;
 mod decide;
 mod driver;
 mod error;
 mod exec;
 mod export;
+mod folding;
 mod history;
 pub mod kept;
 mod layers;
@@ -26,6 +28,7 @@ mod recover;
 pub mod remote;
 pub mod secrets;
 mod seen;
+mod standing;
 pub mod taking;
 pub mod trust;
 mod turn;
@@ -37,16 +40,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::id::{ApplyId, SessionId};
-use ftl_core::lifecycle::State;
+use ftl_core::lifecycle::{Refusal, State};
 use ftl_core::tree::RelPath;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 pub use self::checkpoint::Back;
+use self::driver::answer;
 pub use self::driver::told;
 pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
-pub use self::point::Point;
+pub use self::point::{Compared, Point, compare};
 use self::record::{Record, Spec};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
@@ -92,6 +96,8 @@ enum Command {
     Rewind { back: Back, reply: Reply<Record> },
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
+    /// Look at what is left to review: an application that the session came with was taken back.
+    LookAgain { reply: Reply<()> },
     /// Forget the session; its task ends when it did.
     Remove { removal: Removal, reply: Reply<()> },
 }
@@ -103,6 +109,24 @@ enum Removal {
     Asked { discard: bool },
     /// It has ended, and nothing has changed since before this time, microseconds since the Unix epoch.
     Over { before_us: i64 },
+}
+
+impl Command {
+    /// Answers that the session is busy.
+    fn refuse(self, state: State) {
+        let busy = || Error::Refused(Refusal::Busy(state));
+        match self {
+            Self::Say { reply, .. } => answer(reply, Err(busy())),
+            Self::Exec { reply, .. } | Self::Remove { reply, .. } => answer(reply, Err(busy())),
+            Self::Stop { reply, .. } | Self::Reject { reply, .. } | Self::Rewind { reply, .. } => {
+                answer(reply, Err(busy()));
+            }
+            Self::Branch { reply, .. } => answer(reply, Err(busy())),
+            Self::LookAgain { reply } => answer(reply, Err(busy())),
+            Self::Review { reply } => answer(reply, Err(busy())),
+            Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
+        }
+    }
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -279,7 +303,9 @@ impl Sessions {
     /// # Errors
     /// When there is none, or the project has changed since.
     pub async fn undo(&self, id: &SessionId) -> Result<Outcome, Error> {
-        self.ask(id, |reply| Command::Undo { reply }).await
+        let outcome = self.ask(id, |reply| Command::Undo { reply }).await?;
+        self.tell_heirs(&outcome.apply).await;
+        Ok(outcome)
     }
 
     /// Takes a session's work back to where it was after an earlier turn. The turns that are left stay as

@@ -6,7 +6,6 @@ use ftl_core::agent::Spent;
 use ftl_core::diff::UpperNode;
 use ftl_core::event::Bytes;
 use ftl_core::id::{ApplyId, Digest, SessionId, SnapshotId};
-use ftl_core::landed::Landed;
 use ftl_core::lifecycle::State;
 use ftl_core::merge::Step;
 use ftl_core::tree::{Node, RelPath};
@@ -53,9 +52,10 @@ pub struct Record {
     pub digest: Option<Digest>,
     /// What was applied to the project, oldest first.
     pub applies: Vec<Apply>,
-    /// What stood at the paths that the session's origin had applied when this one branched off.
+    /// What the session's origin had applied when this one branched off, oldest first. Whether it still
+    /// stands is asked of the journals: the origin may take it back, and may be forgotten then.
     #[serde(default)]
-    pub inherited: Vec<(RelPath, Option<Node>)>,
+    pub came_with: Vec<Apply>,
     /// What the session changed before its upper layer.
     #[serde(default)]
     pub stack: Stack,
@@ -68,6 +68,9 @@ pub struct Record {
     /// Layers that the session has frozen.
     #[serde(default)]
     pub frozen: u32,
+    /// Layers that were made of several of the session's.
+    #[serde(default)]
+    pub folded: u32,
     /// The application or undoing under way; after a crash its journal says whether it happened.
     pub pending: Option<Pending>,
 }
@@ -168,31 +171,20 @@ pub struct Checkpoint {
     pub stack: Stack,
 }
 
-/// The captured work: all that the session's layers change together.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+/// The captured work: all that layers change together.
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Work {
     /// Its paths.
     pub upper: Vec<(RelPath, UpperNode)>,
     /// Changed paths that the ignore rules leave out; a directory stands for all in it.
-    #[serde(default)]
     pub left_out: Vec<RelPath>,
     /// What could not be read and is not part of the diff, one sentence each.
-    #[serde(default)]
     pub unread: Vec<String>,
     /// The files that the workspace had beside the base's.
-    #[serde(default)]
     pub seen: Vec<(RelPath, Node)>,
 }
 
 impl Record {
-    /// What stands at the paths that applications changed.
-    #[must_use]
-    pub fn landed(&self) -> Landed {
-        let applied = self.applies.iter().filter(|apply| !apply.undone).flat_map(|apply| &apply.steps);
-        let own = applied.map(|step| (step.path.clone(), step.after.clone()));
-        self.inherited.iter().cloned().chain(own).collect()
-    }
-
     /// A session that has just been created.
     #[must_use]
     pub fn new(id: SessionId, project: Project, spec: Spec, now_us: i64) -> Self {
@@ -214,17 +206,18 @@ impl Record {
             work: None,
             digest: None,
             applies: Vec::new(),
-            inherited: Vec::new(),
+            came_with: Vec::new(),
             stack: Stack::default(),
             at: 0,
             checkpoints: Vec::new(),
             frozen: 0,
+            folded: 0,
             pending: None,
         }
     }
 
-    /// The contents in the store that hold this session's work, one [`Work`] each. They, and every content
-    /// that is named in them, must stay as long as the session.
+    /// The contents in the store that hold this session's work. They, those they lie on, and every content
+    /// that is named in any of them, must stay as long as the session.
     pub fn works(&self) -> impl Iterator<Item = ftl_core::id::Hash> {
         let kept = self.checkpoints.iter().filter_map(|checkpoint| checkpoint.stack.work);
         [self.work, self.stack.work].into_iter().flatten().chain(kept)

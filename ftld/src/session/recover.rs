@@ -44,11 +44,13 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
     .await?;
     for record in parts.db.records::<Record>("")? {
         sweep(parts, &record).await?;
-        if record.state.is_idle() && record.pending.is_none() {
-            continue;
-        }
         let id = record.id.clone();
-        if let Err(error) = settle(parts, record).await {
+        let settled = match record.state.is_idle() && record.pending.is_none() {
+            true if record.came_with.is_empty() => continue,
+            true => look_again(parts, record).await,
+            false => settle(parts, record).await,
+        };
+        if let Err(error) = settled {
             tracing::error!(session = %id, error = %told(&error), "could not be brought to rest");
         }
     }
@@ -69,6 +71,12 @@ async fn sweep(parts: &Parts, record: &Record) -> Result<(), Error> {
         backend.sweep(&record.id, &dir).await?;
     }
     Ok(())
+}
+
+/// The earlier daemon may have ended after an application was taken back and before its heirs looked.
+async fn look_again(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {
+    let mut driver = Driver::resume(Arc::clone(parts), record)?;
+    if driver.has_lost_ground() { driver.look_again().await } else { Ok(()) }
 }
 
 async fn settle(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {

@@ -4,17 +4,15 @@
 //! ended, so that what is shown cannot change any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::sync::Arc;
 
 use ftl_core::diff::{self, SeenFiles, UpperTree};
 use ftl_core::event::{Kind, LISTED, Level, Stage as StageName};
-use ftl_core::id::{Hash, SnapshotId};
+use ftl_core::id::SnapshotId;
 use ftl_core::landed;
 use ftl_core::lifecycle::{Changes, Request, Step};
 use ftl_core::refuse;
 use ftl_core::review::Review;
-use ftl_core::stack;
 use ftl_core::tree::{Entry, RelPath, Tree};
 use serde_json::json;
 
@@ -23,10 +21,9 @@ use super::driver::{Driver, told};
 use super::layers;
 use super::record::{Record, Work};
 use super::turn::{Ended, Said};
-use super::{Error, seen};
+use super::{Error, captured, seen, standing};
 use crate::app::Parts;
 use crate::audit::Sync;
-use crate::db;
 use crate::snapshot::{Captured, Lease, Unread};
 
 /// What a human is shown.
@@ -116,21 +113,14 @@ impl Driver {
                 // What this turn stands on is not known, and would be missing from what is shown.
                 return Err(Error::UnreadableCheckpoint { number: record.at });
             }
-            let below = self::work(&parts, record.stack.work)?;
             let unread: Vec<String> = captured.unread.into_iter().take(LISTED).map(sentence).collect();
-            let lower = below.left_out.into_iter().collect();
-            let left_out = stack::left_out(&lower, &captured.upper, &captured.ignored);
-            let upper = stack::stack(&below.upper.into_iter().collect(), &captured.upper);
-            let mut all = below.unread;
-            all.extend(unread.iter().filter(|text| !all.contains(text)).cloned().collect::<Vec<_>>());
-            let work = Work {
-                upper: upper.into_iter().collect(),
-                left_out: left_out.into_iter().collect(),
-                unread: all,
-                // Layers below may hold changes of files that only an earlier turn showed.
-                seen: below.seen.into_iter().chain(shown).collect::<SeenFiles>().into_iter().collect(),
+            let turn = Work {
+                upper: captured.upper.into_iter().collect(),
+                left_out: captured.ignored.into_iter().collect(),
+                unread: unread.clone(),
+                seen: shown.into_iter().collect(),
             };
-            Ok((parts.store.put_captured(&db::encode(&work, "captured work")?)?, unread))
+            Ok((captured::put(&parts, record.stack.work, turn)?, unread))
         })
         .await?;
         self.record.work = Some(hash);
@@ -178,10 +168,10 @@ pub(super) fn allowed(base: &Tree, work: Work, mtime_ns: i64) -> Tree {
 pub(super) fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error> {
     let base_id: SnapshotId = record.base.ok_or(Error::Interrupted)?;
     let base = parts.store.tree(base_id)?;
-    let work = work(parts, record.work)?;
+    let work = captured::get(parts, record.work)?;
     let upper: UpperTree = work.upper.into_iter().collect::<BTreeMap<_, _>>();
     let seen: SeenFiles = work.seen.into_iter().collect();
-    let landed = record.landed();
+    let landed = standing::landed(parts, record)?;
     let never = |_: &RelPath, _: bool| false;
     let (base, changes) = if landed.is_empty() {
         let changes = diff::between_seen(&base, &seen, &upper, &never).changes;
@@ -194,21 +184,6 @@ pub(super) fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error
     let collisions = refuse::collisions(&base, &changes);
     let review = Review::new(record.id.clone(), &record.project.root.0, base_id, base, changes);
     Ok(Reviewed { review, ignored: count(work.left_out.len()), unread: work.unread, collisions })
-}
-
-/// The captured work that is kept under a hash.
-pub(super) fn work(parts: &Parts, hash: Option<Hash>) -> Result<Work, Error> {
-    let Some(hash) = hash else { return Ok(Work::default()) };
-    serde_json::from_slice(&read(parts, hash)?).map_err(|error| {
-        Error::Db(db::DbError::Unreadable { what: "captured work", message: error.to_string() })
-    })
-}
-
-fn read(parts: &Parts, hash: Hash) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let read = parts.store.open_blob(hash)?.read_to_end(&mut bytes);
-    read.map_err(|error| db::DbError::Unreadable { what: "captured work", message: error.to_string() })?;
-    Ok(bytes)
 }
 
 /// How the turn went, in words.

@@ -85,3 +85,62 @@ fn a_history_can_be_kept_out_and_a_broken_one_is_told() {
     });
     assert!(told, "{lines:#?}");
 }
+
+#[test]
+fn turns_are_exported_from_wherever_the_repository_stands() {
+    let world = World::new(Who::Me);
+    repository(&world);
+    let hooks = world.project().join(".git/hooks");
+    for name in ["pre-commit", "post-commit", "reference-transaction", "post-checkout", "commit-msg"] {
+        std::fs::create_dir_all(&hooks).unwrap();
+        std::fs::write(hooks.join(name), "#!/bin/sh\ntouch \"$HOME/hook-ran\"\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(hooks.join(name), mode).unwrap();
+    }
+    let session =
+        world.shell("echo 1 >> a.txt\necho second line > c.txt")["session"].as_str().unwrap().to_owned();
+    world.json(0, ["code", "--no-review", "--session", &session, "echo 2 >> a.txt"]);
+    // Something staged, something not, and no branch checked out.
+    git(&world, &["-c", "core.hooksPath=/dev/null", "checkout", "-q", "--detach", "HEAD~0"]);
+    world.files(&[("staged", "s\n"), ("loose", "l\n")]);
+    git(&world, &["add", "staged"]);
+    let (status, index) =
+        (git(&world, &["status", "--porcelain"]), project::see(&world.project().join(".git")));
+    let made = world.json(0, ["export", &session, "--git-branch", "ftl/one"]);
+    assert_eq!(git(&world, &["rev-parse", "ftl/one"]), made["commit"].as_str().unwrap());
+    assert_eq!(git(&world, &["rev-parse", "ftl/one~2"]), git(&world, &["rev-parse", "HEAD"]));
+    let log = git(&world, &["log", "--format=%an <%ae> %cn|%s|%b", "-2", "ftl/one"]);
+    let body = |turn: u32| format!("Turn {turn} of session {session}.");
+    let expected = [
+        format!("FTL <session@ftl.invalid> FTL|echo 2 >> a.txt|{}", body(2)),
+        format!("FTL <session@ftl.invalid> FTL|echo 1 >> a.txt|echo second line > c.txt\n\n{}", body(1)),
+    ];
+    for one in expected {
+        assert!(log.contains(&one), "{one} in {log}");
+    }
+    assert_eq!(git(&world, &["status", "--porcelain"]), status);
+    assert_eq!(git(&world, &["rev-parse", "--abbrev-ref", "HEAD"]), "HEAD", "still no branch");
+    let after = project::see(&world.project().join(".git"));
+    for name in ["index", "HEAD", "config"] {
+        assert_eq!(after.get(name.as_bytes()), index.get(name.as_bytes()), "{name}");
+    }
+    assert!(!world.home().join("hook-ran").exists(), "a hook ran");
+    // Again under another name: the same commits.
+    let again = world.json(0, ["export", &session, "--git-branch", "ftl/two"]);
+    assert_eq!(again["commit"], made["commit"]);
+    let taken = world.run(["export", &session, "--git-branch", "ftl/one"]);
+    assert_eq!(taken.code, 3, "{taken:#?}");
+    assert!(taken.err.contains("there is a branch of that name"), "{taken:#?}");
+}
+
+#[test]
+fn a_project_without_a_repository_exports_nothing() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let session = world.shell("echo 1 >> a.txt")["session"].as_str().unwrap().to_owned();
+    let before = project::see(&world.project());
+    let refused = world.run(["export", &session, "--git-branch", "x"]);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.err.contains("the project has no repository"), "{refused:#?}");
+    assert_eq!(project::see(&world.project()), before);
+}

@@ -132,3 +132,15 @@ fn the_detail_of_a_record_is_a_value() {
     assert_eq!(record("{\"a\":1}")["detail"], json!({"a": 1}));
     assert_eq!(record("no json")["detail"], json!("no json"));
 }
+
+#[test]
+fn what_happens_to_a_hidden_file_is_told_although_it_is_not_shown() {
+    let some = || Some(v1::Node { r#type: "file".into(), ..Default::default() });
+    let entry =
+        |hidden_before, before, after| v1::DiffEntry { hidden_before, before, after, ..Default::default() };
+    assert_eq!(change(&entry(true, None, some())), "modified");
+    assert_eq!(change(&entry(true, None, None)), "deleted");
+    assert_eq!(change(&entry(false, None, some())), "added");
+    assert_eq!(change(&entry(false, some(), None)), "deleted");
+    assert_eq!(change(&entry(false, some(), some())), "modified");
+}
