@@ -235,10 +235,19 @@ impl Driver {
     }
 }
 
-/// Removes the journals of applications that no record names. What is left goes when a daemon starts.
-async fn forget_journals(parts: &Arc<Parts>, ids: BTreeSet<ApplyId>) {
+/// Removes the journals of applications that no record names; a branch may name its origin's. What is left
+/// goes when a daemon starts.
+async fn forget_journals(parts: &Arc<Parts>, mut ids: BTreeSet<ApplyId>) {
+    if ids.is_empty() {
+        return;
+    }
     let parts = Arc::clone(parts);
-    if let Err(error) = blocking(move || Ok(parts.merge.forget(&ids)?)).await {
+    let forgotten = blocking(move || {
+        let records = parts.db.records::<Record>("")?;
+        records.iter().flat_map(Record::journals).for_each(|named| drop(ids.remove(&named)));
+        Ok(parts.merge.forget(&ids)?)
+    });
+    if let Err(error) = forgotten.await {
         tracing::warn!(error = %told(&error), "a journal could not be removed");
     }
 }

@@ -237,7 +237,7 @@ impl Record {
             Some(Pending::Apply(apply)) => vec![apply.id.clone()],
             Some(Pending::Undo { apply, journal }) => vec![apply.clone(), journal.clone()],
         };
-        self.applies.iter().map(|apply| apply.id.clone()).chain(pending)
+        self.applies.iter().chain(&self.came_with).map(|apply| apply.id.clone()).chain(pending)
     }
 
     /// The checkpoint of a number; `None` for 0, the snapshot, and for one that is not there.
