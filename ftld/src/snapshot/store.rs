@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +22,7 @@ use super::gate::{Gate, Lease};
 use super::projects::{Projects, Watching};
 use super::rules::{Exclusion, Rules};
 use super::shown::{self, SeenFile};
-use super::{SnapshotError, io_error, lock, remove_tree};
+use super::{SnapshotError, io_error, lock, remove_tree, step};
 
 /// Trees that are kept in memory.
 const TREES: usize = 8;
@@ -43,6 +42,8 @@ pub struct LocalStore {
     pub(super) projects: Projects,
     pub(super) trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
     pub(super) bases: Bases,
+    /// Whether the name of a file of ignore rules may not be on the disk for good.
+    loose_rules: Mutex<bool>,
 }
 
 /// A snapshot that was taken.
@@ -89,10 +90,10 @@ impl LocalStore {
     pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, SnapshotError> {
         for part in ["index", "rules"] {
             let part = dir.join(part);
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
-            made.map_err(io_error("create", &part))?;
+            step::make_dir(&part).map_err(io_error("create", &part))?;
         }
         let blobs = Arc::new(Blobs::open(dir, owner)?);
+        step::sync_dir(dir).map_err(io_error("flush", dir))?;
         let (gate, limit) = (Gate::default(), fs::read_to_string(INOTIFY_WATCHES).ok());
         Ok(Self {
             dir: dir.to_owned(),
@@ -102,6 +103,7 @@ impl LocalStore {
             trusted: Mutex::default(),
             trees: Mutex::default(),
             bases: Bases::open(dir, owner)?,
+            loose_rules: Mutex::new(true),
         })
     }
 
@@ -120,7 +122,9 @@ impl LocalStore {
                 self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             }
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
-            self.replace(&self.rules_path(id), &rules)?;
+            if self.replace(&self.rules_path(id), &rules)? {
+                *lock(&self.loose_rules) = true;
+            }
             let tree = Arc::new(seen.tree.clone());
             self.remember(id, &tree);
             let (files, bytes) = (tree.files(), tree.bytes());
@@ -235,6 +239,7 @@ impl LocalStore {
     /// When the layer cannot be read as a whole or holds odd metadata, or the store cannot be written.
     pub fn capture(&self, upper: &Path, id: SnapshotId, seen: &SeenFiles) -> Result<Captured, SnapshotError> {
         let (base, rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
+        self.settle_rules()?;
         capture::capture(upper, &base, &rules, &self.blobs)
     }
 
@@ -326,7 +331,17 @@ impl LocalStore {
     /// # Errors
     /// When it may not be there.
     pub fn settle(&self) -> Result<(), SnapshotError> {
+        self.settle_rules()?;
         self.blobs.settle()
+    }
+
+    fn settle_rules(&self) -> Result<(), SnapshotError> {
+        let (mut loose, dir) = (lock(&self.loose_rules), self.dir.join("rules"));
+        if *loose {
+            step::sync_dir(&dir).map_err(io_error("flush", dir))?;
+            *loose = false;
+        }
+        Ok(())
     }
 
     /// Writes what makes `after` of `before` into an empty directory, as a layer of an overlay. Its files are
@@ -423,16 +438,17 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Replaces one of the store's own files as a whole.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), SnapshotError> {
+    /// Replaces one of the store's own files as a whole. Says whether it was another one.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<bool, SnapshotError> {
         if fs::read(path).is_ok_and(|known| known == bytes) {
-            return Ok(());
+            return Ok(false);
         }
         let fresh = self.blobs.fresh_path();
-        let mut file = File::create_new(&fresh).map_err(io_error("create", &fresh))?;
-        let written = std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_data());
+        let file = step::create(&fresh).map_err(io_error("create", &fresh))?;
+        let written = step::write_at(&file, bytes, 0).and_then(|()| step::sync(&file));
         written.map_err(io_error("write", &fresh))?;
-        fs::rename(&fresh, path).map_err(io_error("rename", path))
+        step::rename(&fresh, path).map_err(io_error("rename", path))?;
+        Ok(true)
     }
 
     fn remember(&self, id: SnapshotId, tree: &Arc<Tree>) {
