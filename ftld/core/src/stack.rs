@@ -57,12 +57,15 @@ pub fn left_out(
 }
 
 /// The tree that a layer over a base shows. Nodes that no tree can hold, such as sockets, are left out, and
-/// so are set-id and sticky bits. What differs from the base gets the time `mtime_ns`, nanoseconds since the epoch.
+/// so are set-id and sticky bits; where it is not known what the layer shows, the base's is kept. What differs
+/// from the base gets the time `mtime_ns`, nanoseconds since the epoch.
 #[must_use]
 pub fn shown(base: &Tree, layer: &UpperTree, mtime_ns: i64) -> Tree {
     let mut tree = base.clone();
     for (path, node) in layer {
         let node = match node {
+            // Whatever it shows, what the base has there is not known to be gone.
+            UpperNode::Special(kind) if kind.is_unknown() => continue,
             UpperNode::Whiteout | UpperNode::Special(_) => {
                 tree.remove(path);
                 continue;
