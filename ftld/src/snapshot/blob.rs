@@ -133,7 +133,8 @@ impl Blobs {
             return Ok(true);
         }
         let path = self.path(moved.hash);
-        let found = File::open(&path).and_then(|file| content::hash(&file)).map_err(io_error("read", &path))?;
+        let found =
+            File::open(&path).and_then(|file| content::hash(&file)).map_err(io_error("read", &path))?;
         if found == moved {
             super::lock(&self.sound).insert(moved.hash);
         }

@@ -10,6 +10,7 @@ mod edits;
 mod history;
 mod killed;
 mod live;
+mod odd;
 mod packs;
 mod project;
 mod remote;

@@ -142,7 +142,8 @@ impl Disk {
                 }
             }
             Op::Clear { path } => {
-                let gone: Vec<PathBuf> = self.seen.keys().filter(|at| at.starts_with(path)).cloned().collect();
+                let gone: Vec<PathBuf> =
+                    self.seen.keys().filter(|at| at.starts_with(path)).cloned().collect();
                 gone.into_iter().rev().for_each(|path| self.name(Naming::Take(path)));
             }
         }
@@ -173,7 +174,11 @@ impl Disk {
         }
         let mut left = Self::default();
         for (path, node) in &names {
-            if path.ancestors().skip(1).any(|above| above != Path::new("") && names.get(above) != Some(&Node::Dir)) {
+            if path
+                .ancestors()
+                .skip(1)
+                .any(|above| above != Path::new("") && names.get(above) != Some(&Node::Dir))
+            {
                 continue;
             }
             let node = match node {

@@ -108,7 +108,9 @@ fn difference(one: &Photo, other: &Photo) -> Vec<String> {
     let brief = |photo: &Photo, path: &PathBuf| {
         photo.get(path).map(|(kind, mode, time, bytes)| format!("{kind} {mode:o} {time} {}", Hash::of(bytes)))
     };
-    differ.map(|path| format!("{}: {:?} {:?}", path.display(), brief(one, path), brief(other, path))).collect()
+    differ
+        .map(|path| format!("{}: {:?} {:?}", path.display(), brief(one, path), brief(other, path)))
+        .collect()
 }
 
 impl Deed {
@@ -158,7 +160,11 @@ impl Deed {
                 let modes = [0o644, 0o755, 0o600, 0o700, 0o711, 0o777];
                 let mode = fs::Permissions::from_mode(modes[usize::from(*which) % modes.len()]);
                 // Not through a link.
-                if at(path).symlink_metadata()?.is_symlink() { Ok(()) } else { fs::set_permissions(at(path), mode) }
+                if at(path).symlink_metadata()?.is_symlink() {
+                    Ok(())
+                } else {
+                    fs::set_permissions(at(path), mode)
+                }
             }
             Self::Touch(path, which) => {
                 at(path).symlink_metadata()?;
@@ -312,7 +318,7 @@ fn has_all(store: &LocalStore, contents: &[Kept], at: usize, when: &str) {
 /// A kill: what was reported is there, and what was not is there as a whole or not at all.
 fn check_kill(daemon: &Past<'_>, dice: &mut Dice) {
     let Past { before, ops, reported, contents, project, room } = daemon;
-    let at = dice.roll(ops.len() + 1);
+    let at = moment(daemon, dice);
     let when = format!("killed at {at} of {}: {:?}", ops.len(), ops.get(at).map(brief));
     let mut disk = (*before).clone();
     ops[..at].iter().for_each(|op| disk.apply(op));
@@ -325,8 +331,11 @@ fn check_kill(daemon: &Past<'_>, dice: &mut Dice) {
     check(after.store(), project, &must, room, dice, &when);
     has_all(after.store(), contents, at, &when);
     // What a collection took may be there in part.
-    let given_up: BTreeSet<SnapshotId> =
-        reported.iter().filter(|one| one.dropped.is_some_and(|dropped| dropped <= at)).map(|one| one.id).collect();
+    let given_up: BTreeSet<SnapshotId> = reported
+        .iter()
+        .filter(|one| one.dropped.is_some_and(|dropped| dropped <= at))
+        .map(|one| one.id)
+        .collect();
     for one in reported.iter().filter(|one| one.at > at && !given_up.contains(&one.id)) {
         match after.store().tree(one.id) {
             Err(SnapshotError::Unknown { .. }) => {}
@@ -356,7 +365,7 @@ fn check_kill(daemon: &Past<'_>, dice: &mut Dice) {
 /// A power cut: what was forced to the disk is there, and nothing is restored wrong as if it were right.
 fn check_cut(daemon: &Past<'_>, dice: &mut Dice) {
     let Past { before, ops, reported, contents, project, room } = daemon;
-    let at = dice.roll(ops.len() + 1);
+    let at = moment(daemon, dice);
     let when = format!("power cut at {at} of {}: {:?}", ops.len(), ops.get(at).map(brief));
     let mut disk = (*before).clone();
     ops[..at].iter().for_each(|op| disk.apply(op));
@@ -381,6 +390,28 @@ fn check_cut(daemon: &Past<'_>, dice: &mut Dice) {
     let next = Reported { id: taken.id, photo, at: 0, settled: None, dropped: None };
     check(&after.store, project, &[&next], room, dice, &format!("{when}, and then"));
     assert!(shown(&base.layers()) == *taken.tree, "{when}: another base");
+}
+
+/// When a crash comes: at any step, and more often when something was just reported, named or removed, or is
+/// written.
+fn moment(past: &Past<'_>, dice: &mut Dice) -> usize {
+    let moments: Vec<usize> = match dice.roll(4) {
+        0 => Vec::new(),
+        1 => {
+            let settled = past.reported.iter().filter_map(|one| one.settled);
+            settled.chain(past.contents.iter().map(|(_, at)| *at)).collect()
+        }
+        kind => {
+            let steps = past.ops.iter().enumerate().filter(|(_, op)| match op {
+                Op::Write { .. } => kind == 2,
+                Op::Rename { .. } | Op::Remove { .. } => kind == 3,
+                _ => false,
+            });
+            steps.map(|(at, _)| at + 1).collect()
+        }
+    };
+    let any = dice.roll(past.ops.len() + 1);
+    moments.get(dice.roll(moments.len())).copied().unwrap_or(any)
 }
 
 fn brief(op: &Op) -> Op {
@@ -436,7 +467,8 @@ fn live(deeds: &[Deed], project: &Path, dir: PathBuf) -> (Disk, Vec<Op>, Vec<Rep
             Deed::Collect(which, indexed) => {
                 let at = daemon.recording.len();
                 let mut snapshots = BTreeSet::new();
-                for (number, one) in reported.iter_mut().enumerate().filter(|(_, one)| one.dropped.is_none()) {
+                for (number, one) in reported.iter_mut().enumerate().filter(|(_, one)| one.dropped.is_none())
+                {
                     match which >> (number % 8) & 1 {
                         0 => drop(snapshots.insert(one.id)),
                         _ => one.dropped = Some(at),
@@ -497,7 +529,12 @@ fn survives(deeds: &[Deed], seed: u64) {
 fn every_snapshot_of_any_history_restores_exactly_also_after_a_crash() {
     let soak = std::env::var("FTL_TEST_HISTORIES").ok().and_then(|text| text.parse().ok());
     let cases = soak.unwrap_or(HISTORIES);
-    let config = ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     let mut runner = match soak {
         Some(_) => TestRunner::new(config),
         None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
