@@ -166,7 +166,8 @@ impl SnapshotService for SnapshotApi {
         let v1::DiffSnapshotsRequest { before, after, stat_only } = request.into_inner();
         let compared = self
             .blocking(move |sessions| {
-                let (before, after) = (sessions.point(&before)?.tree, sessions.point(&after)?.tree);
+                let (before, after) = (sessions.point(&before)?.tree, sessions.point(&after)?);
+                let after = stack::with_unread(&before, &after.tree, &after.unread);
                 let changes = diff::between(&before, &stack::between(&before, &after), &|_, _| false).changes;
                 let collisions = refuse::collisions(&before, &changes);
                 Ok((before.id(), (changes, collisions)))

@@ -2,10 +2,11 @@
 //!
 //! Owns how a name is read and which tree it stands for. Must not know what is done with it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ftl_core::id::SnapshotId;
-use ftl_core::tree::Tree;
+use ftl_core::tree::{RelPath, Tree};
 
 use super::{Error, Sessions, checkpoint, workspace};
 
@@ -14,6 +15,8 @@ use super::{Error, Sessions, checkpoint, workspace};
 pub struct Point {
     /// What is there.
     pub tree: Arc<Tree>,
+    /// What could not be read when it was taken, and so is not known to be gone.
+    pub unread: BTreeSet<RelPath>,
     /// The name in full.
     pub name: String,
 }
@@ -33,7 +36,8 @@ impl Sessions {
             None if text.starts_with(SESSION) => (text, None),
             None => {
                 let id = self.snapshot(text)?;
-                return Ok(Point { tree: self.parts().store.tree(id)?, name: format!("snapshot {id}") });
+                let (tree, unread) = (self.parts().store.tree(id)?, self.parts().store.unread(id)?);
+                return Ok(Point { tree, unread, name: format!("snapshot {id}") });
             }
         };
         let no_such = || Error::NoSuchSnapshot { text: text.chars().take(80).collect() };
@@ -42,7 +46,8 @@ impl Sessions {
             return Err(no_such());
         }
         let record = self.get(&self.resolve(session, &[])?)?;
-        let base = self.parts().store.tree(record.base.ok_or_else(no_such)?)?;
+        let base = record.base.ok_or_else(no_such)?;
+        let (base, unread) = (self.parts().store.tree(base)?, self.parts().store.unread(base)?);
         let (work, time_us, name) = match number {
             None => (record.work, record.updated_us, format!("session {}", record.id)),
             Some(number) => {
@@ -53,7 +58,7 @@ impl Sessions {
         };
         let work = workspace::work(self.parts(), work)?;
         let tree = Arc::new(workspace::allowed(&base, work, time_us.saturating_mul(1000)));
-        Ok(Point { tree, name })
+        Ok(Point { tree, unread, name })
     }
 
     fn snapshot(&self, text: &str) -> Result<SnapshotId, Error> {

@@ -2,7 +2,8 @@
 //!
 //! Owns the store directory: small contents and all directories' listings (`packs/`), larger contents
 //! (`objects/`), base trees that sandboxes mount (`trees/`), what was seen last of each project (`index/`), the
-//! ignore rules a snapshot was taken with (`rules/`) and what was found damaged (`damaged/`). Reads projects
+//! ignore rules a snapshot was taken with (`rules/`), what could not be read then (`unread/`) and what was found
+//! damaged (`damaged/`). Reads projects
 //! and upper layers, and changes neither. Must not know sessions, sandboxes or reviews.
 //!
 //! # What is on the disk when

@@ -20,7 +20,7 @@ use super::checkout::{self, Links, Writing};
 use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
 use super::projects::{Projects, Watching};
-use super::rules::{Exclusion, Rules};
+use super::rules::{Class, Exclusion, Rules};
 use super::shown::{self, SeenFile};
 use super::{SnapshotError, io_error, lock, remove_tree, step};
 
@@ -42,7 +42,7 @@ pub struct LocalStore {
     pub(super) projects: Projects,
     pub(super) trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
     pub(super) bases: Bases,
-    /// Whether the name of a file of ignore rules may not be on the disk for good.
+    /// Whether the name of a file beneath `rules/` or `unread/` may not be on the disk for good.
     loose_rules: Mutex<bool>,
 }
 
@@ -88,7 +88,7 @@ impl LocalStore {
     /// # Errors
     /// When the directory cannot be prepared.
     pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, SnapshotError> {
-        for part in ["index", "rules"] {
+        for part in ["index", "rules", "unread"] {
             let part = dir.join(part);
             step::make_dir(&part).map_err(io_error("create", &part))?;
         }
@@ -125,6 +125,7 @@ impl LocalStore {
             if self.replace(&self.rules_path(id), &rules)? {
                 *lock(&self.loose_rules) = true;
             }
+            self.note_unread(id, seen.exclusions.values())?;
             let tree = Arc::new(seen.tree.clone());
             self.remember(id, &tree);
             let (files, bytes) = (tree.files(), tree.bytes());
@@ -232,6 +233,42 @@ impl LocalStore {
         Rules::from_bytes(&bytes).map_err(io_error("read", &path))
     }
 
+    /// What could not be read when a snapshot was taken last: the snapshot does not have it, and does not say
+    /// that it was gone.
+    ///
+    /// # Errors
+    /// When that cannot be said.
+    pub fn unread(&self, id: SnapshotId) -> Result<BTreeSet<RelPath>, SnapshotError> {
+        let path = self.dir.join("unread").join(id.to_string());
+        match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(error) => Err(io_error("read", &path)(error)),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io_error("read", &path)),
+        }
+    }
+
+    fn note_unread<'a>(
+        &self,
+        id: SnapshotId,
+        exclusions: impl Iterator<Item = &'a Exclusion>,
+    ) -> Result<(), SnapshotError> {
+        let path = self.dir.join("unread").join(id.to_string());
+        let unread = exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path);
+        let unread: Vec<&RelPath> = unread.collect();
+        if unread.is_empty() {
+            return if path.exists() {
+                step::remove(&path).map_err(io_error("remove", &path))
+            } else {
+                Ok(())
+            };
+        }
+        let bytes = serde_json::to_vec(&unread).map_err(io_error("write", &path))?;
+        if self.replace(&path, &bytes)? {
+            *lock(&self.loose_rules) = true;
+        }
+        Ok(())
+    }
+
     /// Reads the frozen upper layer of a session over the base `id`, and stores its contents so that they
     /// survive a power cut. `seen` are the files that its workspace had beside the base's.
     ///
@@ -336,11 +373,12 @@ impl LocalStore {
     }
 
     fn settle_rules(&self) -> Result<(), SnapshotError> {
-        let (mut loose, dir) = (lock(&self.loose_rules), self.dir.join("rules"));
-        if *loose {
-            step::sync_dir(&dir).map_err(io_error("flush", dir))?;
-            *loose = false;
+        let mut loose = lock(&self.loose_rules);
+        for part in ["rules", "unread"].into_iter().filter(|_| *loose) {
+            let dir = self.dir.join(part);
+            step::sync_dir(&dir).map_err(io_error("flush", &dir))?;
         }
+        *loose = false;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod bench;
 mod capture;
 mod collect;
 mod damage;
+mod deeds;
 mod disk;
 mod edits;
 mod history;

@@ -191,6 +191,10 @@ fn what_becomes_unreadable_is_reported_and_what_becomes_readable_again_is_taken(
             let seen: Vec<_> = taken.exclusions.iter().map(|out| (out.path.to_string(), out.class)).collect();
             let expected = ["d", "entered", "f", "listed"].map(|at| (at.to_owned(), Class::Unreadable));
             assert_eq!(seen, expected);
+            // It is known later, also to a daemon that comes next, that nothing of it is known to be gone.
+            let unread: Vec<_> = expected.into_iter().map(|(at, _)| RelPath::new(at).unwrap()).collect();
+            let known = LocalStore::open(&place.path("theirs"), None).unwrap().unread(taken.id).unwrap();
+            assert_eq!(known.into_iter().collect::<Vec<_>>(), unread);
             set([0o644, 0o755, 0o755, 0o755]);
             assert_eq!(store.take(&project, LATER).unwrap().id, before.id);
             store.projects.warm(&project);
