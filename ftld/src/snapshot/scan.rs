@@ -214,9 +214,15 @@ impl<'a> Walk<'a> {
             FileType::RegularFile => self.take_file(path, &item.stat),
             FileType::Symlink => match readlinkat(dir, &item.name, Vec::new()) {
                 Ok(target) => {
+                    let is_known = self.seen.unsettled.contains(&path);
                     self.seen.forget_file(&path);
                     let node = Node::Symlink { target: target.into_bytes() };
                     self.seen.put(&path, Entry { node, mtime_ns });
+                    if item.stat.st_nlink > 1 {
+                        // Its time may be changed under another name, of which no event tells here.
+                        self.is_newly_linked |= !is_known;
+                        self.seen.unsettled.insert(path);
+                    }
                 }
                 Err(error) => {
                     let why = std::io::Error::from(error).to_string();

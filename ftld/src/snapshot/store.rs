@@ -233,8 +233,7 @@ impl LocalStore {
         Rules::from_bytes(&bytes).map_err(io_error("read", &path))
     }
 
-    /// What could not be read when a snapshot was taken last: the snapshot does not have it, and does not say
-    /// that it was gone.
+    /// What could not be read when a snapshot was taken last, and so is not known to have been gone.
     ///
     /// # Errors
     /// When that cannot be said.
@@ -253,8 +252,8 @@ impl LocalStore {
         exclusions: impl Iterator<Item = &'a Exclusion>,
     ) -> Result<(), SnapshotError> {
         let path = self.dir.join("unread").join(id.to_string());
-        let unread = exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path);
-        let unread: Vec<&RelPath> = unread.collect();
+        let unread: Vec<&RelPath> =
+            exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path).collect();
         if unread.is_empty() {
             return if path.exists() {
                 step::remove(&path).map_err(io_error("remove", &path))
@@ -374,8 +373,7 @@ impl LocalStore {
 
     fn settle_rules(&self) -> Result<(), SnapshotError> {
         let mut loose = lock(&self.loose_rules);
-        for part in ["rules", "unread"].into_iter().filter(|_| *loose) {
-            let dir = self.dir.join(part);
+        for dir in ["rules", "unread"].into_iter().filter(|_| *loose).map(|part| self.dir.join(part)) {
             step::sync_dir(&dir).map_err(io_error("flush", &dir))?;
         }
         *loose = false;
