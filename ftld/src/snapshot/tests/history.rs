@@ -20,7 +20,7 @@ use super::disk::{Dice, Disk};
 use super::*;
 
 /// Histories that a run without the variable looks at.
-const HISTORIES: u32 = 60;
+const HISTORIES: u32 = 40;
 
 /// A content that was reported as kept, and how much of the recording was done then.
 type Kept = (Vec<u8>, usize);
