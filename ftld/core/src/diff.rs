@@ -61,6 +61,16 @@ pub enum SpecialKind {
     CharDevice,
     /// A block device.
     BlockDevice,
+    /// Metadata of an overlay that says a directory is that of another path.
+    Redirected,
+    /// Metadata of an overlay that says a file has its content elsewhere.
+    ContentElsewhere,
+    /// Metadata of an overlay by which a file or directory hides others, in a way that this daemon does not use.
+    OddlyHiding,
+    /// Other metadata of an overlay that this daemon never asks for.
+    OddlyMarked,
+    /// A node of a type that this daemon does not know.
+    UnknownType,
 }
 
 /// What would stand at a changed path.
@@ -198,7 +208,11 @@ pub(crate) fn resulting(base: &Tree, changes: &[Change]) -> BTreeMap<RelPath, No
 }
 
 fn hides_the_base(node: &UpperNode) -> bool {
-    !matches!(node, UpperNode::Dir { opaque: false, .. })
+    match node {
+        UpperNode::Dir { opaque, .. } => *opaque,
+        UpperNode::Special(kind) => !kind.is_unknown(),
+        UpperNode::Whiteout | UpperNode::File { .. } | UpperNode::Symlink { .. } => true,
+    }
 }
 
 /// Adds a deletion for every path of the base beneath `dir` that the upper layer does not bring back.
@@ -293,6 +307,19 @@ impl Kind {
 }
 
 impl SpecialKind {
+    /// Whether it is not known what the workspace shows there, so that nothing beneath it counts as gone.
+    #[must_use]
+    pub fn is_unknown(self) -> bool {
+        match self {
+            Self::Socket | Self::Fifo | Self::CharDevice | Self::BlockDevice => false,
+            Self::Redirected
+            | Self::ContentElsewhere
+            | Self::OddlyHiding
+            | Self::OddlyMarked
+            | Self::UnknownType => true,
+        }
+    }
+
     /// The name in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -301,6 +328,11 @@ impl SpecialKind {
             Self::Fifo => "fifo",
             Self::CharDevice => "character-device",
             Self::BlockDevice => "block-device",
+            Self::Redirected => "overlay-redirect",
+            Self::ContentElsewhere => "overlay-metacopy",
+            Self::OddlyHiding => "overlay-whiteout",
+            Self::OddlyMarked => "overlay-mark",
+            Self::UnknownType => "unknown-type",
         }
     }
 }
@@ -318,6 +350,11 @@ impl fmt::Display for SpecialKind {
             Self::Fifo => "a FIFO",
             Self::CharDevice => "a character device",
             Self::BlockDevice => "a block device",
+            Self::Redirected => "a directory that claims to be another one",
+            Self::ContentElsewhere => "a file that claims to have its content elsewhere",
+            Self::OddlyHiding => "something that hides others in a way unknown here",
+            Self::OddlyMarked => "something with metadata of an overlay unknown here",
+            Self::UnknownType => "a node of an unknown type",
         })
     }
 }

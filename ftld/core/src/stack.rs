@@ -57,12 +57,15 @@ pub fn left_out(
 }
 
 /// The tree that a layer over a base shows. Nodes that no tree can hold, such as sockets, are left out, and
-/// so are set-id and sticky bits. What differs from the base gets the time `mtime_ns`, nanoseconds since the epoch.
+/// so are set-id and sticky bits; where it is not known what the layer shows, the base's is kept. What differs
+/// from the base gets the time `mtime_ns`, nanoseconds since the epoch.
 #[must_use]
 pub fn shown(base: &Tree, layer: &UpperTree, mtime_ns: i64) -> Tree {
     let mut tree = base.clone();
     for (path, node) in layer {
         let node = match node {
+            // Whatever it shows, what the base has there is not known to be gone.
+            UpperNode::Special(kind) if kind.is_unknown() => continue,
             UpperNode::Whiteout | UpperNode::Special(_) => {
                 tree.remove(path);
                 continue;
@@ -81,6 +84,23 @@ pub fn shown(base: &Tree, layer: &UpperTree, mtime_ns: i64) -> Tree {
             tree.remove(path);
         }
         tree.insert(path, Entry { node, mtime_ns });
+    }
+    tree
+}
+
+/// What `after` holds, with what could not be read there as `before` has it: it is not known to be gone.
+#[must_use]
+pub fn with_unread(before: &Tree, after: &Tree, unread: &BTreeSet<RelPath>) -> Tree {
+    let mut tree = after.clone();
+    for path in unread {
+        let Some(entry) = before.get(path) else { continue };
+        if after.contains_key(path) || after.dir(path.parent().as_ref()).is_none() {
+            continue;
+        }
+        tree.insert(path, entry.clone());
+        for (path, entry) in before.beneath(path) {
+            tree.insert(&path, entry.clone());
+        }
     }
     tree
 }
@@ -121,6 +141,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_not_gone() {
+        let path = |text: &str| RelPath::new(text).unwrap();
+        let entry = |node| Entry { node, mtime_ns: 1 };
+        let file = || entry(Node::File { mode: 0o600, size: 1, hash: Hash::of(b"f") });
+        let dir = || entry(Node::Dir { mode: 0o755 });
+        let before: Tree =
+            [("d", dir()), ("d/f", file()), ("e", dir()), ("e/f", file()), ("f", file()), ("g", file())]
+                .map(|(at, entry)| (path(at), entry))
+                .into();
+        let after: Tree = [("e".to_owned(), dir()), ("new".to_owned(), file())]
+            .map(|(at, entry)| (path(&at), entry))
+            .into();
+        let unread = ["d", "e/f", "f", "new", "gone/f"].map(path).into();
+        let known = with_unread(&before, &after, &unread);
+        let paths: Vec<String> = known.keys().map(|path| path.to_string()).collect();
+        assert_eq!(paths, ["d", "d/f", "e", "e/f", "f", "new"]);
+    }
     use crate::diff::{SpecialKind, between as diff_between};
     use crate::id::Hash;
 

@@ -90,10 +90,11 @@ impl Sessions {
         let taken = taking::take(&parts, &record.project).await?;
         record.base = Some(taken.snapshot);
         record.dotenv = taken.dotenv();
-        let (layer, shared, tree) = (layers::name(&id, 1), Arc::clone(&parts), Arc::clone(&wanted.tree));
+        let (layer, shared, wanted) = (layers::name(&id, 1), Arc::clone(&parts), wanted.clone());
         let base = taken.snapshot;
         let stack = blocking(move || {
             let now = shared.store.tree(base)?;
+            let tree = stack::with_unread(&now, &wanted.tree, &wanted.unread);
             let upper: Vec<_> = stack::between(&now, &tree).into_iter().collect();
             let work = Some(captured::put(&shared, None, Work { upper, ..Work::default() })?);
             let name = layers::make(&shared, &layer, |half| {

@@ -19,6 +19,8 @@ use super::{Error, Sessions, captured, checkpoint, workspace};
 pub struct Point {
     /// What is there.
     pub tree: Arc<Tree>,
+    /// What could not be read when it was taken, and so is not known to be gone.
+    pub unread: BTreeSet<RelPath>,
     /// The name in full.
     pub name: String,
     /// What the session's workspace showed in the place of secret files.
@@ -57,7 +59,7 @@ impl Sessions {
                 let id = self.snapshot(text)?;
                 let (tree, name) = (self.parts().store.tree(id)?, format!("snapshot {id}"));
                 let (seen, upper, whole) = (SeenFiles::new(), UpperTree::new(), Arc::clone(&tree));
-                return Ok(Point { tree, name, seen, upper, whole });
+                return Ok(Point { tree, unread: self.parts().store.unread(id)?, name, seen, upper, whole });
             }
         };
         let no_such = || Error::NoSuchSnapshot { text: text.chars().take(80).collect() };
@@ -66,7 +68,8 @@ impl Sessions {
             return Err(no_such());
         }
         let record = self.get(&self.resolve(session, &[])?)?;
-        let base = self.parts().store.tree(record.base.ok_or_else(no_such)?)?;
+        let base = record.base.ok_or_else(no_such)?;
+        let (base, unread) = (self.parts().store.tree(base)?, self.parts().store.unread(base)?);
         let (work, time_us, name) = match number {
             // What it is by now is not known before the turn has ended.
             None if !record.state.is_idle() => return Err(Error::Refused(Refusal::Busy(record.state))),
@@ -82,7 +85,7 @@ impl Sessions {
         let (upper, seen) = (work.upper.iter().cloned().collect(), work.seen.iter().cloned().collect());
         let tree = Arc::new(workspace::allowed(&base, work, mtime_ns));
         let whole = stack::shown(&diff::with_seen(&base, &seen), &upper, mtime_ns);
-        Ok(Point { tree, name, seen, upper, whole: Arc::new(whole) })
+        Ok(Point { tree, unread, name, seen, upper, whole: Arc::new(whole) })
     }
 
     /// The id of the snapshot that a human means.
@@ -126,6 +129,7 @@ pub fn compare(before: &Point, after: &Point) -> Compared {
             new.insert(path, entry.clone());
         }
     }
+    let new = stack::with_unread(&old, &new, &after.unread);
     let mut layer = stack::between(&old, &new);
     // A tree cannot hold these.
     let odd =

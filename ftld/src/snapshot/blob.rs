@@ -4,16 +4,16 @@
 //! is complete before it has its name. It carries the mode and modification time of the file it was first
 //! read from, so that a base tree can link to it.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ftl_core::id::Hash;
-use rustix::fs::{Gid, Timespec, Timestamps, UTIME_OMIT, Uid, fchown, futimens, syncfs};
+use rustix::fs::{Gid, Timespec, Timestamps, UTIME_OMIT, Uid, fchown, futimens};
 
 use super::content::{self, Content, Moved};
 use super::pack::{FULL, Packs};
@@ -40,6 +40,8 @@ pub(super) struct Blobs {
     unsettled: AtomicBool,
     /// Held while files are flushed: who finds nothing to do does not return before it is done.
     settling: Mutex<()>,
+    /// Contents in files of their own that this process wrote, or read and found whole.
+    sound: Mutex<HashSet<Hash>>,
     doubt: AtomicU64,
 }
 
@@ -55,15 +57,16 @@ impl Blobs {
     pub(super) fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, SnapshotError> {
         let (objects, tmp) = (dir.join("objects"), dir.join("tmp"));
         if tmp.symlink_metadata().is_ok() {
-            super::remove_tree(&tmp).map_err(io_error("clear", &tmp))?;
+            step::clear(&tmp).map_err(io_error("clear", &tmp))?;
         }
-        fs::create_dir_all(&tmp).map_err(io_error("create", &tmp))?;
+        step::make_dir(&tmp).map_err(io_error("create", &tmp))?;
         for first in 0..=255u8 {
             let fan = objects.join(format!("{first:02x}"));
-            fs::create_dir_all(&fan).map_err(io_error("create", &fan))?;
+            step::make_dir(&fan).map_err(io_error("create", &fan))?;
         }
+        step::sync_dir(&objects).map_err(io_error("flush", &objects))?;
         let damaged = dir.join("damaged");
-        fs::create_dir_all(&damaged).map_err(io_error("create", &damaged))?;
+        step::make_dir(&damaged).map_err(io_error("create", &damaged))?;
         let packs = Packs::open(&dir.join("packs"), FULL)?;
         let (next, doubt) = (AtomicU64::new(0), AtomicU64::new(u64::from(packs.hurt)));
         Ok(Self {
@@ -73,8 +76,10 @@ impl Blobs {
             packs,
             owner,
             next,
-            unsettled: AtomicBool::new(false),
+            // A daemon that was killed may have left what nobody forced to the disk.
+            unsettled: AtomicBool::new(true),
             settling: Mutex::default(),
+            sound: Mutex::default(),
             doubt,
         })
     }
@@ -118,6 +123,24 @@ impl Blobs {
         })
     }
 
+    /// The same for a content that something new will rely on. A power cut can leave a file its length and
+    /// not its bytes, so that one which this process has not written is read once.
+    pub(super) fn has_sound(&self, moved: Moved) -> Result<bool, SnapshotError> {
+        if !self.has(moved)? {
+            return Ok(false);
+        }
+        if super::lock(&self.sound).contains(&moved.hash) || self.packs.length(moved.hash)?.is_some() {
+            return Ok(true);
+        }
+        let path = self.path(moved.hash);
+        let found =
+            File::open(&path).and_then(|file| content::hash(&file)).map_err(io_error("read", &path))?;
+        if found == moved {
+            super::lock(&self.sound).insert(moved.hash);
+        }
+        Ok(found == moved)
+    }
+
     /// Whether there is something under a hash, whatever its size.
     pub(super) fn holds(&self, hash: Hash) -> Result<bool, SnapshotError> {
         Ok(self.packs.length(hash)?.is_some() || self.path(hash).symlink_metadata().is_ok())
@@ -136,6 +159,7 @@ impl Blobs {
     /// Takes the file of a damaged content out of the way. One in a pack is hidden already by whoever read it.
     pub(super) fn set_aside(&self, hash: Hash) -> Result<(), SnapshotError> {
         self.raise_doubt();
+        super::lock(&self.sound).remove(&hash);
         let path = self.path(hash);
         match step::rename(&path, &self.damaged.join(hash.to_hex())) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -162,7 +186,7 @@ impl Blobs {
     /// Stores bytes.
     pub(super) fn put_bytes(&self, bytes: &[u8], look: Look) -> Result<Moved, SnapshotError> {
         let moved = Moved { hash: Hash::of(bytes), size: bytes.len() as u64 };
-        if self.has(moved)? {
+        if self.has_sound(moved)? {
             return Ok(moved);
         }
         if moved.size <= SMALL {
@@ -193,8 +217,8 @@ impl Blobs {
         }
         let (path, file) = self.create()?;
         let moved = content::copy(from, &file).map_err(io_error("copy into", &path))?;
-        if self.has(moved)? {
-            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        if self.has_sound(moved)? {
+            step::remove(&path).map_err(io_error("remove", &path))?;
         } else {
             self.finish(&path, &file, moved, look)?;
         }
@@ -232,14 +256,12 @@ impl Blobs {
     }
 
     fn sync_all(&self) -> Result<(), SnapshotError> {
-        let dir = File::open(&self.objects).map_err(io_error("open", &self.objects))?;
-        syncfs(&dir).map_err(io_error("flush", &self.objects))
+        step::sync_all(&self.objects).map_err(io_error("flush", &self.objects))
     }
 
     fn create(&self) -> Result<(PathBuf, File), SnapshotError> {
         let path = self.fresh_path();
-        let file = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(&path);
-        file.map(|file| (path.clone(), file)).map_err(io_error("create", &path))
+        step::create(&path).map(|file| (path.clone(), file)).map_err(io_error("create", &path))
     }
 
     /// Gives a complete temporary file its look and its name.
@@ -247,6 +269,7 @@ impl Blobs {
         dress(file, look, self.owner).map_err(io_error("prepare", path))?;
         step::rename(path, &self.path(moved.hash)).map_err(io_error("rename", path))?;
         self.unsettled.store(true, Ordering::SeqCst);
+        super::lock(&self.sound).insert(moved.hash);
         Ok(())
     }
 }

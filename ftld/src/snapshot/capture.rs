@@ -1,7 +1,7 @@
 //! Reading a frozen upper layer.
 //!
-//! Owns what an overlay's upper directory means as data: whiteouts, opaque directories, and that any other
-//! metadata of an overlay is an error that names the path. Nothing may run in the layer meanwhile. Its
+//! Owns what an overlay's upper directory means as data: whiteouts, opaque directories, and that what has any
+//! other metadata of an overlay is taken in as something that is never applied. Nothing may run in the layer meanwhile. Its
 //! modes are changed where the daemon could not read it otherwise, and put back. Must not know the base
 //! beyond which paths it has.
 
@@ -41,6 +41,15 @@ pub struct Unread {
     pub dir: Option<RelPath>,
     /// What it is.
     pub why: String,
+}
+
+/// What an overlay's metadata says of a directory or file.
+enum Says {
+    Nothing,
+    /// It hides what is beneath it in the base.
+    Opaque,
+    /// It is not what it looks like.
+    Odd(SpecialKind),
 }
 
 /// A walk under way.
@@ -85,11 +94,16 @@ impl Reading<'_> {
     fn walk(&mut self) -> Result<(), SnapshotError> {
         while let Some(at) = self.todo.pop() {
             let dir = self.open(at.as_ref(), LIST, 0o500).map_err(self.at("open", at.as_ref()))?;
-            let opaque = self.overlay_says(&dir, at.as_ref())?;
-            match at.as_ref() {
-                Some(at) => self.mark_opaque(at, opaque),
-                None if opaque => return Err(odd(None, "the whole layer is opaque")),
-                None => {}
+            match (self.overlay_says(&dir, at.as_ref())?, at.as_ref()) {
+                (Says::Nothing, _) => {}
+                (Says::Opaque, Some(at)) => self.mark_opaque(at),
+                // Nothing beneath it is known to stand where it seems to.
+                (Says::Odd(kind), Some(at)) => {
+                    self.found.upper.insert(at.clone(), UpperNode::Special(kind));
+                    continue;
+                }
+                (Says::Opaque, None) => return Err(odd(None, "the whole layer is opaque")),
+                (Says::Odd(kind), None) => return Err(odd(None, &format!("it is {kind}"))),
             }
             for item in dir::list(&dir).map_err(self.at("list", at.as_ref()))? {
                 match RelPath::under(at.as_ref(), item.name.as_bytes()) {
@@ -103,9 +117,9 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn mark_opaque(&mut self, at: &RelPath, is_opaque: bool) {
+    fn mark_opaque(&mut self, at: &RelPath) {
         if let Some(UpperNode::Dir { opaque, .. }) = self.found.upper.get_mut(at) {
-            *opaque = is_opaque;
+            *opaque = true;
         }
     }
 
@@ -133,7 +147,7 @@ impl Reading<'_> {
             FileType::Fifo => UpperNode::Special(SpecialKind::Fifo),
             FileType::CharacterDevice => UpperNode::Special(SpecialKind::CharDevice),
             FileType::BlockDevice => UpperNode::Special(SpecialKind::BlockDevice),
-            FileType::Unknown => return Err(odd(Some(&path), "a node of no known type")),
+            FileType::Unknown => UpperNode::Special(SpecialKind::UnknownType),
         };
         self.found.upper.insert(path, node);
         Ok(())
@@ -142,8 +156,11 @@ impl Reading<'_> {
     fn store(&mut self, path: &RelPath, stat: &Stat) -> Result<UpperNode, SnapshotError> {
         let mode = stat.st_mode & 0o7777;
         let file = File::from(self.open(Some(path), READ, 0o400).map_err(self.at("open", Some(path)))?);
-        if self.overlay_says(&file, Some(path))? {
-            return Err(odd(Some(path), "a file that claims to be opaque"));
+        match self.overlay_says(&file, Some(path))? {
+            Says::Nothing => {}
+            // Only a directory can be.
+            Says::Opaque => return Ok(UpperNode::Special(SpecialKind::OddlyHiding)),
+            Says::Odd(kind) => return Ok(UpperNode::Special(kind)),
         }
         let look = Look { mode: mode & 0o777, mtime_ns: dir::mtime_ns(stat) };
         let moved = self.blobs.put_file(&file, look)?;
@@ -181,12 +198,15 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Whether the overlay's metadata says that a directory hides what is beneath it in the base. Metadata
-    /// that is not harmless is an error: this daemon mounts without the features that write it.
-    fn overlay_says(&self, node: impl AsFd, path: Option<&RelPath>) -> Result<bool, SnapshotError> {
+    /// What the overlay's metadata says of a directory or file. Metadata that is not harmless is odd: this
+    /// daemon mounts without the features that write it.
+    fn overlay_says(&self, node: impl AsFd, path: Option<&RelPath>) -> Result<Says, SnapshotError> {
         let names = attribute_names(&node).map_err(self.at("read the attributes of", path))?;
-        let mut opaque = false;
+        let (mut says, mut odd) = (Says::Nothing, None);
         for name in names.split(|byte| *byte == 0) {
+            if name.starts_with(b"trusted.overlay.") {
+                odd = Some(SpecialKind::OddlyMarked);
+            }
             let Some(feature) = name.strip_prefix(b"user.overlay.") else { continue };
             match feature {
                 b"impure" | b"origin" | b"nlink" | b"uuid" | b"protattr" => {}
@@ -194,17 +214,26 @@ impl Reading<'_> {
                 deeper if deeper.starts_with(b"overlay.") => {}
                 b"opaque" => {
                     let mut value = [0; 8];
-                    let length = fgetxattr(&node, "user.overlay.opaque", &mut value)
-                        .map_err(self.at("read the attributes of", path))?;
-                    if &value[..length] != b"y" {
-                        return Err(odd(path, "an opaque mark of another kind"));
+                    let length = match fgetxattr(&node, "user.overlay.opaque", &mut value) {
+                        // Longer than any that a kernel writes.
+                        Err(Errno::RANGE) => 0,
+                        length => length.map_err(self.at("read the attributes of", path))?,
+                    };
+                    match &value[..length] {
+                        b"y" => says = Says::Opaque,
+                        _ => odd = Some(SpecialKind::OddlyHiding),
                     }
-                    opaque = true;
                 }
-                other => return Err(odd(path, &format!("the attribute {}", other.escape_ascii()))),
+                b"redirect" => odd = Some(SpecialKind::Redirected),
+                b"metacopy" => odd = Some(SpecialKind::ContentElsewhere),
+                b"whiteout" | b"whiteouts" => odd = Some(SpecialKind::OddlyHiding),
+                _ => odd = Some(SpecialKind::OddlyMarked),
             }
         }
-        Ok(opaque)
+        if let Some(kind) = odd {
+            tracing::warn!(path = %self.shown.display(), ?path, %kind, "odd metadata of an overlay");
+        }
+        Ok(odd.map_or(says, Says::Odd))
     }
 
     fn at<E: Into<std::io::Error>>(

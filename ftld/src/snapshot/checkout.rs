@@ -17,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::blob::{Blobs, Look, looks_like, times};
+use super::content::Moved;
 use super::dir::{self, LIST};
 use super::store::Lost;
 use super::{SnapshotError, io_error};
@@ -165,7 +166,8 @@ fn put_file(path: &RelPath, entry: &Entry, dir: &OwnedFd, writing: Writing<'_>) 
     let blob = writing.blobs.path(hash);
     let meta = blob.symlink_metadata().ok().filter(|meta| meta.len() == size);
     if let Links::Shared(before) = writing.links {
-        let linkable = meta.as_ref().is_some_and(|meta| looks_like(meta, look));
+        let linkable = meta.as_ref().is_some_and(|meta| looks_like(meta, look))
+            && writing.blobs.has_sound(Moved { hash, size })?;
         let same_before = before.filter(|(_, tree)| tree.get(path) == Some(entry));
         let sources = linkable
             .then(|| blob.clone())

@@ -169,7 +169,8 @@ impl LocalStore {
             done.trees = done.trees.plus(Amount { contents: 1, bytes: disk_of(path) });
             if dry_run { Ok(()) } else { remove_tree(path).map_err(io_error("remove", path)) }
         })?;
-        for (id, path) in named_by_id(&self.dir.join("rules"))? {
+        let rules = named_by_id(&self.dir.join("rules"))?;
+        for (id, path) in rules.into_iter().chain(named_by_id(&self.dir.join("unread"))?) {
             if !dry_run && !kept.contains(&id) && !needed.snapshots.contains(&id) {
                 step::remove(&path).map_err(io_error("remove", &path))?;
             }

@@ -8,8 +8,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use ftl_core::id::Hash;
-use rustix::fs::{SeekFrom, ftruncate, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
+
+use super::step;
 
 const BLOCK: usize = 128 * 1024;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
@@ -71,7 +73,7 @@ impl Content {
         match &self.0 {
             Held::File(file) => copy(file, to),
             Held::Bytes(bytes) => {
-                to.write_all_at(bytes.get_ref(), 0)?;
+                step::write_at(to, bytes.get_ref(), 0)?;
                 Ok(Moved { hash: Hash::of(bytes.get_ref()), size: bytes.get_ref().len() as u64 })
             }
         }
@@ -81,7 +83,7 @@ impl Content {
     pub(super) fn duplicate_to(&self, to: &File) -> io::Result<()> {
         match &self.0 {
             Held::File(file) => duplicate(file, to),
-            Held::Bytes(bytes) => to.write_all_at(bytes.get_ref(), 0),
+            Held::Bytes(bytes) => step::write_at(to, bytes.get_ref(), 0),
         }
     }
 }
@@ -120,7 +122,10 @@ pub(super) fn hash(file: &File) -> io::Result<Moved> {
 /// Lets the file system share the content. Says whether it did.
 fn share(from: &File, to: &File) -> io::Result<bool> {
     match ioctl_ficlone(to, from) {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            step::shared(to);
+            Ok(true)
+        }
         // Every way of saying that it cannot: another file system, or one without sharing.
         Err(
             Errno::OPNOTSUPP
@@ -162,7 +167,7 @@ fn pass(from: &File, to: Option<&File>) -> io::Result<Moved> {
             };
             hasher.update(&block[..read]);
             if let Some(to) = to.filter(|_| block[..read] != ZEROS[..read]) {
-                to.write_all_at(&block[..read], at)?;
+                step::write_at(to, &block[..read], at)?;
             }
             at += read as u64;
         }
@@ -171,7 +176,7 @@ fn pass(from: &File, to: Option<&File>) -> io::Result<Moved> {
         }
     }
     if let Some(to) = to {
-        ftruncate(to, at)?;
+        step::cut(to, at)?;
     }
     Ok(Moved { hash: Hash(*hasher.finalize().as_bytes()), size: at })
 }

@@ -48,7 +48,7 @@ impl Stamp {
     }
 
     /// Whether every later change must show, for a file read after `now_ns`.
-    fn is_settled(&self, now_ns: i64) -> bool {
+    pub(super) fn is_settled(&self, now_ns: i64) -> bool {
         let whole = |time: i64| time.rem_euclid(1_000_000_000) == 0;
         let racy = if whole(self.mtime_ns) && whole(self.ctime_ns) { RACY_COARSE_NS } else { RACY_NS };
         self.mtime_ns.max(self.ctime_ns) < now_ns.saturating_sub(racy)

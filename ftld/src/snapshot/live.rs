@@ -5,7 +5,7 @@
 //! in an answer from memory. Must not know other projects, threads or the store's listings.
 //!
 //! What no event tells, and what is done about it:
-//! - A file with several names: compared with its stamp at each snapshot.
+//! - A file or symbolic link with several names: compared with its stamp, or read, at each snapshot.
 //! - A write through a mapping after the file was closed: files that were read lately are compared with
 //!   their stamps at each snapshot, and so is, from then on, a file that a walk found changed without an
 //!   event.

@@ -2,7 +2,8 @@
 //!
 //! Owns the store directory: small contents and all directories' listings (`packs/`), larger contents
 //! (`objects/`), base trees that sandboxes mount (`trees/`), what was seen last of each project (`index/`), the
-//! ignore rules a snapshot was taken with (`rules/`) and what was found damaged (`damaged/`). Reads projects
+//! ignore rules a snapshot was taken with (`rules/`), what could not be read then (`unread/`) and what was found
+//! damaged (`damaged/`). Reads projects
 //! and upper layers, and changes neither. Must not know sessions, sandboxes or reviews.
 //!
 //! # What is on the disk when
@@ -12,8 +13,13 @@
 //!   not whole at the end of a pack is cut when the store is opened.
 //! - **After a power cut** everything is there that was forced to the disk before. Captured work and
 //!   pre-images, which exist nowhere else, are: [`LocalStore::capture`], [`LocalStore::put_captured`] and
-//!   [`LocalStore::keep`] return after that. So is a snapshot once [`LocalStore::settle`] returned, which a
-//!   human who asks for one waits for. One that a session begins with is not: the project still holds it.
+//!   [`LocalStore::keep`] return after that. So is a snapshot with its ignore rules once
+//!   [`LocalStore::settle`] returned, which a human who asks for one waits for. One that a session begins with
+//!   is not: the project still holds it.
+//! - Of the file system only this is assumed: a flushed file has its bytes, a flushed directory its names, a
+//!   renamed file stands in one of its two places. A file that was not flushed may have its length and zeros:
+//!   nothing new relies on a content's file that this process has neither written nor read. What a daemon
+//!   before left without flushing it is flushed by the next [`LocalStore::settle`].
 //! - An index vouches only for contents that were forced to the disk before it was written, so that what a
 //!   power cut took is read again. A pack has its index only when all of it is on the disk.
 //! - A listing is stored after all that it names, here and at a remote.
@@ -23,7 +29,15 @@
 //!   of a project reads all of it and stores again what is not there.
 //!
 //! `tests/killed.rs` ends the process before, in the middle of and after every write, flush, rename and
-//! removal of a story with all of these.
+//! removal of a story with all of these. `tests/history.rs` computes for any history what a kill or a power cut
+//! leaves (`tests/disk.rs`), from a record of all that goes through `step`, and restores every snapshot from it.
+//!
+//! # What a snapshot holds
+//!
+//! Names as bytes, whatever their case; contents, permission bits, modification times and symbolic links. A file
+//! with several names is stored once and restored as one file for each name. A hole is kept as a hole. Neither
+//! taken in nor followed, but named with the reason: what cannot be read, what changes each time it is read,
+//! sockets, FIFOs and devices, other mounts.
 
 mod base;
 mod blob;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -77,7 +77,7 @@ impl Packs {
     /// Opens the packs of a directory. What a crash left at the end of the last one is cut; `full` is the
     /// size at which a pack is complete.
     pub(super) fn open(dir: &Path, full: u64) -> Result<Self, SnapshotError> {
-        fs::create_dir_all(dir).map_err(io_error("create", dir))?;
+        step::make_dir(dir).map_err(io_error("create", dir))?;
         let mut packs = Self { dir: dir.to_owned(), full, hurt: false, state: RwLock::default() };
         packs.sweep_drafts()?;
         let numbers = packs.numbers()?;
@@ -139,7 +139,7 @@ impl Packs {
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
         let Scanned { known, end, damaged } = scan(&bytes);
         if end < bytes.len() as u64 {
-            file.set_len(end).map_err(io_error("cut", &path))?;
+            step::cut(&file, end).map_err(io_error("cut", &path))?;
         }
         if end < MAGIC.len() as u64 {
             step::write_at(&file, MAGIC, 0).map_err(io_error("write", &path))?;
@@ -368,7 +368,8 @@ impl Packs {
         length: u64,
     ) -> Result<(), SnapshotError> {
         let draft = path.with_extension("draft");
-        let file = File::create(&draft).map_err(io_error("create", &draft))?;
+        step::remove(&draft).map_err(io_error("remove", &draft))?;
+        let file = step::create(&draft).map_err(io_error("create", &draft))?;
         let bytes = packindex::encode(entries, length);
         let written = step::write_at(&file, &bytes, 0).and_then(|()| step::sync(&file));
         written.map_err(io_error("write", &draft))?;
@@ -379,8 +380,7 @@ impl Packs {
     /// Begins a pack.
     fn begin(&self, number: u64) -> Result<Active, SnapshotError> {
         let path = self.path(number);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(io_error("create", &path))?;
+        let file = step::create(&path).map_err(io_error("create", &path))?;
         step::write_at(&file, MAGIC, 0).map_err(io_error("write", &path))?;
         let (file, end) = (Arc::new(file), MAGIC.len() as u64);
         Ok(Active { number, file, end, synced: 0, failed: false, known: HashMap::new() })

@@ -132,7 +132,7 @@ impl Projects {
             step::remove(&project.index_path).map_err(io_error("remove", &project.index_path))?;
             (held.live, held.written) = (None, (0, 0));
         }
-        Ok(())
+        self.keep_names()
     }
 
     /// Everything that indexes vouch for, in memory and on the disk, and the snapshots that were taken last.
@@ -167,7 +167,12 @@ impl Projects {
             step::remove(&project.index_path).map_err(io_error("remove", &project.index_path))?;
             project.replace(&self.blobs, &bytes);
         }
-        Ok(())
+        self.keep_names()
+    }
+
+    /// No power cut may bring an index back that vouches for what goes next.
+    fn keep_names(&self) -> Result<(), SnapshotError> {
+        step::sync_dir(&self.dir).map_err(io_error("flush", &self.dir))
     }
 
     /// The indexes on the disk.
@@ -367,7 +372,9 @@ impl Project {
         }
         let half = self.index_path.with_extension("half");
         // Not forced to the disk: half an index is none, and costs a walk.
-        let written = fs::write(&half, bytes).and_then(|()| fs::rename(&half, &self.index_path));
+        let written = step::remove(&half)
+            .and_then(|()| step::write_at(&step::create(&half)?, bytes, 0))
+            .and_then(|()| step::rename(&half, &self.index_path));
         if let Err(error) = written {
             tracing::warn!(%error, index = %self.index_path.display(), "an index cannot be written");
         }

@@ -4,8 +4,8 @@
 //! crash leaves contents twice and never none. Must not know who needs what.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -160,8 +160,7 @@ impl Packs {
     fn draft(&self) -> Result<Draft, SnapshotError> {
         let number = self.write().take_number();
         let path = self.path(number).with_extension("draft-pack");
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(io_error("create", &path))?;
+        let file = step::create(&path).map_err(io_error("create", &path))?;
         step::write_at(&file, MAGIC, 0).map_err(io_error("write", &path))?;
         Ok(Draft { number, path, file, end: MAGIC.len() as u64, entries: Vec::new() })
     }

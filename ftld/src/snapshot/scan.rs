@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::SnapshotError;
 use super::blob::{Blobs, Look};
+use super::content;
 use super::dir::{self, LIST, READ};
 use super::index::{Index, Stamp};
 use super::rules::{Class, Kind, LARGEST};
@@ -213,9 +214,15 @@ impl<'a> Walk<'a> {
             FileType::RegularFile => self.take_file(path, &item.stat),
             FileType::Symlink => match readlinkat(dir, &item.name, Vec::new()) {
                 Ok(target) => {
+                    let is_known = self.seen.unsettled.contains(&path);
                     self.seen.forget_file(&path);
                     let node = Node::Symlink { target: target.into_bytes() };
                     self.seen.put(&path, Entry { node, mtime_ns });
+                    if item.stat.st_nlink > 1 {
+                        // Its time may be changed under another name, of which no event tells here.
+                        self.is_newly_linked |= !is_known;
+                        self.seen.unsettled.insert(path);
+                    }
                 }
                 Err(error) => {
                     let why = std::io::Error::from(error).to_string();
@@ -270,7 +277,7 @@ impl<'a> Walk<'a> {
         let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let work = || {
             while let Some(path) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let reading = read(root, path, blobs);
+                let reading = read(root, path, (blobs, now_ns));
                 let failed = reading.is_err();
                 done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((path, reading));
                 if failed {
@@ -313,7 +320,11 @@ fn begins_with_key(file: &File) -> bool {
 
 /// Reads a file in one pass that both stores and hashes it, until it does not change meanwhile. An error is
 /// the store's; what is wrong with the project's file is a [`Reading`].
-fn read(root: BorrowedFd<'_>, path: &RelPath, blobs: &Blobs) -> Result<Reading, SnapshotError> {
+fn read(
+    root: BorrowedFd<'_>,
+    path: &RelPath,
+    (blobs, now_ns): (&Blobs, i64),
+) -> Result<Reading, SnapshotError> {
     for _ in 0..TRIES {
         let file = match dir::open_beneath(root, Some(path), READ) {
             Ok(file) => File::from(file),
@@ -331,7 +342,13 @@ fn read(root: BorrowedFd<'_>, path: &RelPath, blobs: &Blobs) -> Result<Reading, 
         }
         let look = Look { mode: stat.st_mode & 0o777, mtime_ns: stamp.mtime_ns };
         let moved = blobs.put_file(&file, look)?;
-        if moved.size == stamp.size && fstat(&file).is_ok_and(|after| Stamp::of(&after) == stamp) {
+        let is_same = || fstat(&file).is_ok_and(|after| Stamp::of(&after) == stamp);
+        // Within one tick of the file system's clock no stamp tells one state from the next; only reading it
+        // again does.
+        let is_whole = || {
+            stamp.is_settled(now_ns) || content::hash(&file).is_ok_and(|again| again == moved) && is_same()
+        };
+        if moved.size == stamp.size && is_same() && is_whole() {
             return Ok(Reading::Read { mode: stat.st_mode, stamp, hash: moved.hash });
         }
     }

@@ -27,7 +27,8 @@ pub(super) struct Seen {
     pub(super) linked: BTreeSet<RelPath>,
     /// Files with a secret's name; another name of one stays outside as well.
     pub(super) secrets: BTreeSet<RelPath>,
-    /// Files that the index does not vouch for. They are read at each snapshot.
+    /// Files that the index does not vouch for, and symbolic links with several names. They are read at each
+    /// snapshot.
     pub(super) unsettled: BTreeSet<RelPath>,
     /// Something has a path too long to be named, and can only be found by looking everywhere.
     pub(super) is_odd: bool,

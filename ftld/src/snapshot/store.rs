@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -21,9 +20,9 @@ use super::checkout::{self, Links, Writing};
 use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
 use super::projects::{Projects, Watching};
-use super::rules::{Exclusion, Rules};
+use super::rules::{Class, Exclusion, Rules};
 use super::shown::{self, SeenFile};
-use super::{SnapshotError, io_error, lock, remove_tree};
+use super::{SnapshotError, io_error, lock, remove_tree, step};
 
 /// Trees that are kept in memory.
 const TREES: usize = 8;
@@ -43,6 +42,8 @@ pub struct LocalStore {
     pub(super) projects: Projects,
     pub(super) trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
     pub(super) bases: Bases,
+    /// Whether the name of a file beneath `rules/` or `unread/` may not be on the disk for good.
+    loose_rules: Mutex<bool>,
 }
 
 /// A snapshot that was taken.
@@ -87,12 +88,12 @@ impl LocalStore {
     /// # Errors
     /// When the directory cannot be prepared.
     pub fn open(dir: &Path, owner: Option<(u32, u32)>) -> Result<Self, SnapshotError> {
-        for part in ["index", "rules"] {
+        for part in ["index", "rules", "unread"] {
             let part = dir.join(part);
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
-            made.map_err(io_error("create", &part))?;
+            step::make_dir(&part).map_err(io_error("create", &part))?;
         }
         let blobs = Arc::new(Blobs::open(dir, owner)?);
+        step::sync_dir(dir).map_err(io_error("flush", dir))?;
         let (gate, limit) = (Gate::default(), fs::read_to_string(INOTIFY_WATCHES).ok());
         Ok(Self {
             dir: dir.to_owned(),
@@ -102,6 +103,7 @@ impl LocalStore {
             trusted: Mutex::default(),
             trees: Mutex::default(),
             bases: Bases::open(dir, owner)?,
+            loose_rules: Mutex::new(true),
         })
     }
 
@@ -120,7 +122,10 @@ impl LocalStore {
                 self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             }
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
-            self.replace(&self.rules_path(id), &rules)?;
+            if self.replace(&self.rules_path(id), &rules)? {
+                *lock(&self.loose_rules) = true;
+            }
+            self.note_unread(id, seen.exclusions.values())?;
             let tree = Arc::new(seen.tree.clone());
             self.remember(id, &tree);
             let (files, bytes) = (tree.files(), tree.bytes());
@@ -237,6 +242,41 @@ impl LocalStore {
         self.replace(&self.rules_path(id), bytes)
     }
 
+    /// What could not be read when a snapshot was taken last, and so is not known to have been gone.
+    ///
+    /// # Errors
+    /// When that cannot be said.
+    pub fn unread(&self, id: SnapshotId) -> Result<BTreeSet<RelPath>, SnapshotError> {
+        let path = self.dir.join("unread").join(id.to_string());
+        match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(error) => Err(io_error("read", &path)(error)),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io_error("read", &path)),
+        }
+    }
+
+    fn note_unread<'a>(
+        &self,
+        id: SnapshotId,
+        exclusions: impl Iterator<Item = &'a Exclusion>,
+    ) -> Result<(), SnapshotError> {
+        let path = self.dir.join("unread").join(id.to_string());
+        let unread: Vec<&RelPath> =
+            exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path).collect();
+        if unread.is_empty() {
+            return if path.exists() {
+                step::remove(&path).map_err(io_error("remove", &path))
+            } else {
+                Ok(())
+            };
+        }
+        let bytes = serde_json::to_vec(&unread).map_err(io_error("write", &path))?;
+        if self.replace(&path, &bytes)? {
+            *lock(&self.loose_rules) = true;
+        }
+        Ok(())
+    }
+
     /// Reads the frozen upper layer of a session over the base `id`, and stores its contents so that they
     /// survive a power cut. `seen` are the files that its workspace had beside the base's.
     ///
@@ -244,6 +284,7 @@ impl LocalStore {
     /// When the layer cannot be read as a whole or holds odd metadata, or the store cannot be written.
     pub fn capture(&self, upper: &Path, id: SnapshotId, seen: &SeenFiles) -> Result<Captured, SnapshotError> {
         let (base, rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
+        self.settle_rules()?;
         capture::capture(upper, &base, &rules, &self.blobs)
     }
 
@@ -335,7 +376,17 @@ impl LocalStore {
     /// # Errors
     /// When it may not be there.
     pub fn settle(&self) -> Result<(), SnapshotError> {
+        self.settle_rules()?;
         self.blobs.settle()
+    }
+
+    fn settle_rules(&self) -> Result<(), SnapshotError> {
+        let mut loose = lock(&self.loose_rules);
+        for dir in ["rules", "unread"].into_iter().filter(|_| *loose).map(|part| self.dir.join(part)) {
+            step::sync_dir(&dir).map_err(io_error("flush", &dir))?;
+        }
+        *loose = false;
+        Ok(())
     }
 
     /// Writes what makes `after` of `before` into an empty directory, as a layer of an overlay. Its files are
@@ -432,16 +483,17 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Replaces one of the store's own files as a whole.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), SnapshotError> {
+    /// Replaces one of the store's own files as a whole. Says whether it was another one.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<bool, SnapshotError> {
         if fs::read(path).is_ok_and(|known| known == bytes) {
-            return Ok(());
+            return Ok(false);
         }
         let fresh = self.blobs.fresh_path();
-        let mut file = File::create_new(&fresh).map_err(io_error("create", &fresh))?;
-        let written = std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_data());
+        let file = step::create(&fresh).map_err(io_error("create", &fresh))?;
+        let written = step::write_at(&file, bytes, 0).and_then(|()| step::sync(&file));
         written.map_err(io_error("write", &fresh))?;
-        fs::rename(&fresh, path).map_err(io_error("rename", path))
+        step::rename(&fresh, path).map_err(io_error("rename", path))?;
+        Ok(true)
     }
 
     fn remember(&self, id: SnapshotId, tree: &Arc<Tree>) {

@@ -9,7 +9,7 @@ use super::super::base::FOLD_FROM;
 use super::*;
 
 /// What an overlay of these layers shows, the one on top first.
-fn shown(layers: &[PathBuf]) -> Tree {
+pub(super) fn shown(layers: &[PathBuf]) -> Tree {
     let mut tree = Tree::new();
     for layer in layers.iter().rev() {
         lay(layer, None, &mut tree);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-use ftl_core::diff::{SeenFiles, UpperNode, between};
+use ftl_core::diff::{SeenFiles, SpecialKind, UpperNode, between};
 use ftl_core::tree::RelPath;
 use rustix::fs::{XattrFlags, setxattr};
 
@@ -64,21 +64,34 @@ fn whiteouts_opaque_directories_and_copies_are_understood() {
 }
 
 #[test]
-fn odd_metadata_is_an_error_that_names_the_path() {
-    for (at, name, value) in [
-        ("d", "user.overlay.redirect", &b"/etc"[..]),
-        ("d", "user.overlay.opaque", b"x"),
-        ("d", "user.overlay.whiteouts", b"y"),
-        ("d/f", "user.overlay.metacopy", b""),
-        ("d/f", "user.overlay.whiteout", b"y"),
-        ("d/f", "user.overlay.opaque", b"y"),
-        ("d/f", "user.overlay.unheard-of", b"y"),
+fn what_has_odd_metadata_is_refused_and_the_rest_is_not() {
+    let is_root = rustix::process::geteuid().is_root();
+    for (at, name, value, kind) in [
+        ("d", "user.overlay.redirect", &b"/etc"[..], SpecialKind::Redirected),
+        ("d", "user.overlay.opaque", b"x", SpecialKind::OddlyHiding),
+        ("d", "user.overlay.opaque", b"much too long", SpecialKind::OddlyHiding),
+        ("d", "user.overlay.whiteouts", b"y", SpecialKind::OddlyHiding),
+        ("d/f", "user.overlay.metacopy", b"", SpecialKind::ContentElsewhere),
+        ("d/f", "user.overlay.whiteout", b"y", SpecialKind::OddlyHiding),
+        ("d/f", "user.overlay.opaque", b"y", SpecialKind::OddlyHiding),
+        ("d/f", "user.overlay.unheard-of", b"y", SpecialKind::OddlyMarked),
+        ("d", "trusted.overlay.redirect", b"/etc", SpecialKind::OddlyMarked),
     ] {
-        let work = Work::over(&[]);
-        write(&work.upper, "d/f", "");
+        if name.starts_with("trusted.") && !is_root {
+            continue; // Only root can set it.
+        }
+        let work = Work::over(&[("d/f", "f"), ("d/g", "g"), ("other", "o")]);
+        write(&work.upper, "d/f", "new");
+        write(&work.upper, "other", "new");
         work.mark(at, name, value);
-        let error = work.capture().unwrap_err();
-        assert!(matches!(&error, SnapshotError::Odd { path, .. } if path == at), "{name}: {error}");
+        // Nothing beneath it is taken as gone, and nothing of it is offered.
+        assert_eq!(work.changes(), [format!("refused {at}"), "modified other".to_owned()], "{name}");
+        let upper = work.capture().unwrap().upper;
+        assert_eq!(upper[&RelPath::new(at).unwrap()], UpperNode::Special(kind), "{name}");
+        let shown = ftl_core::stack::shown(&work.base.tree, &upper, 0);
+        for path in ["d/f", "d/g"].map(|path| RelPath::new(path).unwrap()) {
+            assert_eq!(shown.get(&path), work.base.tree.get(&path), "{name}");
+        }
     }
     let work = Work::over(&[]);
     setxattr(&work.upper, "user.overlay.opaque", b"y", XattrFlags::empty()).unwrap();

@@ -109,6 +109,20 @@ fn what_no_event_tells_is_seen_by_the_stamp() {
 }
 
 #[test]
+fn a_symbolic_link_with_two_names_is_looked_at_under_both() {
+    let bench = watched();
+    let project = bench.project();
+    symlink("g", project.join("link")).unwrap();
+    bench.check_without_walk("a link");
+    fs::hard_link(project.join("link"), project.join("a/twin")).unwrap();
+    bench.check("another name");
+    for (name, time) in [("link", 5), ("a/twin", 6)] {
+        set_mtime(&project.join(name), time, 5);
+        bench.check_without_walk("a time under the other name");
+    }
+}
+
+#[test]
 fn what_a_walk_finds_changed_without_an_event_is_compared_from_then_on() {
     let bench = watched();
     let (project, outside) = (bench.project(), bench.outside());
