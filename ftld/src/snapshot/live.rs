@@ -90,7 +90,7 @@ impl Live {
     pub(super) fn new(root: PathBuf, index: Index) -> Self {
         Self {
             root,
-            seen: Seen { index, ..Seen::default() },
+            seen: Seen::of_index(index),
             is_seen: false,
             site: None,
             watches: None,
@@ -176,7 +176,7 @@ impl Live {
             dirty.paths().filter(|(_, moved)| *moved).for_each(|(path, _)| watches.remove(&path));
         }
         let before = self.is_seen && self.sweeping.is_none();
-        let (seen, read) = scan(ground, &self.seen.index)?;
+        let (seen, read) = scan(ground, &self.seen)?;
         if before {
             let told: BTreeSet<RelPath> = dirty.paths().map(|(path, _)| path).collect();
             let known = |path: &RelPath| self.seen.tree.contains_key(path) && !told.contains(path);
@@ -186,9 +186,9 @@ impl Live {
             self.silent.extend(silent.into_iter().take(SILENT.saturating_sub(self.silent.len())));
         }
         let linked = std::mem::take(&mut self.seen.linked);
-        let last = self.seen.index.last;
+        let last = self.seen.last;
         self.seen = seen;
-        self.seen.index.last = last;
+        self.seen.last = last;
         // A file that once had several names may still be open under one of them.
         let tree = &self.seen.tree;
         self.seen.linked.extend(linked.into_iter().filter(|path| tree.contains_key(path)));
@@ -353,7 +353,7 @@ fn doubt(
     lately.retain(|path, _| seen.tree.contains_key(path));
     for path in lately.keys().chain(silent) {
         let stamp = dir::stat_beneath(ground.root, path).map(|stat| Stamp::of(&stat));
-        if !stamp.is_ok_and(|stamp| seen.index.get(path, stamp).is_some()) {
+        if !stamp.is_ok_and(|stamp| seen.known(path, stamp).is_some()) {
             dirty.touch(path, false);
         }
     }

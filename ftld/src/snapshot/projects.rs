@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::BufWriter;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -113,7 +114,7 @@ impl Projects {
         let live = held.live.get_or_insert_with(|| Live::new(root.to_owned(), project.load()));
         live.look(&self.blobs, now_ns, &*self.make)?;
         let (id, taken) = finish(&live.seen)?;
-        live.seen.index.last = Some(id);
+        live.seen.last = Some(id);
         self.tend_to(&project, &mut held);
         Ok(taken)
     }
@@ -143,7 +144,7 @@ impl Projects {
         let mut written: BTreeSet<PathBuf> = self.written()?.into_iter().collect();
         for (_, project) in self.each() {
             if let Some(live) = &lock(&project.live).live {
-                add(&live.seen.index);
+                add(&live.seen.index());
                 written.remove(&project.index_path);
             }
         }
@@ -159,11 +160,11 @@ impl Projects {
             let _writing = lock(&project.writing);
             let mut held = lock(&project.live);
             let Some(live) = &held.live else { continue };
-            let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
+            let (index, written) = (live.seen.index(), (live.walks, live.looks));
             held.written = written;
             drop(held);
             step::remove(&project.index_path).map_err(io_error("remove", &project.index_path))?;
-            project.replace(&self.blobs, &bytes);
+            project.replace(&self.blobs, &index);
         }
         Ok(())
     }
@@ -329,10 +330,10 @@ impl Project {
         let _writing = lock(&self.writing);
         let mut held = lock(&self.live);
         let Some(live) = held.live.as_ref().filter(|live| live.walks != held.written.0) else { return };
-        let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
+        let (index, written) = (live.seen.index(), (live.walks, live.looks));
         held.written = written;
         drop(held);
-        self.replace(blobs, &bytes);
+        self.replace(blobs, &index);
     }
 
     /// Writes the index and forgets the project.
@@ -342,11 +343,11 @@ impl Project {
         let written = std::mem::take(&mut held.written);
         if let Some(live) = held.live.take().filter(|live| (live.walks, live.looks) != written) {
             drop(held);
-            self.replace(blobs, &live.seen.index.to_bytes());
+            self.replace(blobs, &live.seen.index());
         }
     }
 
-    fn replace(&self, blobs: &Blobs, bytes: &[u8]) {
+    fn replace(&self, blobs: &Blobs, index: &Index) {
         // An index vouches only for contents that no power cut can take.
         if let Err(error) = blobs.settle() {
             tracing::warn!(%error, "an index is not written");
@@ -354,7 +355,9 @@ impl Project {
         }
         let half = self.index_path.with_extension("half");
         // Not forced to the disk: half an index is none, and costs a walk.
-        let written = fs::write(&half, bytes).and_then(|()| fs::rename(&half, &self.index_path));
+        let written = fs::File::create(&half)
+            .and_then(|file| index.write(BufWriter::new(file)))
+            .and_then(|()| fs::rename(&half, &self.index_path));
         if let Err(error) = written {
             tracing::warn!(%error, index = %self.index_path.display(), "an index cannot be written");
         }

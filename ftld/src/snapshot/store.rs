@@ -115,8 +115,8 @@ impl LocalStore {
         self.forget_what_is_in_doubt()?;
         self.projects.take(root, now_ns, |seen| {
             let id = seen.tree.id();
-            if seen.index.last != Some(id) {
-                let last = seen.index.last.and_then(|last| self.tree(last).ok());
+            if seen.last != Some(id) {
+                let last = seen.last.and_then(|last| self.tree(last).ok());
                 self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             }
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;

@@ -113,7 +113,10 @@ mod tests {
 
     fn tree() -> Tree {
         let mut tree: Tree = ["a/f", "a/g", "b/c/f", "h"].map(|at| (path(at), file(1))).into();
-        ["a/f", "a/g", "b/c/f", "h"].iter().zip(1..).for_each(|(at, inode)| tree.mark(&path(at), mark(inode)));
+        ["a/f", "a/g", "b/c/f", "h"]
+            .iter()
+            .zip(1..)
+            .for_each(|(at, inode)| tree.mark(&path(at), mark(inode)));
         tree
     }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use super::super::blob::Blobs;
 use super::super::dir::open_root;
-use super::super::index::Index;
 use super::super::projects::Projects;
 use super::super::scan::{Ground, scan};
 use super::super::seen::Seen;
@@ -120,7 +119,7 @@ impl Bench {
     pub(super) fn anew(&self) -> Told {
         let root = open_root(&self.project()).unwrap();
         let ground = Ground { root: root.as_fd(), blobs: &self.blobs, now_ns: self.now_ns };
-        told(&scan(ground, &Index::default()).unwrap().0)
+        told(&scan(ground, &Seen::default()).unwrap().0)
     }
 
     pub(super) fn check(&self, after: &str) {
