@@ -18,7 +18,7 @@ use ftl_core::id::{Hash, SnapshotId};
 use super::blob::Blobs;
 use super::gate::Gate;
 use super::index::Index;
-use super::live::{Live, MakeWatch, Sweeping};
+use super::live::{Live, MakeWatch, Watching};
 use super::seen::Seen;
 use super::watch::{Budget, Inotify, Watch};
 use super::{SnapshotError, io_error, lock, step};
@@ -29,17 +29,6 @@ const IDLE_NS: i64 = 30 * 60 * 1_000_000_000;
 const WALK_NS: i64 = 10 * 60 * 1_000_000_000;
 /// A project rests that nobody asked about for so long.
 const REST_NS: i64 = 10 * 1_000_000_000;
-
-/// How a project is kept up to date.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Watching {
-    /// Its root.
-    pub project: PathBuf,
-    /// Directories that are watched.
-    pub directories: usize,
-    /// Why every snapshot walks all of it; `None` when only what changed is looked at.
-    pub sweeping: Option<Sweeping>,
-}
 
 /// Every project that is in use.
 pub(super) struct Projects {
@@ -71,6 +60,8 @@ struct Project {
     /// Held while the index is written or removed; taken before `live`.
     writing: Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// How it was kept up to date after the last look; `None` when it is not in use.
+    said: Mutex<Option<Watching>>,
 }
 
 #[derive(Default)]
@@ -115,6 +106,7 @@ impl Projects {
         live.look(&self.blobs, now_ns, &*self.make)?;
         let (id, taken) = finish(&live.seen)?;
         live.seen.last = Some(id);
+        *lock(&project.said) = Some(live.watching());
         self.tend_to(&project, &mut held);
         Ok(taken)
     }
@@ -208,13 +200,12 @@ impl Projects {
         }
     }
 
-    /// How each project that is in use is kept up to date.
+    /// How each project that is in use is kept up to date, as of the last look where one is under way.
     pub(super) fn watching(&self) -> Vec<Watching> {
-        let of = |(root, project): (PathBuf, Arc<Project>)| {
-            let held = lock(&project.live);
-            let live = held.live.as_ref()?;
-            let directories = live.watches.as_ref().map_or(0, super::watches::Watches::len);
-            Some(Watching { project: root, directories, sweeping: live.sweeping })
+        let of = |(_, project): (PathBuf, Arc<Project>)| match try_lock(&project.live) {
+            Some(held) => held.live.as_ref().map(Live::watching),
+            // Nobody waits for a first snapshot to hear that one is taken.
+            None => lock(&project.said).clone(),
         };
         self.each().into_iter().filter_map(of).collect()
     }
@@ -277,6 +268,7 @@ impl Project {
             taken: Condvar::new(),
             writing: Mutex::default(),
             thread: Mutex::default(),
+            said: Mutex::default(),
         }
     }
 
@@ -341,6 +333,7 @@ impl Project {
         let _writing = lock(&self.writing);
         let mut held = lock(&self.live);
         let written = std::mem::take(&mut held.written);
+        *lock(&self.said) = None;
         if let Some(live) = held.live.take().filter(|live| (live.walks, live.looks) != written) {
             drop(held);
             self.replace(blobs, &live.seen.index());

@@ -22,7 +22,7 @@ use super::SnapshotError;
 use super::blob::{Blobs, Look};
 use super::dir::{self, LIST, READ};
 use super::index::Stamp;
-use super::rules::{Class, Kind, LARGEST};
+use super::rules::{Class, Kind, LARGEST, LARGEST_TOGETHER};
 use super::seen::{KEY, Seen};
 use super::watches::Watches;
 
@@ -150,7 +150,11 @@ impl<'a> Walk<'a> {
                 self.seen.rules.add(at, kind, &text);
             }
         }
+        if self.seen.rules.are_too_large() {
+            return Err(SnapshotError::Rules { most: LARGEST_TOGETHER });
+        }
         self.arrive(at, &dir, &items);
+        self.seen.rules.rest();
         Ok(())
     }
 

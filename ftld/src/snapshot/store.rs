@@ -20,7 +20,8 @@ use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
 use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
-use super::projects::{Projects, Watching};
+use super::live::Watching;
+use super::projects::Projects;
 use super::rules::{Exclusion, Rules};
 use super::shown::{self, SeenFile};
 use super::{SnapshotError, io_error, lock, remove_tree};
@@ -234,8 +235,8 @@ impl LocalStore {
     /// # Errors
     /// When the layer cannot be read as a whole or holds odd metadata, or the store cannot be written.
     pub fn capture(&self, upper: &Path, id: SnapshotId, seen: &SeenFiles) -> Result<Captured, SnapshotError> {
-        let (base, rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
-        capture::capture(upper, &base, &rules, &self.blobs)
+        let (base, mut rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
+        capture::capture(upper, &base, &mut rules, &self.blobs, capture::MOST)
     }
 
     /// Writes a layer of files that a workspace over the base `id` shows beside the base's, in the place of

@@ -6,6 +6,7 @@ mod capture;
 mod collect;
 mod damage;
 mod edits;
+mod flat;
 mod killed;
 mod live;
 mod packs;

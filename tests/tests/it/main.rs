@@ -25,6 +25,7 @@ mod many;
 mod private;
 mod promises;
 mod real_project;
+mod scale;
 mod secrets;
 mod sessions;
 mod socket;

@@ -28,6 +28,9 @@ impl Watch for Bad {
     fn add(&self, dir: BorrowedFd<'_>) -> std::result::Result<i32, WatchError> {
         self.kernel.add(dir)
     }
+    fn room(&self) -> usize {
+        self.kernel.room()
+    }
     fn remove(&self, watch: i32) {
         self.kernel.remove(watch);
     }
