@@ -51,19 +51,19 @@ fn the_memory_for_a_file_of_a_large_project_is_bounded() {
 fn a_project_beyond_the_limit_of_watches_is_swept_and_everybody_is_told() {
     let world = World::new(Who::Me);
     fill(&world, 3000);
-    let script = format!(
-        "set -e\necho 20 > /proc/sys/user/max_inotify_watches\n\
-         ftlctl=$1\ncd \"$2\"\n\
-         $ftlctl --json snapshots create > /dev/null\n\
-         until $ftlctl --json daemon status > \"$3/status\" && grep -q sweep \"$3/status\"; do :; done\n\
-         $ftlctl daemon status > \"$3/shown\"\n\
-         echo changed > src/module-000/component-1.rs\n\
-         $ftlctl --json snapshots create > \"$3/after\"\n\
-         ($ftlctl --json code --no-review --agent shell 'echo {{}} > made' || true) > \"$3/events\" 2>&1\n\
-         $ftlctl daemon stop > /dev/null\n"
-    );
+    // The limit of the outer namespace counts for the inner one, in which nobody is root.
+    let outer = "set -e\necho 20 > /proc/sys/user/max_inotify_watches\n\
+         exec unshare --user --map-user=1000 --map-group=1000 sh -c \"$1\" sh \"$2\" \"$3\" \"$4\"\n";
+    let inner = "set -e\nftlctl=$1\ncd \"$2\"\n\
+         \"$ftlctl\" --json snapshots create > /dev/null\n\
+         until \"$ftlctl\" --json daemon status > \"$3/status\" && grep -q sweep \"$3/status\"; do :; done\n\
+         \"$ftlctl\" daemon status > \"$3/shown\"\n\
+         \"$ftlctl\" --json doctor > \"$3/doctor\" || true\n\
+         \"$ftlctl\" --json code --no-review --agent shell 'echo x > made' > \"$3/ended\" 2>&1 || true\n\
+         \"$ftlctl\" --json attach > \"$3/events\" 2>&1 || true\n\
+         \"$ftlctl\" daemon stop > /dev/null\n";
     let mut command = world.command("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", &script, "sh"]);
+    command.args(["--user", "--map-root-user", "sh", "-c", outer, "sh", inner]);
     command.arg(ftl_tests::world::programs().join("ftlctl")).arg(world.project()).arg(world.home());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -73,7 +73,9 @@ fn a_project_beyond_the_limit_of_watches_is_swept_and_everybody_is_told() {
     assert_eq!((&project["mode"], &project["directories_watched"]), (&"sweep".into(), &0.into()), "{status}");
     let why = "the limit fs.inotify.max_user_watches is reached";
     assert_eq!(project["reason"], why);
+    let remedy = "sudo sysctl fs.inotify.max_user_watches=";
+    assert!(read("doctor").contains(remedy), "{}", read("doctor"));
     assert!(read("shown").contains(&format!("every snapshot walks all of it: {why}")), "{}", read("shown"));
     let events = read("events");
-    assert_eq!(events.matches("raise fs.inotify.max_user_watches").count(), 1, "{events}");
+    assert_eq!(events.matches("raise fs.inotify.max_user_watches").count(), 1, "{events}\n{}", read("ended"));
 }
