@@ -7,7 +7,7 @@ use crate::args::DaemonVerb;
 use crate::connect::{self, Client, ConnectError, Start};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::render::measure::{count, duration};
+use crate::render::measure::{count, duration, plural, size};
 use crate::render::{escape, json};
 
 /// Runs the verb. These work with a daemon of any version: an old one must be possible to end.
@@ -36,7 +36,8 @@ pub(crate) async fn run(context: &Context, verb: DaemonVerb) -> Result<Outcome, 
 async fn status(context: &Context, client: &Client) -> Result<(), Failure> {
     let status = client.daemon().status(v1::StatusRequest {}).await?.into_inner();
     context.output.json(&json::status(&status))?;
-    context.output.line(&text(&status))
+    context.output.line(&text(&status))?;
+    status.projects.iter().try_for_each(|project| context.output.line(&project_text(project)))
 }
 
 fn text(status: &v1::StatusReply) -> String {
@@ -49,6 +50,24 @@ fn text(status: &v1::StatusReply) -> String {
         escape::name(&status.socket),
         count(status.sessions_total.into()),
         status.sessions_working,
+    )
+}
+
+fn project_text(project: &v1::WatchedProject) -> String {
+    let watched = plural(project.directories_watched, "directory", "directories");
+    let mode = match project.mode() {
+        v1::WatchMode::Unspecified => "kept up to date in a way that this program does not know".to_owned(),
+        v1::WatchMode::Live => format!("{watched} watched"),
+        v1::WatchMode::Beginning => format!("{watched} watched so far"),
+        v1::WatchMode::Sweep => {
+            format!("every snapshot walks all of it: {}", escape::text(&project.reason))
+        }
+    };
+    format!(
+        "  project   {}, {}, about {}; {mode}",
+        escape::name(&project.path),
+        plural(project.files, "file", "files"),
+        size(project.memory),
     )
 }
 

@@ -358,6 +358,26 @@ pub(crate) fn status(status: &v1::StatusReply) -> Value {
     }));
     put_bytes(&mut object, "home", &status.home);
     put_bytes(&mut object, "socket", &status.socket);
+    put(&mut object, "projects", status.projects.iter().map(watched).collect::<Vec<_>>());
+    Value::Object(object)
+}
+
+/// How the daemon keeps up with a project.
+fn watched(project: &v1::WatchedProject) -> Value {
+    let mode = match project.mode() {
+        v1::WatchMode::Unspecified => "unspecified",
+        v1::WatchMode::Live => "live",
+        v1::WatchMode::Beginning => "beginning",
+        v1::WatchMode::Sweep => "sweep",
+    };
+    let mut object = fields(json!({
+        "files": project.files,
+        "directories_watched": project.directories_watched,
+        "mode": mode,
+        "reason": project.reason,
+        "memory_bytes": project.memory,
+    }));
+    put_bytes(&mut object, "path", &project.path);
     Value::Object(object)
 }
 

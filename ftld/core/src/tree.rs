@@ -6,6 +6,7 @@
 mod changes;
 mod dir;
 mod listing;
+mod mark;
 mod salvage;
 
 use std::borrow::Borrow;
@@ -21,6 +22,7 @@ use crate::id::Hash;
 pub use changes::{Changed, changes};
 pub use dir::{Dir, Item, Tree};
 pub use listing::{ListingError, Named, load, named};
+pub use mark::Mark;
 pub use salvage::{LostDir, salvage};
 
 /// A path beneath a project's root: one or more components, none of them empty, `.` or `..`, joined by

@@ -1,6 +1,6 @@
 //! `ftl.v1.DaemonService`: the daemon itself, and what a human says about a project as a whole.
 
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::status::status;
 use crate::app::Control;
 use crate::sandbox::{Check, Outcome};
 use crate::session::{Error, Sessions, outlet, prepare, trust, watching};
+use crate::snapshot::{Sweeping, Watching};
 
 /// Version of the API that this daemon speaks.
 const API_VERSION: u32 = 1;
@@ -42,6 +43,7 @@ impl DaemonService for DaemonApi {
             sessions_working: u32::try_from(working).unwrap_or(u32::MAX),
             sessions_total: u32::try_from(total).unwrap_or(u32::MAX),
             uptime_us: now.saturating_sub(self.control.started_us),
+            projects: self.sessions.parts().store.watching().into_iter().map(watched).collect(),
         }))
     }
 
@@ -98,6 +100,22 @@ impl DaemonService for DaemonApi {
             digest: trusted.digest.map(|digest| digest.to_hex()).unwrap_or_default(),
             widening: trusted.widening.into_iter().map(str::to_owned).collect(),
         }))
+    }
+}
+
+fn watched(project: Watching) -> v1::WatchedProject {
+    let mode = match project.sweeping {
+        None => v1::WatchMode::Live,
+        Some(Sweeping::Beginning) => v1::WatchMode::Beginning,
+        Some(_) => v1::WatchMode::Sweep,
+    };
+    v1::WatchedProject {
+        path: project.project.into_os_string().into_vec(),
+        files: project.files,
+        directories_watched: project.directories as u64,
+        mode: mode.into(),
+        reason: project.sweeping.map(|why| why.to_string()).unwrap_or_default(),
+        memory: project.memory,
     }
 }
 

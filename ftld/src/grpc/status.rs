@@ -100,6 +100,16 @@ fn row(error: &Error) -> Row {
         Error::Store(SnapshotError::Occupied { .. }) => {
             (Code::FailedPrecondition, "occupied", "name a new directory")
         }
+        Error::Store(SnapshotError::Rules { .. }) => (
+            Code::FailedPrecondition,
+            "ignore-files",
+            "remove .gitignore and .ftlignore files that some program made, or name their directory in one above",
+        ),
+        Error::Store(SnapshotError::Paths { .. }) => (
+            Code::FailedPrecondition,
+            "too-many-paths",
+            "name directories of generated files in .ftlignore, so that they are not taken in",
+        ),
         Error::Store(_) => (Code::Internal, "store", ""),
         Error::Db(_) => (Code::Internal, "db", ""),
         Error::Home { .. } | Error::Write { .. } => (Code::Internal, "write", "see that the disk has space"),

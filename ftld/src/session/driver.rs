@@ -19,7 +19,7 @@ use super::prepare::Opened;
 use super::publish::Teller;
 use super::record::{Record, Spec};
 use super::turn::{Done, Ended, NOTHING_RAN, Stage, Voice};
-use super::{Command, Error, Reply, prepare, project, taking, trust};
+use super::{Command, Error, Reply, prepare, project, taking, trust, watching};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
@@ -277,6 +277,9 @@ impl Driver {
         self.record.base = Some(taken.snapshot);
         self.record.dotenv = taken.dotenv();
         self.teller.tell(taken.event()).await;
+        if let Some(text) = watching::notice(&self.parts.store.watching(), &self.root()) {
+            self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
+        }
         self.told_time(StageName::Snapshot, start).await;
         Ok(Some(taken.lease))
     }

@@ -1,6 +1,8 @@
-//! What the doctor says about keeping up with projects.
+//! What the doctor and sessions say about keeping up with projects.
 //!
 //! Owns the words and the remedies. Must not know how changes are heard of.
+
+use std::path::Path;
 
 use crate::sandbox::{Check, Outcome};
 use crate::snapshot::{Sweeping, Watching};
@@ -36,12 +38,38 @@ pub fn check(projects: &[Watching], limit: Option<usize>) -> Check {
     Check { name, outcome, detail, remedy }
 }
 
+/// What a session says once about the project at `root`, when something can be done about it.
+#[must_use]
+pub fn notice(projects: &[Watching], root: &Path) -> Option<String> {
+    let why = projects.iter().find(|project| project.project == root)?.sweeping?;
+    let setting = match why {
+        Sweeping::Watches => "fs.inotify.max_user_watches",
+        Sweeping::Instances => "fs.inotify.max_user_instances",
+        _ => return None,
+    };
+    Some(format!(
+        "every snapshot of this project walks all of it: {why}; raise {setting}, `ftlctl doctor` says how"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn watching(sweeping: Option<Sweeping>) -> Vec<Watching> {
-        vec![Watching { project: "/p".into(), directories: 7, sweeping }]
+        vec![Watching { project: "/p".into(), files: 9, directories: 7, sweeping, memory: 1 }]
+    }
+
+    #[test]
+    fn a_session_is_told_of_a_limit_that_can_be_raised() {
+        let said = |sweeping, root: &str| notice(&watching(sweeping), Path::new(root));
+        let text = said(Some(Sweeping::Watches), "/p").unwrap();
+        assert!(text.contains("raise fs.inotify.max_user_watches,"), "{text}");
+        assert!(said(Some(Sweeping::Instances), "/p").is_some());
+        assert_eq!(said(Some(Sweeping::Watches), "/other"), None);
+        assert_eq!(said(Some(Sweeping::Beginning), "/p"), None);
+        assert_eq!(said(Some(Sweeping::FileSystem(1)), "/p"), None);
+        assert_eq!(said(None, "/p"), None);
     }
 
     #[test]

@@ -57,26 +57,34 @@ struct Reading<'a> {
     root: OwnedFd,
     shown: &'a Path,
     base: &'a Tree,
-    rules: &'a Rules,
+    rules: &'a mut Rules,
     blobs: &'a Blobs,
     todo: Vec<Option<RelPath>>,
     /// Modes to put back.
     opened: Vec<(Option<RelPath>, u32)>,
     hashes: BTreeSet<Hash>,
+    /// Paths that are taken in at most.
+    most: usize,
     found: Captured,
 }
 
-/// Reads the layer and stores its contents, forced to the disk.
+/// Paths of a layer that are taken in. Each costs about 1 KB of memory while the work is compared, and nobody
+/// reviews so many.
+pub(super) const MOST: usize = 500_000;
+
+/// Reads the layer and stores its contents, forced to the disk. `most` is the number of paths that it may
+/// have.
 pub(super) fn capture(
     upper: &Path,
     base: &Tree,
-    rules: &Rules,
+    rules: &mut Rules,
     blobs: &Blobs,
+    most: usize,
 ) -> Result<Captured, SnapshotError> {
     let root = dir::open_root(upper).map_err(io_error("open", upper))?;
     let (todo, opened) = (vec![None], Vec::new());
     let (hashes, found) = (BTreeSet::new(), Captured::default());
-    let mut reading = Reading { root, shown: upper, base, rules, blobs, todo, opened, hashes, found };
+    let mut reading = Reading { root, shown: upper, base, rules, blobs, todo, opened, hashes, most, found };
     let walked = reading.walk();
     reading.put_modes_back()?;
     walked?;
@@ -107,12 +115,16 @@ impl Reading<'_> {
             }
             for item in dir::list(&dir).map_err(self.at("list", at.as_ref()))? {
                 match RelPath::under(at.as_ref(), item.name.as_bytes()) {
+                    Ok(_) if self.found.upper.len() + self.found.ignored.len() >= self.most => {
+                        return Err(SnapshotError::Paths { most: self.most });
+                    }
                     Ok(path) => self.take(&dir, path, &item)?,
                     Err(error) => {
                         self.found.unread.push(Unread { dir: at.clone(), why: error.why.to_owned() });
                     }
                 }
             }
+            self.rules.rest();
         }
         Ok(())
     }

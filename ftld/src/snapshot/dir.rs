@@ -25,6 +25,7 @@ pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFl
 
 /// Opens a root. Its own path may lead through links: it is the user's or the daemon's.
 pub(super) fn open_root(path: &Path) -> Result<OwnedFd> {
+    count();
     openat(CWD, path, LIST | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -38,6 +39,7 @@ pub(super) fn open_beneath(root: impl AsFd, path: Option<&RelPath>, flags: OFlag
     // The kernel gives up with EAGAIN when something is renamed meanwhile; a few times is chance.
     let mut last = rustix::io::Errno::AGAIN;
     for _ in 0..16 {
+        count();
         match openat2(root.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Err(error) if error == rustix::io::Errno::AGAIN => last = error,
             other => return other,
@@ -54,6 +56,7 @@ pub(super) fn list(dir: impl AsFd) -> Result<Vec<Item>> {
         if matches!(name.as_bytes(), b"." | b"..") {
             continue;
         }
+        count();
         match statat(dir.as_fd(), &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => items.push(Item { name, stat }),
             Err(rustix::io::Errno::NOENT) => {}
@@ -76,6 +79,20 @@ pub(super) fn read_small(root: impl AsFd, path: &RelPath, most: u64) -> Option<V
     let fits = meta.is_file() && meta.len() <= most;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, most), &mut bytes).ok().filter(|_| fits)?;
     Some(bytes)
+}
+
+#[cfg(not(test))]
+fn count() {}
+
+#[cfg(test)]
+thread_local! {
+    /// Paths that were opened or looked at by this thread.
+    pub(super) static LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+fn count() {
+    LOOKED_AT.set(LOOKED_AT.get() + 1);
 }
 
 /// The kind of node.

@@ -1,17 +1,19 @@
 //! What a project's files were when they were last read.
 //!
-//! Owns the decision whether a file must be read again, and the index's form on disk. An index only saves
-//! work: one that is lost or damaged costs a full read and nothing else.
+//! Owns the decision whether a file must be read again, and the form on disk of what is known of files. An
+//! index only saves work: one that is lost or damaged costs a full read and nothing else. Must not know when
+//! one is written.
 
-use std::collections::HashMap;
+use std::io::{self, Write};
+use std::num::NonZeroU64;
 
 use ftl_core::id::{Hash, SnapshotId};
-use ftl_core::tree::RelPath;
+use ftl_core::tree::{Entry, Mark, Node, RelPath, Tree};
 use rustix::fs::Stat;
 
 use super::dir::{ctime_ns, mtime_ns};
 
-const MAGIC: &[u8] = b"ftl-index-2\n";
+const MAGIC: &[u8] = b"ftl-index-3\n";
 /// A file changed this shortly before the walk began may have been changed again within the same tick of the
 /// file system's clock.
 const RACY_NS: i64 = 10_000_000;
@@ -27,14 +29,15 @@ pub(super) struct Stamp {
     pub(super) ctime_ns: i64,
 }
 
-/// The contents of a project's files by their stamps.
+/// The contents of a project's files by their stamps: what outlives a daemon of all that is seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Index {
     /// The root's device; another root makes every stamp worthless.
     pub(super) device: u64,
     /// The snapshot that was taken last.
     pub(super) last: Option<SnapshotId>,
-    files: HashMap<RelPath, (Stamp, Hash)>,
+    /// The marked files in it are known, and nothing else in it counts.
+    pub(super) files: Tree,
 }
 
 impl Stamp {
@@ -47,61 +50,64 @@ impl Stamp {
         }
     }
 
-    /// Whether every later change must show, for a file read after `now_ns`.
-    pub(super) fn is_settled(&self, now_ns: i64) -> bool {
+    /// What a tree keeps of it for a file read after `now_ns`. `None`: a later change may not show.
+    pub(super) fn mark(&self, now_ns: i64) -> Option<Mark> {
         let whole = |time: i64| time.rem_euclid(1_000_000_000) == 0;
         let racy = if whole(self.mtime_ns) && whole(self.ctime_ns) { RACY_COARSE_NS } else { RACY_NS };
-        self.mtime_ns.max(self.ctime_ns) < now_ns.saturating_sub(racy)
+        let is_settled = self.mtime_ns.max(self.ctime_ns) < now_ns.saturating_sub(racy);
+        let inode = NonZeroU64::new(self.inode).filter(|_| is_settled)?;
+        Some(Mark { inode, ctime_ns: self.ctime_ns })
+    }
+
+    /// The content of a file that still has the stamp it was read with.
+    pub(super) fn find(self, files: &Tree, path: &RelPath) -> Option<Hash> {
+        let (entry, mark) = files.marked(path)?;
+        let Node::File { size, hash, .. } = entry.node else { return None };
+        let known = Self { inode: mark.inode.get(), size, mtime_ns: entry.mtime_ns, ctime_ns: mark.ctime_ns };
+        (known == self).then_some(hash)
+    }
+}
+
+/// Writes, and hashes what was written.
+struct Summed<W> {
+    into: W,
+    sum: blake3::Hasher,
+}
+
+impl<W: Write> Summed<W> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.into.write_all(bytes)
     }
 }
 
 impl Index {
-    /// What is known of a root on this device: nothing yet.
-    pub(super) fn new(device: u64) -> Self {
-        Self { device, ..Self::default() }
-    }
-
-    /// The content of a file that still has the stamp it was read with.
-    pub(super) fn get(&self, path: &RelPath, stamp: Stamp) -> Option<Hash> {
-        self.files.get(path).filter(|(known, _)| *known == stamp).map(|(_, hash)| *hash)
-    }
-
-    /// Remembers a file read after `now_ns`, if its stamp can be trusted later; says whether it can.
-    pub(super) fn insert(&mut self, path: RelPath, stamp: Stamp, hash: Hash, now_ns: i64) -> bool {
-        let is_settled = stamp.is_settled(now_ns);
-        match is_settled {
-            true => drop(self.files.insert(path, (stamp, hash))),
-            false => drop(self.files.remove(&path)),
-        }
-        is_settled
-    }
-
-    /// Forgets a file.
-    pub(super) fn remove(&mut self, path: &RelPath) {
-        self.files.remove(path);
-    }
-
-    /// The contents of all files.
+    /// The contents of all files that are known.
     pub(super) fn hashes(&self) -> impl Iterator<Item = Hash> {
-        self.files.values().map(|(_, hash)| *hash)
+        self.files.marks().filter_map(|(_, entry, _)| entry.node.hash())
     }
 
-    /// The index as bytes, with a hash at the end.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.extend(self.device.to_le_bytes());
-        out.extend(self.last.map_or([0; 32], |id| id.0.0));
-        for (path, (stamp, hash)) in &self.files {
-            out.extend((path.as_bytes().len() as u32).to_le_bytes());
-            out.extend(path.as_bytes());
-            out.extend(stamp.inode.to_le_bytes());
-            out.extend(stamp.size.to_le_bytes());
-            out.extend(stamp.mtime_ns.to_le_bytes());
-            out.extend(stamp.ctime_ns.to_le_bytes());
-            out.extend(hash.0);
+    /// Writes the index with a hash at the end. Goes file by file: a large project's index is never in memory
+    /// as a whole.
+    pub(super) fn write(&self, into: impl Write) -> io::Result<()> {
+        let mut out = Summed { into, sum: blake3::Hasher::new() };
+        out.put(MAGIC)?;
+        out.put(&self.device.to_le_bytes())?;
+        out.put(&self.last.map_or([0; 32], |id| id.0.0))?;
+        for (path, Entry { node, mtime_ns }, mark) in self.files.marks() {
+            let Node::File { mode, size, hash } = node else { continue };
+            out.put(&(path.as_bytes().len() as u32).to_le_bytes())?;
+            out.put(path.as_bytes())?;
+            out.put(&mode.to_le_bytes())?;
+            out.put(&mark.inode.get().to_le_bytes())?;
+            out.put(&size.to_le_bytes())?;
+            out.put(&mtime_ns.to_le_bytes())?;
+            out.put(&mark.ctime_ns.to_le_bytes())?;
+            out.put(&hash.0)?;
         }
-        out.extend(Hash::of(&out).0);
-        out
+        let sum = *out.sum.finalize().as_bytes();
+        out.into.write_all(&sum)?;
+        out.into.flush()
     }
 
     /// Reads an index back; `None` when anything is wrong with it.
@@ -113,19 +119,22 @@ impl Index {
         let mut rest = body.strip_prefix(MAGIC)?;
         let device = u64::from_le_bytes(take(&mut rest)?);
         let last = Some(SnapshotId(Hash(take(&mut rest)?))).filter(|id| id.0.0 != [0; 32]);
-        let mut files = HashMap::new();
+        let mut files = Tree::new();
         while !rest.is_empty() {
             let length = u32::from_le_bytes(take(&mut rest)?) as usize;
             let (path, after) = rest.split_at_checked(length)?;
             rest = after;
-            let stamp = Stamp {
-                inode: u64::from_le_bytes(take(&mut rest)?),
-                size: u64::from_le_bytes(take(&mut rest)?),
-                mtime_ns: i64::from_le_bytes(take(&mut rest)?),
-                ctime_ns: i64::from_le_bytes(take(&mut rest)?),
-            };
-            files.insert(RelPath::new(path).ok()?, (stamp, Hash(take(&mut rest)?)));
+            let path = RelPath::new(path).ok()?;
+            let mode = u32::from_le_bytes(take(&mut rest)?);
+            let inode = NonZeroU64::new(u64::from_le_bytes(take(&mut rest)?))?;
+            let size = u64::from_le_bytes(take(&mut rest)?);
+            let mtime_ns = i64::from_le_bytes(take(&mut rest)?);
+            let ctime_ns = i64::from_le_bytes(take(&mut rest)?);
+            let node = Node::File { mode, size, hash: Hash(take(&mut rest)?) };
+            files.insert(&path, Entry { node, mtime_ns });
+            files.mark(&path, Some(Mark { inode, ctime_ns }));
         }
+        files.join(&Tree::new());
         Some(Self { device, last, files })
     }
 }
@@ -146,6 +155,12 @@ mod tests {
         Stamp { inode: 7, size: 1, mtime_ns, ctime_ns }
     }
 
+    fn put(files: &mut Tree, path: &RelPath, stamp: Stamp, content: &[u8]) {
+        let node = Node::File { mode: 0o644, size: stamp.size, hash: Hash::of(content) };
+        files.insert(path, Entry { node, mtime_ns: stamp.mtime_ns });
+        files.mark(path, stamp.mark(NOW));
+    }
+
     #[test]
     fn a_file_that_changed_just_before_the_walk_is_read_again() {
         let path = RelPath::new("a").unwrap();
@@ -158,9 +173,9 @@ mod tests {
             (stamp(seconds, seconds), false),
             (stamp(seconds - 3_000_000_000, seconds - 3_000_000_000), true),
         ] {
-            let mut index = Index::default();
-            index.insert(path.clone(), stamp, Hash::of(b""), NOW);
-            assert_eq!(index.get(&path, stamp).is_some(), trusted, "{stamp:?}");
+            let mut files = Tree::new();
+            put(&mut files, &path, stamp, b"");
+            assert_eq!(stamp.find(&files, &path).is_some(), trusted, "{stamp:?}");
         }
     }
 
@@ -168,26 +183,29 @@ mod tests {
     fn any_other_stamp_means_reading_again() {
         let path = RelPath::new("a").unwrap();
         let known = stamp(1, 2);
-        let mut index = Index::default();
-        index.insert(path.clone(), known, Hash::of(b""), NOW);
+        let mut files = Tree::new();
+        put(&mut files, &path, known, b"");
+        assert_eq!(known.find(&files, &path), Some(Hash::of(b"")));
         for other in [
             Stamp { inode: 8, ..known },
             Stamp { size: 2, ..known },
             Stamp { mtime_ns: 3, ..known },
             Stamp { ctime_ns: 3, ..known },
         ] {
-            assert_eq!(index.get(&path, other), None, "{other:?}");
+            assert_eq!(other.find(&files, &path), None, "{other:?}");
         }
     }
 
     #[test]
     fn an_index_is_read_back_and_a_damaged_one_is_none() {
-        let mut index = Index::new(3);
-        index.last = Some(SnapshotId(Hash::of(b"x")));
-        index.insert(RelPath::new(&b"a\xff\n"[..]).unwrap(), stamp(1, 2), Hash::of(b"1"), NOW);
-        index.insert(RelPath::new("b").unwrap(), stamp(3, 4), Hash::of(b"2"), NOW);
-        let bytes = index.to_bytes();
-        assert_eq!(Index::from_bytes(&bytes), Some(index));
+        let mut index = Index { device: 3, last: Some(SnapshotId(Hash::of(b"x"))), files: Tree::new() };
+        put(&mut index.files, &RelPath::new(&b"a\xff\n"[..]).unwrap(), stamp(1, 2), b"1");
+        put(&mut index.files, &RelPath::new("b").unwrap(), stamp(3, 4), b"2");
+        let mut bytes = Vec::new();
+        index.write(&mut bytes).unwrap();
+        let read = Index::from_bytes(&bytes).unwrap();
+        assert_eq!(read.files.marks().collect::<Vec<_>>(), index.files.marks().collect::<Vec<_>>());
+        assert_eq!(read, index);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;

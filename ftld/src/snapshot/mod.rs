@@ -82,8 +82,7 @@ pub use collect::{Collected, Needed};
 pub use content::Content;
 pub use fold::{copy, fold};
 pub use gate::Lease;
-pub use live::Sweeping;
-pub use projects::Watching;
+pub use live::{Sweeping, Watching};
 pub use remove::remove_tree;
 pub use repack::Amount;
 pub use rules::{Class, Exclusion, Rules};
@@ -133,6 +132,18 @@ pub enum SnapshotError {
         path: String,
         /// What.
         what: String,
+    },
+    /// Ignore files that would cost every look at the project too much.
+    #[error("the project's ignore files hold more than {} MiB together", most >> 20)]
+    Rules {
+        /// What is accepted, in bytes.
+        most: u64,
+    },
+    /// A session that changed more than a review can show.
+    #[error("the session made or changed more than {most} paths")]
+    Paths {
+        /// What is accepted.
+        most: usize,
     },
     /// A directory to restore into that holds something.
     #[error("{} is not an empty directory", path.display())]

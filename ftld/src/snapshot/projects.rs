@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::BufWriter;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use ftl_core::id::{Hash, SnapshotId};
 use super::blob::Blobs;
 use super::gate::Gate;
 use super::index::Index;
-use super::live::{Live, MakeWatch, Sweeping};
+use super::live::{Live, MakeWatch, Watching};
 use super::seen::Seen;
 use super::watch::{Budget, Inotify, Watch};
 use super::{SnapshotError, io_error, lock, step};
@@ -28,17 +29,6 @@ const IDLE_NS: i64 = 30 * 60 * 1_000_000_000;
 const WALK_NS: i64 = 10 * 60 * 1_000_000_000;
 /// A project rests that nobody asked about for so long.
 const REST_NS: i64 = 10 * 1_000_000_000;
-
-/// How a project is kept up to date.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Watching {
-    /// Its root.
-    pub project: PathBuf,
-    /// Directories that are watched.
-    pub directories: usize,
-    /// Why every snapshot walks all of it; `None` when only what changed is looked at.
-    pub sweeping: Option<Sweeping>,
-}
 
 /// Every project that is in use.
 pub(super) struct Projects {
@@ -70,6 +60,8 @@ struct Project {
     /// Held while the index is written or removed; taken before `live`.
     writing: Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// How it was kept up to date after the last look; `None` when it is not in use.
+    said: Mutex<Option<Watching>>,
 }
 
 #[derive(Default)]
@@ -115,7 +107,8 @@ impl Projects {
         let live = held.live.get_or_insert_with(|| Live::new(root.to_owned(), project.load()));
         live.look(&self.blobs, now_ns, &*self.make)?;
         let (id, taken) = finish(&live.seen)?;
-        live.seen.index.last = Some(id);
+        live.seen.last = Some(id);
+        *lock(&project.said) = Some(live.watching());
         self.tend_to(&project, &mut held);
         Ok(taken)
     }
@@ -145,7 +138,7 @@ impl Projects {
         let mut written: BTreeSet<PathBuf> = self.written()?.into_iter().collect();
         for (_, project) in self.each() {
             if let Some(live) = &lock(&project.live).live {
-                add(&live.seen.index);
+                add(&live.seen.index());
                 written.remove(&project.index_path);
             }
         }
@@ -161,11 +154,11 @@ impl Projects {
             let _writing = lock(&project.writing);
             let mut held = lock(&project.live);
             let Some(live) = &held.live else { continue };
-            let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
+            let (index, written) = (live.seen.index(), (live.walks, live.looks));
             held.written = written;
             drop(held);
             step::remove(&project.index_path).map_err(io_error("remove", &project.index_path))?;
-            project.replace(&self.blobs, &bytes);
+            project.replace(&self.blobs, &index);
         }
         self.keep_names()
     }
@@ -213,13 +206,12 @@ impl Projects {
         }
     }
 
-    /// How each project that is in use is kept up to date.
+    /// How each project that is in use is kept up to date, as of the last look where one is under way.
     pub(super) fn watching(&self) -> Vec<Watching> {
-        let of = |(root, project): (PathBuf, Arc<Project>)| {
-            let held = lock(&project.live);
-            let live = held.live.as_ref()?;
-            let directories = live.watches.as_ref().map_or(0, super::watches::Watches::len);
-            Some(Watching { project: root, directories, sweeping: live.sweeping })
+        let of = |(_, project): (PathBuf, Arc<Project>)| match try_lock(&project.live) {
+            Some(held) => held.live.as_ref().map(Live::watching),
+            // Nobody waits for a first snapshot to hear that one is taken.
+            None => lock(&project.said).clone(),
         };
         self.each().into_iter().filter_map(of).collect()
     }
@@ -283,6 +275,7 @@ impl Project {
             taken: Condvar::new(),
             writing: Mutex::default(),
             thread: Mutex::default(),
+            said: Mutex::default(),
         }
     }
 
@@ -343,10 +336,10 @@ impl Project {
         let _writing = lock(&self.writing);
         let mut held = lock(&self.live);
         let Some(live) = held.live.as_ref().filter(|live| live.walks != held.written.0) else { return };
-        let (bytes, written) = (live.seen.index.to_bytes(), (live.walks, live.looks));
+        let (index, written) = (live.seen.index(), (live.walks, live.looks));
         held.written = written;
         drop(held);
-        self.replace(blobs, &bytes);
+        self.replace(blobs, &index);
     }
 
     /// Writes the index and forgets the project. Gives the thread that tended to it, which ends.
@@ -357,14 +350,15 @@ impl Project {
         held.is_tended = false;
         let thread = lock(&self.thread).take();
         let written = std::mem::take(&mut held.written);
+        *lock(&self.said) = None;
         if let Some(live) = held.live.take().filter(|live| (live.walks, live.looks) != written) {
             drop(held);
-            self.replace(blobs, &live.seen.index.to_bytes());
+            self.replace(blobs, &live.seen.index());
         }
         thread
     }
 
-    fn replace(&self, blobs: &Blobs, bytes: &[u8]) {
+    fn replace(&self, blobs: &Blobs, index: &Index) {
         // An index vouches only for contents that no power cut can take.
         if let Err(error) = blobs.settle() {
             tracing::warn!(%error, "an index is not written");
@@ -373,7 +367,7 @@ impl Project {
         let half = self.index_path.with_extension("half");
         // Not forced to the disk: half an index is none, and costs a walk.
         let written = step::remove(&half)
-            .and_then(|()| step::write_at(&step::create(&half)?, bytes, 0))
+            .and_then(|()| index.write(BufWriter::new(step::Growing::new(step::create(&half)?))))
             .and_then(|()| step::rename(&half, &self.index_path));
         if let Err(error) = written {
             tracing::warn!(%error, index = %self.index_path.display(), "an index cannot be written");

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftl_core::id::Hash;
 use ftl_core::refuse::{protected, secret_at_end};
@@ -19,6 +21,11 @@ use serde::{Deserialize, Serialize};
 
 /// The largest file of rules that is read.
 pub(super) const LARGEST: u64 = 1 << 20;
+
+/// The most that files of rules may hold together, in bytes.
+pub(super) const LARGEST_TOGETHER: u64 = 16 << 20;
+/// Matchers that are kept. One takes many times the memory of its text.
+const MADE: usize = 1000;
 
 /// A path that stays outside. A directory stands for all that is in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,10 +61,23 @@ pub struct Rules {
     files: Vec<File>,
     /// By directory; the root's key is empty.
     levels: BTreeMap<Vec<u8>, Level>,
+    /// Bytes of the files' texts.
+    size: u64,
+    /// How many matchers were made.
+    made: AtomicUsize,
 }
 
 /// The matchers of one directory, by [`Kind`].
-type Level = BTreeMap<Kind, Gitignore>;
+type Level = BTreeMap<Kind, Matcher>;
+
+/// A matcher that is made when it is asked for the first time: most directories' are not asked between two
+/// walks.
+#[derive(Debug)]
+struct Matcher {
+    /// Which of the files.
+    file: usize,
+    made: OnceLock<Gitignore>,
+}
 
 /// A file of rules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,12 +105,36 @@ impl Rules {
     /// Adds a file of rules that stands in `dir`. A line that is no pattern is skipped, as Git does.
     pub(super) fn add(&mut self, dir: Option<&RelPath>, kind: Kind, text: &[u8]) {
         let text = String::from_utf8_lossy(text).into_owned();
-        let matcher = matcher(&text);
-        if !matcher.is_empty() {
+        let has_rule = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
+        if text.trim_start_matches('\u{feff}').lines().any(has_rule) {
             let key = dir.map_or(Vec::new(), |dir| dir.as_bytes().to_vec());
+            let matcher = Matcher { file: self.files.len(), made: OnceLock::new() };
             self.levels.entry(key).or_default().insert(kind, matcher);
+            self.size += text.len() as u64;
             self.files.push(File { dir: dir.cloned(), kind, text });
         }
+    }
+
+    /// Whether the files hold more than is accepted.
+    pub(super) fn are_too_large(&self) -> bool {
+        self.size > LARGEST_TOGETHER
+    }
+
+    /// Lets matchers go when many were made.
+    pub(super) fn rest(&mut self) {
+        if *self.made.get_mut() > MADE {
+            *self.made.get_mut() = 0;
+            self.levels.values_mut().flat_map(Level::values_mut).for_each(|matcher| {
+                matcher.made.take();
+            });
+        }
+    }
+
+    fn made<'a>(&'a self, matcher: &'a Matcher) -> &'a Gitignore {
+        matcher.made.get_or_init(|| {
+            self.made.fetch_add(1, Ordering::Relaxed);
+            self.files.get(matcher.file).map_or_else(Gitignore::empty, |file| read(&file.text))
+        })
     }
 
     /// The matchers that decide about what stands in `dir`.
@@ -101,7 +145,9 @@ impl Rules {
         let root = self.levels.get(&b""[..]).map(|level| (0, level));
         let mut chain: Vec<_> = levels
             .chain(root)
-            .flat_map(|(start, level)| level.iter().map(move |(kind, matcher)| (start, *kind, matcher)))
+            .flat_map(|(start, level)| {
+                level.iter().map(move |(kind, matcher)| (start, *kind, self.made(matcher)))
+            })
             .collect();
         // The sort is stable: within a kind the deepest stays first.
         chain.sort_by_key(|(_, kind, _)| *kind);
@@ -215,7 +261,7 @@ impl Kind {
     }
 }
 
-fn matcher(text: &str) -> Gitignore {
+fn read(text: &str) -> Gitignore {
     // Paths are handed in relative to the file's directory.
     let mut builder = GitignoreBuilder::new("");
     for line in text.trim_start_matches('\u{feff}').lines() {
@@ -298,6 +344,21 @@ mod tests {
         assert!(verdict(&rules, "a/server.pem").unwrap().starts_with("Secret"));
         // A secret's name is no reason to hide what an agent makes; only the user's own rules do that.
         assert!(!rules.ignores(&path(".env"), false));
+    }
+
+    #[test]
+    fn few_matchers_of_many_files_are_kept_and_all_decide() {
+        let mut rules = Rules::default();
+        for n in 0..3 * MADE {
+            rules.add(Some(&path(&format!("d{n}"))), Kind::Git, format!("*.{n}\n").as_bytes());
+        }
+        assert_eq!(*rules.made.get_mut(), 0);
+        for n in 0..3 * MADE {
+            assert!(rules.ignores(&path(&format!("d{n}/x.{n}")), false));
+            assert!(!rules.ignores(&path(&format!("d{n}/x.{}", n + 1)), false));
+            rules.rest();
+            assert!(*rules.made.get_mut() <= MADE);
+        }
     }
 
     #[test]

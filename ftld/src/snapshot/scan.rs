@@ -22,13 +22,17 @@ use super::SnapshotError;
 use super::blob::{Blobs, Look};
 use super::content;
 use super::dir::{self, LIST, READ};
-use super::index::{Index, Stamp};
-use super::rules::{Class, Kind, LARGEST};
+use super::index::Stamp;
+use super::rules::{Class, Kind, LARGEST, LARGEST_TOGETHER};
 use super::seen::{KEY, Seen};
 use super::watches::Watches;
 
 /// How often a file is read that changes meanwhile.
 const TRIES: usize = 3;
+/// Files that are read in one go: lists of paths cost more memory than what becomes of them.
+const BATCH: usize = 4096;
+/// Files of which it is said that they were read; when there are more, which ones tells nothing.
+const TOLD: usize = 4096;
 /// Threads that read files when there are many.
 const READERS: usize = 4;
 
@@ -46,12 +50,12 @@ pub(super) struct Walk<'a> {
     pub(super) ground: Ground<'a>,
     pub(super) seen: &'a mut Seen,
     /// What vouches for files, when it is not what is seen now.
-    known: Option<&'a Index>,
+    known: Option<&'a Seen>,
     /// Watches for directories that are new; a full walk sets none.
     watches: Option<&'a mut Watches>,
     pub(super) todo: Vec<(Option<RelPath>, Option<Stat>)>,
     unread: Vec<RelPath>,
-    /// Files that were read.
+    /// Files that were read, [`TOLD`] at most.
     pub(super) read: Vec<RelPath>,
     /// A file was met that has other names, which must be looked for everywhere.
     pub(super) is_newly_linked: bool,
@@ -71,10 +75,10 @@ enum Reading {
 }
 
 /// Reads the whole project and stores the contents that `known` does not vouch for. Says what it is, and
-/// which files were read.
-pub(super) fn scan(ground: Ground<'_>, known: &Index) -> Result<(Seen, Vec<RelPath>), SnapshotError> {
+/// which files were read, [`TOLD`] of them at most.
+pub(super) fn scan(ground: Ground<'_>, known: &Seen) -> Result<(Seen, Vec<RelPath>), SnapshotError> {
     let device = fstat(ground.root).map(|stat| stat.st_dev).unwrap_or(0);
-    let nothing = Index::default();
+    let nothing = Seen::default();
     let mut seen = Seen { exclude: read_exclude(ground.root), ..Seen::new(device) };
     if let Some(text) = &seen.exclude {
         seen.rules.add(None, Kind::Exclude, text);
@@ -84,6 +88,8 @@ pub(super) fn scan(ground: Ground<'_>, known: &Index) -> Result<(Seen, Vec<RelPa
     walk.todo.push((None, None));
     walk.finish()?;
     let read = std::mem::take(&mut walk.read);
+    // Two trees of a large project, a moment apart, differ in little.
+    seen.tree.join(&known.tree);
     Ok((seen, read))
 }
 
@@ -102,6 +108,9 @@ impl<'a> Walk<'a> {
     pub(super) fn finish(&mut self) -> Result<(), SnapshotError> {
         while let Some((at, stat)) = self.todo.pop() {
             self.enter(at.as_ref(), stat.as_ref())?;
+            if self.unread.len() >= BATCH {
+                self.read_files()?;
+            }
         }
         self.take_linked();
         self.read_files()
@@ -142,7 +151,11 @@ impl<'a> Walk<'a> {
                 self.seen.rules.add(at, kind, &text);
             }
         }
+        if self.seen.rules.are_too_large() {
+            return Err(SnapshotError::Rules { most: LARGEST_TOGETHER });
+        }
         self.arrive(at, &dir, &items);
+        self.seen.rules.rest();
         Ok(())
     }
 
@@ -264,13 +277,13 @@ impl<'a> Walk<'a> {
     /// Takes in a file, or notes that it must be read.
     pub(super) fn take_file(&mut self, path: RelPath, stat: &Stat) {
         let stamp = Stamp::of(stat);
-        match self.known.unwrap_or(&self.seen.index).get(&path, stamp) {
+        match self.known.unwrap_or(self.seen).known(&path, stamp) {
             Some(hash) => self.seen.put_file(path, stat.st_mode, (stamp, hash), self.ground.now_ns),
             None => self.unread.push(path),
         }
     }
 
-    /// Reads the files that the index does not vouch for.
+    /// Reads the files that no mark vouches for.
     fn read_files(&mut self) -> Result<(), SnapshotError> {
         let unread = std::mem::take(&mut self.unread);
         let Ground { root, blobs, now_ns } = self.ground;
@@ -299,7 +312,9 @@ impl<'a> Walk<'a> {
                 Reading::Secret => self.seen.exclude(path, Class::Secret, KEY),
                 Reading::Failed(why) => self.seen.exclude(path, Class::Unreadable, &why),
             }
-            self.read.push(path.clone());
+            if self.read.len() < TOLD {
+                self.read.push(path.clone());
+            }
         }
         Ok(())
     }
@@ -336,7 +351,7 @@ fn read(
             return Ok(Reading::Vanished);
         }
         let stamp = Stamp::of(&stat);
-        // A file that stays outside is not in the index either, so that this is asked again each time.
+        // A file that stays outside has no mark either, so that this is asked again each time.
         if begins_with_key(&file) {
             return Ok(Reading::Secret);
         }
@@ -346,7 +361,7 @@ fn read(
         // Within one tick of the file system's clock no stamp tells one state from the next; only reading it
         // again does.
         let is_whole = || {
-            stamp.is_settled(now_ns) || content::hash(&file).is_ok_and(|again| again == moved) && is_same()
+            stamp.mark(now_ns).is_some() || content::hash(&file).is_ok_and(|again| again == moved) && is_same()
         };
         if moved.size == stamp.size && is_same() && is_whole() {
             return Ok(Reading::Read { mode: stat.st_mode, stamp, hash: moved.hash });

@@ -1,11 +1,11 @@
 //! What is known of a project.
 //!
-//! Owns the one place where the tree, the paths that stay outside and the index change together, so that
+//! Owns the one place where the tree with its marks and the paths that stay outside change together, so that
 //! none of them tells of a path that another has forgotten. Must not know how a project is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ftl_core::id::Hash;
+use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Entry, Node, RelPath, Tree};
 
 use super::index::{Index, Stamp};
@@ -17,18 +17,22 @@ pub(super) const KEY: &str = "holds a private key";
 /// A project at one moment, with what it takes to see later what changed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
+    /// The root's device.
+    pub(super) device: u64,
+    /// The snapshot that was taken last.
+    pub(super) last: Option<SnapshotId>,
+    /// What stands where. The files with a mark need not be read again while they have the stamp that it was
+    /// made of.
     pub(super) tree: Tree,
     pub(super) exclusions: BTreeMap<RelPath, Exclusion>,
     pub(super) rules: Rules,
     /// The text of `.git/info/exclude`, which stands in no directory of the tree.
     pub(super) exclude: Option<Vec<u8>>,
-    pub(super) index: Index,
     /// Files that have several names or had: another name may change them without an event here.
     pub(super) linked: BTreeSet<RelPath>,
     /// Files with a secret's name; another name of one stays outside as well.
     pub(super) secrets: BTreeSet<RelPath>,
-    /// Files that the index does not vouch for, and symbolic links with several names. They are read at each
-    /// snapshot.
+    /// Files without a mark, and symbolic links with several names. They are read at each snapshot.
     pub(super) unsettled: BTreeSet<RelPath>,
     /// Something has a path too long to be named, and can only be found by looking everywhere.
     pub(super) is_odd: bool,
@@ -37,7 +41,27 @@ pub(super) struct Seen {
 impl Seen {
     /// Nothing of a root on this device.
     pub(super) fn new(device: u64) -> Self {
-        Self { index: Index::new(device), ..Self::default() }
+        Self { device, ..Self::default() }
+    }
+
+    /// What an index tells of a project.
+    pub(super) fn of_index(Index { device, last, files }: Index) -> Self {
+        Self { device, last, tree: files, ..Self::default() }
+    }
+
+    /// What is to outlive the daemon. Costs nothing: the tree is shared.
+    pub(super) fn index(&self) -> Index {
+        Index { device: self.device, last: self.last, files: self.tree.clone() }
+    }
+
+    /// The content of a file that still has the stamp it was read with.
+    pub(super) fn known(&self, path: &RelPath, stamp: Stamp) -> Option<Hash> {
+        stamp.find(&self.tree, path)
+    }
+
+    /// Makes that a file is read at the next look at it whatever its stamp says.
+    pub(super) fn doubt(&mut self, path: &RelPath) {
+        self.tree.mark(path, None);
     }
 
     /// Puts a directory or a symbolic link into the tree.
@@ -49,11 +73,13 @@ impl Seen {
         }
     }
 
-    /// Puts a file into the tree and the index.
+    /// Puts a file into the tree, with a mark if its stamp can be trusted later.
     pub(super) fn put_file(&mut self, path: RelPath, mode: u32, (stamp, hash): (Stamp, Hash), now_ns: i64) {
         let node = Node::File { mode: mode & 0o777, size: stamp.size, hash };
         self.put(&path, Entry { node, mtime_ns: stamp.mtime_ns });
-        match self.index.insert(path.clone(), stamp, hash, now_ns) {
+        let mark = stamp.mark(now_ns);
+        self.tree.mark(&path, mark);
+        match mark.is_some() {
             true => self.unsettled.remove(&path),
             false => self.unsettled.insert(path),
         };
@@ -75,14 +101,11 @@ impl Seen {
     pub(super) fn forget(&mut self, path: &RelPath) {
         let is_dir = self.tree.dir(Some(path)).is_some();
         if is_dir {
-            let beneath: Vec<RelPath> = self.tree.beneath(path).map(|(path, _)| path).collect();
-            beneath.iter().for_each(|path| self.index.remove(path));
             forget_beneath(&mut self.exclusions, path);
             for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
                 *set = std::mem::take(set).into_iter().filter(|at| !at.is_beneath(path)).collect();
             }
         }
-        self.index.remove(path);
         self.exclusions.remove(path);
         for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
             set.remove(path);
@@ -92,7 +115,7 @@ impl Seen {
 
     /// Forgets that a path was a file, before something else is put there.
     pub(super) fn forget_file(&mut self, path: &RelPath) {
-        self.index.remove(path);
+        self.doubt(path);
         for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
             set.remove(path);
         }

@@ -45,6 +45,31 @@ pub(super) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     file.write_all_at(bytes, at)
 }
 
+/// A file that is written from its beginning on.
+pub(super) struct Growing {
+    file: File,
+    at: u64,
+}
+
+impl Growing {
+    /// Over a file that is empty.
+    pub(super) fn new(file: File) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl io::Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write_at(&self.file, bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Gives a file another length.
 pub(super) fn cut(file: &File, length: u64) -> io::Result<()> {
     point();

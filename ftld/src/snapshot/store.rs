@@ -19,7 +19,8 @@ use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
 use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
-use super::projects::{Projects, Watching};
+use super::live::Watching;
+use super::projects::Projects;
 use super::rules::{Class, Exclusion, Rules};
 use super::shown::{self, SeenFile};
 use super::{SnapshotError, io_error, lock, remove_tree, step};
@@ -117,8 +118,8 @@ impl LocalStore {
         self.forget_what_is_in_doubt()?;
         self.projects.take(root, now_ns, |seen| {
             let id = seen.tree.id();
-            if seen.index.last != Some(id) {
-                let last = seen.index.last.and_then(|last| self.tree(last).ok());
+            if seen.last != Some(id) {
+                let last = seen.last.and_then(|last| self.tree(last).ok());
                 self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             }
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
@@ -283,9 +284,9 @@ impl LocalStore {
     /// # Errors
     /// When the layer cannot be read as a whole or holds odd metadata, or the store cannot be written.
     pub fn capture(&self, upper: &Path, id: SnapshotId, seen: &SeenFiles) -> Result<Captured, SnapshotError> {
-        let (base, rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
+        let (base, mut rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
         self.settle_rules()?;
-        capture::capture(upper, &base, &rules, &self.blobs)
+        capture::capture(upper, &base, &mut rules, &self.blobs, capture::MOST)
     }
 
     /// Writes a layer of files that a workspace over the base `id` shows beside the base's, in the place of

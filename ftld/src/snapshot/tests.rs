@@ -8,6 +8,7 @@ mod damage;
 mod deeds;
 mod disk;
 mod edits;
+mod flat;
 mod history;
 mod killed;
 mod live;

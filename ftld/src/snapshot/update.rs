@@ -61,9 +61,9 @@ pub(super) fn update(
     }
 }
 
-/// Makes that the index vouches for nothing that an event named.
+/// Makes that no mark vouches for what an event named.
 pub(super) fn disown(seen: &mut Seen, dirty: &Dirty) {
-    dirty.paths().for_each(|(path, _)| seen.index.remove(&path));
+    dirty.paths().for_each(|(path, _)| seen.doubt(&path));
 }
 
 fn is_about_rules(seen: &Seen, dirty: &Dirty) -> bool {
@@ -133,5 +133,5 @@ fn is_new_rules(seen: &Seen, at: &At, item: &dir::Item) -> bool {
     let name = item.name.to_bytes();
     Kind::of(name).is_some()
         && RelPath::under(at.as_ref(), name)
-            .is_ok_and(|path| seen.index.get(&path, super::index::Stamp::of(&item.stat)).is_none())
+            .is_ok_and(|path| seen.known(&path, super::index::Stamp::of(&item.stat)).is_none())
 }

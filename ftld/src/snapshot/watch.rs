@@ -82,6 +82,9 @@ pub(super) trait Watch: Send + Sync {
     /// Begins to watch an open directory. One that is watched already keeps its number.
     fn add(&self, dir: BorrowedFd<'_>) -> Result<i32, WatchError>;
 
+    /// How many more directories may be watched.
+    fn room(&self) -> usize;
+
     /// Ends a watch. Its events may still arrive.
     fn remove(&self, watch: i32);
 
@@ -133,6 +136,10 @@ impl Budget {
     fn take(&self) -> bool {
         let more = |used| (used < self.most).then_some(used + 1);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn room(&self) -> usize {
+        self.most.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
     fn give_back(&self, watches: usize) {
@@ -216,6 +223,10 @@ impl Watch for Inotify {
             }
         };
         added
+    }
+
+    fn room(&self) -> usize {
+        self.budget.room()
     }
 
     fn remove(&self, watch: i32) {

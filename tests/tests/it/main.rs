@@ -27,6 +27,7 @@ mod private;
 mod promises;
 mod real_project;
 mod remote;
+mod scale;
 mod secrets;
 mod sessions;
 mod soak;

@@ -7,32 +7,36 @@ use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use super::mark::Mark;
 use super::{Entry, Node, RelPath, listing};
 use crate::id::{Hash, SnapshotId};
 
 /// Every path of a project at one moment. A copy shares everything with what it was copied from. The
 /// root itself is not an entry; every other directory that something stands in is one.
 ///
-/// Memory: about 150 bytes for a path, shared by all trees that have its directory in common.
+/// Memory: about 150 bytes for a path where directories are large, shared by all trees that have its
+/// directory in common; a directory of few names takes about 1,100 bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tree {
-    root: Arc<Dir>,
+    pub(super) root: Arc<Dir>,
 }
 
 /// What stands in one directory, by name.
 #[derive(Clone, Default)]
 pub struct Dir {
-    items: BTreeMap<Arc<[u8]>, Item>,
+    pub(super) items: BTreeMap<Arc<[u8]>, Item>,
     sums: Sums,
     hash: OnceLock<Hash>,
 }
 
 /// One name of a directory.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Item {
-    entry: Entry,
+    pub(super) entry: Entry,
     /// What stands in it, when it is a directory.
-    dir: Option<Arc<Dir>>,
+    pub(super) dir: Option<Arc<Dir>>,
+    /// No part of what the tree says: trees with other marks are equal.
+    pub(super) mark: Option<Mark>,
 }
 
 /// What there is beneath a directory, all levels together.
@@ -170,7 +174,7 @@ impl Tree {
         self.dir(dir).into_iter().flat_map(|dir| dir.items.keys().map(|name| &**name))
     }
 
-    fn item(&self, path: &RelPath) -> Option<&Item> {
+    pub(super) fn item(&self, path: &RelPath) -> Option<&Item> {
         let mut dir = &self.root;
         let mut found: Option<&Item> = None;
         for name in path.components() {
@@ -209,11 +213,11 @@ impl Dir {
     /// A directory with these names.
     #[must_use]
     pub fn of(items: impl IntoIterator<Item = (Vec<u8>, Entry, Option<Arc<Self>>)>) -> Self {
-        let mut dir = Self::default();
-        for (name, entry, inner) in items {
-            dir.set(&name, Item::new(entry, inner));
-        }
-        dir
+        // Collected: a map that is filled name by name leaves half of each of its nodes empty.
+        let item = |(name, entry, inner): (Vec<u8>, Entry, _)| (name.into(), Item::new(entry, inner));
+        let items: BTreeMap<Arc<[u8]>, Item> = items.into_iter().map(item).collect();
+        let sums = items.values().fold(Sums::default(), |sums, item| sums.plus(item.sums()));
+        Self { items, sums, hash: OnceLock::new() }
     }
 
     /// The hash of its listing.
@@ -304,11 +308,19 @@ impl Eq for Dir {}
 
 // === impl Item ===
 
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.entry == other.entry && self.dir == other.dir
+    }
+}
+
+impl Eq for Item {}
+
 impl Item {
     /// Only a directory holds something, and a directory always does, be it nothing.
     fn new(entry: Entry, dir: Option<Arc<Dir>>) -> Self {
         let dir = entry.node.is_dir().then(|| dir.unwrap_or_default());
-        Self { entry, dir }
+        Self { entry, dir, mark: None }
     }
 
     /// The node and its time.
@@ -359,7 +371,7 @@ impl Sums {
 type Names<'a> = btree_map::Iter<'a, Arc<[u8]>, Item>;
 
 /// A walk through directories, in the order of names.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     path: Vec<u8>,
     /// The directories on the way down, with the length of the path to each.
     open: Vec<(usize, Names<'a>)>,
@@ -367,15 +379,12 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn over(dir: &'a Dir, prefix: Vec<u8>, only_links: bool) -> Self {
+    pub(super) fn over(dir: &'a Dir, prefix: Vec<u8>, only_links: bool) -> Self {
         Self { open: vec![(prefix.len(), dir.items.iter())], path: prefix, only_links }
     }
-}
 
-impl<'a> Iterator for Walk<'a> {
-    type Item = (RelPath, &'a Entry);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next path and all that is known of it.
+    pub(super) fn next_item(&mut self) -> Option<(RelPath, &'a Item)> {
         loop {
             let (length, items) = self.open.last_mut()?;
             self.path.truncate(*length);
@@ -389,8 +398,16 @@ impl<'a> Iterator for Walk<'a> {
                 self.path.push(b'/');
                 self.open.push((self.path.len(), dir.items.iter()));
             }
-            return Some((path, &item.entry));
+            return Some((path, item));
         }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (RelPath, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_item().map(|(path, item)| (path, &item.entry))
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 
 use super::super::blob::Blobs;
 use super::super::dir::open_root;
-use super::super::index::Index;
 use super::super::projects::Projects;
 use super::super::scan::{Ground, scan};
 use super::super::seen::Seen;
@@ -28,6 +27,9 @@ pub(super) const REVERSE: u32 = 4;
 impl Watch for Bad {
     fn add(&self, dir: BorrowedFd<'_>) -> std::result::Result<i32, WatchError> {
         self.kernel.add(dir)
+    }
+    fn room(&self) -> usize {
+        self.kernel.room()
     }
     fn remove(&self, watch: i32) {
         self.kernel.remove(watch);
@@ -120,7 +122,7 @@ impl Bench {
     pub(super) fn anew(&self) -> Told {
         let root = open_root(&self.project()).unwrap();
         let ground = Ground { root: root.as_fd(), blobs: &self.blobs, now_ns: self.now_ns };
-        told(&scan(ground, &Index::default()).unwrap().0)
+        told(&scan(ground, &Seen::default()).unwrap().0)
     }
 
     pub(super) fn check(&self, after: &str) {

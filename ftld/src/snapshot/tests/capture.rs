@@ -213,3 +213,18 @@ fn a_layer_that_is_not_there_is_an_error_and_never_no_changes() {
     fs::create_dir(&work.upper).unwrap();
     assert!(work.place.store.capture(&work.upper, unknown, &SeenFiles::new()).is_err());
 }
+
+#[test]
+fn a_layer_of_more_paths_than_are_reviewed_is_an_error_that_says_so() {
+    let work = Work::over(&[("a", "a")]);
+    write(&work.upper, "d/x", "x");
+    write(&work.upper, "d/y", "y");
+    let most = |most| {
+        let store = &work.place.store;
+        let (base, mut rules) = (&work.base.tree, store.rules(work.base.id).unwrap());
+        super::super::capture::capture(&work.upper, base, &mut rules, &store.blobs, most)
+    };
+    assert_eq!(most(3).unwrap().upper.len(), 3);
+    let error = most(2).unwrap_err();
+    assert_eq!(error.to_string(), "the session made or changed more than 2 paths");
+}

@@ -354,3 +354,16 @@ fn a_base_tree_belongs_to_whom_the_sandbox_runs_as() {
     open().base(&place.project(), taken.id).unwrap();
     assert!(["", "d", "d/a", "d/l"].into_iter().all(owned));
 }
+
+#[test]
+fn ignore_files_that_hold_too_much_together_are_an_error_that_says_so() {
+    let place = Place::new();
+    let text = format!("# {}\nx\n", "note ".repeat(200_000));
+    (0..16).for_each(|n| write(&place.project(), format!("d{n}/.gitignore"), &text));
+    place.take();
+    write(&place.project(), "d16/.gitignore", &text);
+    let error = place.store.take(&place.project(), LATER).unwrap_err();
+    assert_eq!(error.to_string(), "the project's ignore files hold more than 16 MiB together");
+    fs::remove_file(place.project().join("d16/.gitignore")).unwrap();
+    place.take();
+}
