@@ -244,7 +244,8 @@ async fn forget_journals(parts: &Arc<Parts>, mut ids: BTreeSet<ApplyId>) {
     let parts = Arc::clone(parts);
     let forgotten = blocking(move || {
         let records = parts.db.records::<Record>("")?;
-        records.iter().flat_map(Record::journals).for_each(|named| drop(ids.remove(&named)));
+        let named: BTreeSet<ApplyId> = records.iter().flat_map(Record::journals).collect();
+        ids.retain(|id| !named.contains(id));
         Ok(parts.merge.forget(&ids)?)
     });
     if let Err(error) = forgotten.await {

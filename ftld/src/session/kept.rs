@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ftl_core::config::StoreConfig;
+use ftl_core::event::Bytes;
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::merge::Step;
 use ftl_core::retention::{self, Listed, Policy};

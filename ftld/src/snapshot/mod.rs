@@ -50,6 +50,7 @@ mod fold;
 mod gate;
 mod index;
 mod live;
+mod notes;
 mod pack;
 mod packed;
 mod packindex;

@@ -361,7 +361,8 @@ fn read(
         // Within one tick of the file system's clock no stamp tells one state from the next; only reading it
         // again does.
         let is_whole = || {
-            stamp.mark(now_ns).is_some() || content::hash(&file).is_ok_and(|again| again == moved) && is_same()
+            stamp.mark(now_ns).is_some()
+                || content::hash(&file).is_ok_and(|again| again == moved) && is_same()
         };
         if moved.size == stamp.size && is_same() && is_whole() {
             return Ok(Reading::Read { mode: stat.st_mode, stamp, hash: moved.hash });

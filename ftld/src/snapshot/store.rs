@@ -21,7 +21,7 @@ use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
 use super::live::Watching;
 use super::projects::Projects;
-use super::rules::{Class, Exclusion, Rules};
+use super::rules::Exclusion;
 use super::shown::{self, SeenFile};
 use super::{SnapshotError, io_error, lock, remove_tree, step};
 
@@ -44,7 +44,7 @@ pub struct LocalStore {
     pub(super) trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
     pub(super) bases: Bases,
     /// Whether the name of a file beneath `rules/` or `unread/` may not be on the disk for good.
-    loose_rules: Mutex<bool>,
+    pub(super) loose_notes: Mutex<bool>,
 }
 
 /// A snapshot that was taken.
@@ -104,7 +104,7 @@ impl LocalStore {
             trusted: Mutex::default(),
             trees: Mutex::default(),
             bases: Bases::open(dir, owner)?,
-            loose_rules: Mutex::new(true),
+            loose_notes: Mutex::new(true),
         })
     }
 
@@ -123,10 +123,7 @@ impl LocalStore {
                 self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             }
             let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
-            if self.replace(&self.rules_path(id), &rules)? {
-                *lock(&self.loose_rules) = true;
-            }
-            self.note_unread(id, seen.exclusions.values())?;
+            self.note(id, &rules, seen.exclusions.values())?;
             let tree = Arc::new(seen.tree.clone());
             self.remember(id, &tree);
             let (files, bytes) = (tree.files(), tree.bytes());
@@ -224,60 +221,6 @@ impl LocalStore {
         Ok(tree)
     }
 
-    /// The ignore rules that a snapshot was taken with. They decide what of a session's work is left out.
-    ///
-    /// # Errors
-    /// When there is no such snapshot.
-    pub fn rules(&self, id: SnapshotId) -> Result<Rules, SnapshotError> {
-        let path = self.rules_path(id);
-        Rules::from_bytes(&self.rules_bytes(id)?).map_err(io_error("read", &path))
-    }
-
-    /// The same as they are stored.
-    pub(super) fn rules_bytes(&self, id: SnapshotId) -> Result<Vec<u8>, SnapshotError> {
-        fs::read(self.rules_path(id)).map_err(|_| SnapshotError::Unknown { id })
-    }
-
-    /// Stores the rules of a snapshot that was taken elsewhere.
-    pub(super) fn put_rules(&self, id: SnapshotId, bytes: &[u8]) -> Result<(), SnapshotError> {
-        self.replace(&self.rules_path(id), bytes)
-    }
-
-    /// What could not be read when a snapshot was taken last, and so is not known to have been gone.
-    ///
-    /// # Errors
-    /// When that cannot be said.
-    pub fn unread(&self, id: SnapshotId) -> Result<BTreeSet<RelPath>, SnapshotError> {
-        let path = self.dir.join("unread").join(id.to_string());
-        match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-            Err(error) => Err(io_error("read", &path)(error)),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io_error("read", &path)),
-        }
-    }
-
-    fn note_unread<'a>(
-        &self,
-        id: SnapshotId,
-        exclusions: impl Iterator<Item = &'a Exclusion>,
-    ) -> Result<(), SnapshotError> {
-        let path = self.dir.join("unread").join(id.to_string());
-        let unread: Vec<&RelPath> =
-            exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path).collect();
-        if unread.is_empty() {
-            return if path.exists() {
-                step::remove(&path).map_err(io_error("remove", &path))
-            } else {
-                Ok(())
-            };
-        }
-        let bytes = serde_json::to_vec(&unread).map_err(io_error("write", &path))?;
-        if self.replace(&path, &bytes)? {
-            *lock(&self.loose_rules) = true;
-        }
-        Ok(())
-    }
-
     /// Reads the frozen upper layer of a session over the base `id`, and stores its contents so that they
     /// survive a power cut. `seen` are the files that its workspace had beside the base's.
     ///
@@ -285,7 +228,7 @@ impl LocalStore {
     /// When the layer cannot be read as a whole or holds odd metadata, or the store cannot be written.
     pub fn capture(&self, upper: &Path, id: SnapshotId, seen: &SeenFiles) -> Result<Captured, SnapshotError> {
         let (base, mut rules) = (with_seen(&*self.tree(id)?, seen), self.rules(id)?);
-        self.settle_rules()?;
+        self.settle_notes()?;
         capture::capture(upper, &base, &mut rules, &self.blobs, capture::MOST)
     }
 
@@ -377,17 +320,8 @@ impl LocalStore {
     /// # Errors
     /// When it may not be there.
     pub fn settle(&self) -> Result<(), SnapshotError> {
-        self.settle_rules()?;
+        self.settle_notes()?;
         self.blobs.settle()
-    }
-
-    fn settle_rules(&self) -> Result<(), SnapshotError> {
-        let mut loose = lock(&self.loose_rules);
-        for dir in ["rules", "unread"].into_iter().filter(|_| *loose).map(|part| self.dir.join(part)) {
-            step::sync_dir(&dir).map_err(io_error("flush", &dir))?;
-        }
-        *loose = false;
-        Ok(())
     }
 
     /// Writes what makes `after` of `before` into an empty directory, as a layer of an overlay. Its files are
@@ -484,27 +418,10 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Replaces one of the store's own files as a whole. Says whether it was another one.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<bool, SnapshotError> {
-        if fs::read(path).is_ok_and(|known| known == bytes) {
-            return Ok(false);
-        }
-        let fresh = self.blobs.fresh_path();
-        let file = step::create(&fresh).map_err(io_error("create", &fresh))?;
-        let written = step::write_at(&file, bytes, 0).and_then(|()| step::sync(&file));
-        written.map_err(io_error("write", &fresh))?;
-        step::rename(&fresh, path).map_err(io_error("rename", path))?;
-        Ok(true)
-    }
-
     fn remember(&self, id: SnapshotId, tree: &Arc<Tree>) {
         let mut trees = lock(&self.trees);
         trees.retain(|(known, _)| *known != id);
         trees.push_front((id, Arc::clone(tree)));
         trees.truncate(TREES);
-    }
-
-    fn rules_path(&self, id: SnapshotId) -> PathBuf {
-        self.dir.join("rules").join(id.to_string())
     }
 }

@@ -35,7 +35,7 @@ fn measure(dir: &Path) -> Outcome<()> {
     // The copy is what all of them read: without `.git` or anything that ignore rules leave out.
     let mut from = dir.as_os_str().to_owned();
     from.push("/");
-    run("rsync", &[OsStr::new("-a"), OsStr::new("--exclude=.git"), &from, at("copy").as_os_str()], None)?;
+    run("rsync", [OsStr::new("-a"), OsStr::new("--exclude=.git"), &from, at("copy").as_os_str()], None)?;
     for rules in found(&at("copy"), OsStr::new(".gitignore"))? {
         fs::remove_file(rules)?;
     }
