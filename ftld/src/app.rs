@@ -67,6 +67,9 @@ pub struct Parts {
     pub user: User,
     /// Owner of everything that a sandbox may write, when it is not the daemon's user.
     pub owner: Option<(u32, u32)>,
+    /// Keeps other daemons out. It goes last: work beside the sessions may still have the database open when
+    /// the API has closed.
+    pub lock: Lock,
 }
 
 /// Sandbox backends by name.
@@ -103,7 +106,6 @@ pub struct Ports {
 pub struct App {
     sessions: Arc<Sessions>,
     control: Arc<Control>,
-    lock: Lock,
 }
 
 /// Where connections come from.
@@ -196,10 +198,11 @@ impl App {
             home,
             user,
             owner: ports.owner,
+            lock,
         };
         let sessions = Sessions::new(Arc::new(parts));
         sessions.recover().await.map_err(AppError::Recover)?;
-        Ok(Self { sessions: Arc::new(sessions), control: Arc::new(control), lock })
+        Ok(Self { sessions: Arc::new(sessions), control: Arc::new(control) })
     }
 
     /// The sessions, for tests that look at what the API does not show.
@@ -245,7 +248,6 @@ impl App {
         small.abort();
         // An error means that it was interrupted, and costs the next daemon a walk.
         let _ = tokio::task::spawn_blocking(move || store.park()).await;
-        drop(self.lock);
         served.map_err(AppError::Serve)
     }
 }

@@ -23,6 +23,8 @@ const LANES: usize = 6;
 
 /// What a thousand sessions may leave. Each is far below one of its kind for each session.
 mod bounds {
+    /// Watches of the project: one for each directory.
+    pub(super) const WATCHES: usize = 16;
     /// Threads of pools; they come and go with the load.
     pub(super) const THREADS: usize = 48;
     /// Memory of the daemon, kibibytes: what the allocator keeps of its highest load.
@@ -299,8 +301,13 @@ fn a_thousand_sessions_leave_nothing_behind() {
 
 fn check(before: &Census, after: &Census) {
     let shown = || format!("{before:#?}\n{after:#?}");
-    assert_eq!(before.descriptors, after.descriptors, "{}", shown());
-    assert_eq!(before.watches, after.watches, "{}", shown());
+    // Whether the one project is being watched at the moment is the only difference that may be.
+    let watching = |kind: &str| usize::from(kind.starts_with("anon_inode"));
+    for (kind, count) in &after.descriptors {
+        let had = before.descriptors.get(kind).copied().unwrap_or_default();
+        assert!(*count <= had + watching(kind), "{kind}: {}", shown());
+    }
+    assert!(after.watches <= bounds::WATCHES, "{}", shown());
     assert_eq!((before.children, after.children), (0, 0), "{}", shown());
     assert_eq!((before.mounts, after.mounts), (0, 0), "{}", shown());
     assert!(after.threads <= before.threads + bounds::THREADS, "{}", shown());

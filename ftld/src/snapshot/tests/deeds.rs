@@ -83,7 +83,7 @@ impl Deed {
             Self::Link(path, target) => {
                 above(path)?;
                 let _ = fs::remove_file(at(path)).or_else(|_| fs::remove_dir_all(at(path)));
-                symlink(["f", "../a", "/nowhere", "\u{1}odd"][usize::from(*target % 4)], at(path))
+                symlink(["f", "../a", "/nowhere/at/all", "\u{1}odd"][usize::from(*target % 4)], at(path))
             }
             Self::HardLink(from, to) => fs::hard_link(at(from), at(to)),
             Self::Mode(path, which) => {
