@@ -13,7 +13,12 @@ use crate::tree::{self, Changed, Entry, Node, RelPath, Tree, changes};
 pub fn stack(lower: &UpperTree, upper: &UpperTree) -> UpperTree {
     let mut both = lower.clone();
     for (path, node) in upper {
+        // Nothing that comes later makes known what the workspace shows there.
+        if path.ancestors().any(|above| is_unknown(both.get(&above))) {
+            continue;
+        }
         let node = match (node, both.get(path)) {
+            (UpperNode::Dir { opaque: false, .. }, Some(unknown)) if is_unknown(Some(unknown)) => continue,
             (UpperNode::Dir { mode, opaque: false }, Some(UpperNode::Dir { opaque, .. })) => {
                 UpperNode::Dir { mode: *mode, opaque: *opaque }
             }
@@ -30,6 +35,10 @@ pub fn stack(lower: &UpperTree, upper: &UpperTree) -> UpperTree {
         both.insert(path.clone(), node);
     }
     both
+}
+
+fn is_unknown(node: Option<&UpperNode>) -> bool {
+    matches!(node, Some(UpperNode::Special(kind)) if kind.is_unknown())
 }
 
 /// Whether the layer's node at a path lets nothing of the layers below shine through.
@@ -329,6 +338,27 @@ mod tests {
             prop_assert_eq!(view(&before, &[&layer]), view(&after, &[]));
             prop_assert_eq!(shown(&before, &layer, 0), after);
         }
+    }
+
+    #[test]
+    fn a_later_layer_does_not_make_known_what_a_directory_holds() {
+        let dir = |opaque| UpperNode::Dir { mode: 0o755, opaque };
+        let odd = UpperNode::Special(SpecialKind::OddlyMarked);
+        let lower: UpperTree = [(path("d"), odd.clone())].into();
+        let touched: UpperTree = [(path("d"), dir(false)), (path("d/x"), file(7))].into();
+        assert_eq!(stack(&lower, &touched), lower);
+        assert_eq!(stack(&stack(&lower, &touched), &touched), stack(&lower, &stack(&touched, &touched)));
+        let replaced: UpperTree = [(path("d"), dir(true)), (path("d/x"), file(7))].into();
+        assert_eq!(stack(&lower, &replaced), replaced);
+        let base: Tree = [
+            ("d", Node::Dir { mode: 0o755 }),
+            ("d/old", Node::File { mode: 0o644, size: 1, hash: Hash::of(&[1]) }),
+        ]
+        .map(|(at, node)| (path(at), Entry { node, mtime_ns: 0 }))
+        .into_iter()
+        .collect();
+        let diff = diff_between(&base, &stack(&lower, &touched), &|_, _| false);
+        assert!(diff.changes.iter().all(|change| change.refused.is_some()), "{:?}", diff.changes);
     }
 
     #[test]
