@@ -142,7 +142,8 @@ async fn storage(engine: &Engine, info: &SystemInfo, scratch: &Path) -> Check {
         let remedy = "give the engine's data a file system that overlay2 can use";
         return check("container storage", Outcome::Warning, detail, remedy);
     }
-    let (outcome, told, remedy) = match probe::shares(engine, scratch, &[]).await {
+    let (outcome, told, remedy) = match probe::shares(engine.clone(), scratch.to_owned(), String::new()).await
+    {
         Ok(Shares::Overlay) => {
             (Outcome::Ok, "it mounts overlays of this machine's directories".to_owned(), "")
         }

@@ -5,7 +5,7 @@
 //! address tells nothing: a socket may be forwarded from another machine, or lead into a virtual one.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
 use ftl_core::id::Hash;
@@ -37,11 +37,17 @@ const EMPTY: &str = "ftl-probe:empty";
 
 /// Finds out what the engine can do with directories beneath `scratch`, an existing directory for
 /// throw-away files with an absolute path. The options are those of an overlay mount beside its layers,
-/// such as `userxattr`; none when empty.
+/// such as `userxattr,index=off`; none when empty. A caller that goes away stops nothing: all is removed again.
 ///
 /// # Errors
 /// When the engine fails at something else, or the directories cannot be made.
-pub async fn shares(engine: &Engine, scratch: &Path, options: &[&str]) -> Result<Shares, EngineError> {
+pub async fn shares(engine: Engine, scratch: PathBuf, options: String) -> Result<Shares, EngineError> {
+    let path = scratch.clone();
+    let trying = tokio::spawn(async move { try_it(&engine, &scratch, &options).await });
+    trying.await.map_err(|error| EngineError::File { path, source: std::io::Error::other(error) })?
+}
+
+async fn try_it(engine: &Engine, scratch: &Path, options: &str) -> Result<Shares, EngineError> {
     let mut random = [0; 16];
     let failed = |source| EngineError::File { path: scratch.to_owned(), source };
     getrandom::fill(&mut random).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
@@ -56,7 +62,7 @@ pub async fn shares(engine: &Engine, scratch: &Path, options: &[&str]) -> Result
     found
 }
 
-async fn examine(engine: &Engine, name: &str, dir: &Path, options: &[&str]) -> Result<Shares, EngineError> {
+async fn examine(engine: &Engine, name: &str, dir: &Path, options: &str) -> Result<Shares, EngineError> {
     if engine.image(EMPTY).await?.is_none() {
         // Two blocks of zeros are an archive of nothing.
         let empty = dir.join("empty.tar");
@@ -65,13 +71,11 @@ async fn examine(engine: &Engine, name: &str, dir: &Path, options: &[&str]) -> R
         engine.import(&empty, EMPTY, &mut |_| {}).await?;
     }
     let at = |part: &str| dir.join(part).display().to_string();
-    let layers = [
-        format!("lowerdir={}", at("lower")),
-        format!("upperdir={}", at("upper")),
-        format!("workdir={}", at("work")),
-    ];
-    let layers: Vec<&str> = layers.iter().map(String::as_str).chain(options.iter().copied()).collect();
-    let overlay = [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", layers.join(","))];
+    let mut layers = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    if !options.is_empty() {
+        layers = format!("{layers},{options}");
+    }
+    let overlay = [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", layers)];
     let why_not_overlay = match mounts(engine, name, &overlay).await? {
         Ok(()) => return Ok(Shares::Overlay),
         Err(why) => why,

@@ -23,17 +23,31 @@ use record::{Agent, Record};
 const QUOTED: usize = 12;
 
 /// What is wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
-    /// A root file system as a tar archive, in place of the usual base.
-    pub rootfs: Option<PathBuf>,
-    /// Names of agents.
+    /// What the agents are put on.
+    pub base: Base,
+    /// Names of agents; empty means those of the last setup.
     pub agents: Vec<String>,
     /// Whether everything is made again.
     pub rebuild: bool,
     /// How the human reaches registries.
     pub reach: Reach,
 }
+
+/// What agents are put on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// What they were put on last; at first the usual one.
+    Last,
+    /// The one that the recipe names, from a registry.
+    Usual,
+    /// A root file system, a tar archive.
+    Rootfs(PathBuf),
+}
+
+/// The agent that is installed when nobody ever named one.
+const FIRST: &str = "claude-code";
 
 /// What is told on the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,7 +81,7 @@ pub type Hear<'a> = &'a mut (dyn FnMut(Progress) + Send);
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The engine cannot be had or failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Engine(#[from] EngineError),
     /// A build failed.
     #[error("building the image failed")]
@@ -132,6 +146,12 @@ pub enum SetupError {
         /// Which.
         image: String,
     },
+    /// The root file system of the last setup is gone.
+    #[error("the engine no longer has {image}, the root file system of the last setup")]
+    NoBase {
+        /// Its name.
+        image: String,
+    },
     /// An image asks for things that a sandbox must not have.
     #[error("the image {image} cannot be used: {why}")]
     Image {
@@ -149,9 +169,9 @@ pub enum SetupError {
         #[source]
         source: io::Error,
     },
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers: {reason}")]
-    Random {
+    /// The daemon itself could not go on.
+    #[error("the daemon could not go on: {reason}")]
+    Interrupted {
         /// Why not.
         reason: String,
     },
@@ -171,12 +191,16 @@ impl SetupError {
                 "write it as https://host/path, without a name and password".to_owned()
             }
             Self::Program { .. } => "try it again with `ftlctl setup --rebuild`".to_owned(),
+            Self::NoBase { .. } => {
+                "name the archive again, `ftlctl setup --rootfs TAR`, or use the usual base, `ftlctl setup --usual-base`"
+                    .to_owned()
+            }
             Self::NoImage { .. } => "make it again: `ftlctl setup`".to_owned(),
             Self::Rootfs { .. } => {
                 "name a tar archive, for instance from `mmdebstrap --variant=essential --include=git,curl bookworm root.tar`".to_owned()
             }
             Self::Record { .. } => "see that the disk has space, then `ftlctl setup`".to_owned(),
-            Self::NoPackage { .. } | Self::Authorities { .. } | Self::Image { .. } | Self::Random { .. } => {
+            Self::NoPackage { .. } | Self::Authorities { .. } | Self::Image { .. } | Self::Interrupted { .. } => {
                 String::new()
             }
         }
@@ -228,7 +252,9 @@ pub async fn setup(
     now_us: i64,
     hear: Hear<'_>,
 ) -> Result<Record, SetupError> {
-    let programs: Vec<Program> = wanted.agents.iter().map(|name| known(name)).collect::<Result<_, _>>()?;
+    let before = Record::read(home)?;
+    let names = choose(&wanted, before.as_ref());
+    let programs: Vec<Program> = names.iter().map(|name| known(name)).collect::<Result<_, _>>()?;
     let of = 4;
     let mut number = 0;
     let mut step = |title: &str, hear: Hear<'_>| {
@@ -236,12 +262,8 @@ pub async fn setup(
         hear(Progress::Step { number, of, title: title.to_owned() });
     };
     let id = engine.info().await?.id.unwrap_or_default();
-    let before = Record::read(home)?;
     step("base", hear);
-    let rootfs = match &wanted.rootfs {
-        Some(archive) => Some(import(engine, archive, wanted.rebuild, hear).await?),
-        None => None,
-    };
+    let rootfs = base(engine, &wanted, before.as_ref(), hear).await?;
     step("agents", hear);
     let base = rootfs.as_ref().map(|(tag, _)| tag.as_str());
     let recipe = recipe::recipe(base, &programs, &engine.about().arch)?;
@@ -260,6 +282,38 @@ pub async fn setup(
         forget(engine, &before, &record).await;
     }
     Ok(record)
+}
+
+/// The agents that are wanted, by name.
+fn choose(wanted: &Wanted, before: Option<&Record>) -> Vec<String> {
+    match before {
+        _ if !wanted.agents.is_empty() => wanted.agents.clone(),
+        Some(before) => before.agents.iter().map(|agent| agent.name.clone()).collect(),
+        // Whoever brings a root file system may have everything in it, and no network.
+        None if matches!(wanted.base, Base::Rootfs(_)) => Vec::new(),
+        None => vec![FIRST.to_owned()],
+    }
+}
+
+/// The name and hash of the root file system to build on; nothing for the usual base.
+async fn base(
+    engine: &Engine,
+    wanted: &Wanted,
+    before: Option<&Record>,
+    hear: Hear<'_>,
+) -> Result<Option<(String, String)>, SetupError> {
+    let last = before.and_then(|before| Some((before.base.clone()?, before.rootfs.clone()?)));
+    match (&wanted.base, last) {
+        (Base::Rootfs(archive), _) => Ok(Some(import(engine, archive, wanted.rebuild, hear).await?)),
+        (Base::Last, Some((tag, hash))) => {
+            if engine.image(&tag).await?.is_none() {
+                return Err(SetupError::NoBase { image: tag });
+            }
+            hear(Progress::Kept(format!("{tag}, from the last setup")));
+            Ok(Some((tag, hash)))
+        }
+        (Base::Last, None) | (Base::Usual, _) => Ok(None),
+    }
 }
 
 fn known(name: &str) -> Result<Program, SetupError> {
@@ -328,7 +382,7 @@ async fn check(engine: &Engine, image: &str, program: Program, hear: Hear<'_>) -
     let none = || SetupError::NoPackage { name: program.name, arch: arch.clone() };
     let first = program.package(arch).and_then(|package| package.programs.first().copied());
     let path = format!("{}/{}", program.dir(), first.ok_or_else(none)?);
-    let said = tried::version(engine, image, program, &path).await?;
+    let said = tried::version(engine.clone(), image.to_owned(), program, path.clone()).await?;
     hear(Progress::Line(format!("{}: {said}", program.name)));
     Ok(Agent { name: program.name.to_owned(), version: program.version.to_owned(), program: path, said })
 }

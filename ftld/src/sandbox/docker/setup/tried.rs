@@ -21,18 +21,24 @@ const MAX_SAID: u64 = 64 << 10;
 /// The user that runs it: nobody.
 const NOBODY: &str = "65534:65534";
 
-/// Runs an agent for its version and gives what it said. `instance` is the daemon's name among others.
+/// Runs an agent for its version and gives what it said. A caller that goes away stops nothing: the container
+/// is removed in any case.
 ///
 /// # Errors
 /// When it does not start, does not end, or names another version.
 pub(super) async fn version(
-    engine: &Engine,
-    image: &str,
+    engine: Engine,
+    image: String,
     program: Program,
-    path: &str,
+    path: String,
 ) -> Result<String, SetupError> {
+    let trying = tokio::spawn(async move { try_it(&engine, &image, program, &path).await });
+    trying.await.map_err(|error| SetupError::Interrupted { reason: error.to_string() })?
+}
+
+async fn try_it(engine: &Engine, image: &str, program: Program, path: &str) -> Result<String, SetupError> {
     let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|error| SetupError::Random { reason: error.to_string() })?;
+    getrandom::fill(&mut random).map_err(|error| SetupError::Interrupted { reason: error.to_string() })?;
     let name = format!("ftl-try-{:016x}", u64::from_le_bytes(random));
     let id = engine.create(&name, body(image, path)).await?;
     let ran = tokio::time::timeout(LONGEST, run(engine, &id)).await;
