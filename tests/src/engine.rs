@@ -18,6 +18,9 @@ const PREFIX: &str = "ftl-engine-";
 /// Where they lie: on a file system that overlays can be made of.
 const BESIDE: &str = "/var/tmp";
 
+/// Where an engine finds its parts.
+const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+
 /// The group that may use the socket: the one of ordinary worlds.
 const GROUP: &str = "4242";
 
@@ -60,7 +63,10 @@ impl Engine {
     /// When it does not become ready.
     pub fn resume(&self) {
         let dir = &self.dir;
-        std::fs::write(dir.join("daemon.json"), "{}").expect("an empty configuration");
+        // Older engines keep their identity in the system's settings unless they are told otherwise.
+        let key = dir.join("key.json").display().to_string();
+        let own = if keeps_key() { format!("{{\"deprecated-key-path\": {key:?}}}") } else { "{}".to_owned() };
+        std::fs::write(dir.join("daemon.json"), own).expect("a configuration");
         let ready = dir.join("ready.sock");
         let _old = std::fs::remove_file(&ready);
         let heard = UnixDatagram::bind(&ready).expect("a socket for being told");
@@ -84,9 +90,7 @@ impl Engine {
                 command.arg("--add-runtime").arg(format!("{runtime}={}", path.display()));
             }
         }
-        command
-            .env("NOTIFY_SOCKET", &ready)
-            .env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
+        command.env("NOTIFY_SOCKET", &ready).env("PATH", PATH);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log again")).stderr(log);
         let (started, child) = mpsc::channel();
         std::thread::spawn(move || {
@@ -160,6 +164,16 @@ pub fn rootfs() -> PathBuf {
     let path = repo::tools().join("docker/root.tar");
     assert!(path.exists(), "{} is not there: run `tests/run`", path.display());
     path
+}
+
+/// Whether the installed engine is one that keeps a key.
+fn keeps_key() -> bool {
+    let mut command = Command::new("dockerd");
+    let said =
+        command.arg("--version").env("PATH", PATH).output().expect("dockerd runs; `tests/run` installs it");
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let number = text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').next().unwrap_or_default();
+    number.parse::<u32>().is_ok_and(|major| major < 24)
 }
 
 fn find(program: &str) -> Option<PathBuf> {
