@@ -119,6 +119,11 @@ impl Engine {
         let mut child = self.child.lock().expect("nobody panicked").take().expect("it runs");
         child.kill().expect("it can be killed");
         child.wait().expect("it is gone");
+        // What it started ends with it, a moment later; a new one must not meet it dying.
+        let pid =
+            std::fs::read_to_string(self.dir.join("exec/containerd/containerd.pid")).unwrap_or_default();
+        let ended = Command::new("tail").args(["--pid", pid.trim(), "-f", "/dev/null"]).status();
+        assert!(ended.is_ok_and(|status| status.success()), "containerd {pid} lives");
     }
 
     /// Its socket.

@@ -112,9 +112,10 @@ fn status(error: &SetupError) -> Status {
     let (code, reason) = match error {
         SetupError::Unknown { .. } => (Code::InvalidArgument, "no-agent"),
         SetupError::Rootfs { .. } => (Code::InvalidArgument, "rootfs"),
-        SetupError::Engine(_) => (Code::FailedPrecondition, "engine"),
-        SetupError::Build { .. } => (Code::FailedPrecondition, "build"),
-        _ => (Code::FailedPrecondition, "setup"),
+        // No policy refused anything: to a client these have simply failed.
+        SetupError::Engine(_) => (Code::Internal, "engine"),
+        SetupError::Build { .. } => (Code::Internal, "build"),
+        _ => (Code::Internal, "setup"),
     };
     told(code, reason, &error.remedy(), error, error.lines())
 }

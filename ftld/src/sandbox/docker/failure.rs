@@ -246,8 +246,26 @@ fn unreached(error: io::Error) -> Result<io::Error, io::Error> {
 /// An engine's words, of a length that can be shown.
 fn cut(message: &str) -> String {
     let message = message.trim();
+    // The builder quotes the whole script of a step.
+    let message = match message.rsplit_once("' returned a ") {
+        Some((script, end)) if script.starts_with("The command '") => &format!("a step returned a {end}"),
+        _ => message,
+    };
     match message.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engines_words_are_short() {
+        let script =
+            format!("The command '/bin/sh -c echo 'a' {}' returned a non-zero code: 7\n", "x".repeat(900));
+        assert_eq!(cut(&script), "a step returned a non-zero code: 7");
+        assert_eq!(cut(&"y".repeat(900)).chars().count(), LONGEST + 1);
     }
 }

@@ -336,7 +336,15 @@ async fn import(
         hear(Progress::Kept(format!("{tag} is there")));
         return Ok((tag, hash));
     }
-    let mut sent = |bytes| hear(Progress::Sent { bytes, total });
+    let mut told = None;
+    let mut sent = |bytes: u64| {
+        // A reader wants to see that it goes on, not every packet.
+        let percent = bytes.saturating_mul(100).checked_div(total);
+        if told != percent {
+            told = percent;
+            hear(Progress::Sent { bytes, total });
+        }
+    };
     engine.import(archive, &tag, &mut sent).await?;
     Ok((tag, hash))
 }
@@ -367,7 +375,12 @@ async fn build(
     }
     let mut last = std::collections::VecDeque::new();
     let mut line = |line: &str| {
-        last.push_back(line.to_owned());
+        // What explains a failure is what the step itself wrote.
+        if line.starts_with("Step ") {
+            last.clear();
+        } else if !line.starts_with(" ---> ") && !line.starts_with("Removing intermediate container") {
+            last.push_back(line.to_owned());
+        }
         if last.len() > QUOTED {
             last.pop_front();
         }
