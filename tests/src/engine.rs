@@ -54,6 +54,7 @@ impl Engine {
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
         let engine = Self { dir, child: Mutex::new(None) };
         engine.resume();
+        engine.clean_up_after_us();
         engine
     }
 
@@ -109,6 +110,19 @@ impl Engine {
                 break;
             }
         }
+    }
+
+    /// Has the directory removed once this program and the engine have ended: what is shared is never
+    /// dropped, and a killed program drops nothing.
+    fn clean_up_after_us(&self) {
+        let script = r#"tail --pid "$1" -f /dev/null
+            tail --pid "$(cat "$2/pid")" -f /dev/null
+            awk -v dir="$2/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l
+            rm -rf --one-file-system "$2""#;
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", script, "sh", &std::process::id().to_string()]).arg(&self.dir);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("a shell runs");
     }
 
     /// Kills it without warning, as a crash would.

@@ -57,7 +57,7 @@ fn show(output: &Output, kind: &Kind) -> Result<(), Failure> {
         }
         Kind::Line(line) if is_bookkeeping(line) => Ok(()),
         Kind::Line(line) => {
-            output.line(&style.paint(Tone::Faint, &format!("      {}", escape::name(&cut(line)))))
+            output.line(&style.paint(Tone::Faint, &format!("      {}", escape::name(cut(line)))))
         }
         Kind::Kept(sentence) => output.line(&format!("      {}", escape::name(sentence))),
         Kind::Sent(sent) => output.moving(Some(&sent_text(sent))),
