@@ -120,9 +120,9 @@ impl Engine {
             awk -v dir="$2/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l
             rm -rf --one-file-system "$2""#;
         let mut command = Command::new("setsid");
-        command.args(["sh", "-c", script, "sh", &std::process::id().to_string()]).arg(&self.dir);
+        command.args(["--fork", "sh", "-c", script, "sh", &std::process::id().to_string()]).arg(&self.dir);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().expect("a shell runs");
+        assert!(command.status().is_ok_and(|status| status.success()), "a shell runs");
     }
 
     /// Kills it without warning, as a crash would.

@@ -73,7 +73,7 @@ pub enum EngineError {
         act: &'static str,
         /// What was seen.
         #[source]
-        source: Said,
+        source: Box<Said>,
     },
     /// What it said is not an engine's answer.
     #[error("what answers at {at} is no container engine that FTL understands ({act})")]
@@ -207,7 +207,7 @@ impl EngineError {
         match said {
             Said::IOError { err } => match unreached(err) {
                 Ok(err) => Self::unreached(at, err),
-                Err(err) => Self::Gone { at, act, source: Said::IOError { err } },
+                Err(err) => Self::Gone { at, act, source: Said::IOError { err }.into() },
             },
             Said::RequestTimeoutError => Self::Silent { at, act, after: patience },
             Said::DockerResponseServerError { status_code, message } => {
@@ -217,7 +217,7 @@ impl EngineError {
             Said::HyperResponseError { err } if err.is_parse() => {
                 Self::Garbled { at, act, reason: err.to_string() }
             }
-            source @ Said::HyperResponseError { .. } => Self::Gone { at, act, source },
+            source @ Said::HyperResponseError { .. } => Self::Gone { at, act, source: source.into() },
             other => Self::Garbled { at, act, reason: cut(&other.to_string()) },
         }
     }

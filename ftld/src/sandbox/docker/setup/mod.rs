@@ -90,7 +90,7 @@ pub enum SetupError {
         lines: Vec<String>,
         /// What the engine said.
         #[source]
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// No agent of that name can be installed.
     #[error("there is no agent {name:?} that can be installed")]
@@ -387,7 +387,7 @@ async fn build(
         hear(Progress::Line(line.to_owned()));
     };
     let built = engine.build(recipe.build(&wanted.reach, wanted.rebuild)?, &mut line).await;
-    built.map_err(|source| SetupError::Build { lines: last.into(), source })
+    built.map_err(|source| SetupError::Build { lines: last.into(), source: source.into() })
 }
 
 async fn check(engine: &Engine, image: &str, program: Program, hear: Hear<'_>) -> Result<Agent, SetupError> {
