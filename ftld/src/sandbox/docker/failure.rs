@@ -76,7 +76,7 @@ pub enum EngineError {
         source: Box<Said>,
     },
     /// What it said is not an engine's answer.
-    #[error("what answers at {at} is no container engine that FTL understands ({act})")]
+    #[error("what answers at {at} is no container engine that FTL understands ({act}: {reason})")]
     Garbled {
         /// Where.
         at: String,

@@ -110,14 +110,19 @@ impl Engine {
         let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(version).build();
         let docker = self.docker.clone().with_timeout(self.patience.work);
         let mut importing = Box::pin(docker.create_image(Some(options), Some(body_try_stream(body)), None));
+        let mut made = None;
         loop {
             tokio::select! {
                 answer = self.next("import", &mut importing) => match answer? {
-                    Some(_) => {}
+                    Some(step) => made = [step.status, step.id].into_iter().flatten().find(|text| is_id(text)).or(made),
                     None => break,
                 },
                 Ok(()) = arrived.changed() => hear(*arrived.borrow_and_update()),
             }
+        }
+        // Podman gives it the name and not the version.
+        if let Some(id) = made.filter(|_| tag.contains(':')) {
+            self.tag(&id, tag).await?;
         }
         self.id_of(tag).await
     }
@@ -176,6 +181,12 @@ impl Engine {
     ) -> Result<Option<T>, EngineError> {
         self.ask_for(act, self.patience.work, async { parts.next().await.transpose() }).await
     }
+}
+
+/// Whether an engine's word is the id of an image.
+fn is_id(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 async fn chunk(file: &mut File) -> std::io::Result<Bytes> {

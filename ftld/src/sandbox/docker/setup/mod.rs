@@ -376,7 +376,7 @@ async fn build(
     let mut last = std::collections::VecDeque::new();
     let mut line = |line: &str| {
         // What explains a failure is what the step itself wrote.
-        if line.starts_with("Step ") {
+        if line.starts_with("Step ") || line.contains("] STEP ") {
             last.clear();
         } else if !line.starts_with(" ---> ") && !line.starts_with("Removing intermediate container") {
             last.push_back(line.to_owned());
