@@ -144,6 +144,7 @@ impl Engine {
         let api = parse_api(&about.api).unwrap_or(OLDEST_API);
         let client = ClientVersion { major_version: api.0, minor_version: api.1 };
         let seconds = patience.call.as_secs().max(1);
+        let transport = transport.speaking(&about.api);
         let send = move |request| transport.clone().send(request);
         let docker = Docker::connect_with_custom_transport(send, Some("http://engine"), seconds, &client)
             .map_err(|said| EngineError::of("connect", &about.at, patience.call, said))?;

@@ -33,6 +33,8 @@ pub(super) struct Transport {
     way: Arc<Way>,
     tls: Option<TlsConnector>,
     patience: Duration,
+    /// What every path begins with: the version of the API that was agreed on.
+    version: Arc<str>,
 }
 
 /// A connection of any kind.
@@ -50,7 +52,13 @@ impl Transport {
             Way::Tls { files, .. } => Some(TlsConnector::from(Arc::new(client(files)?))),
             Way::Unix(_) | Way::Plain { .. } => None,
         };
-        Ok(Self { way: Arc::new(way), tls, patience })
+        Ok(Self { way: Arc::new(way), tls, patience, version: "".into() })
+    }
+
+    /// The same way, with every request in this version of the API. The client library takes a version and
+    /// does not send it; without one an engine answers in its newest.
+    pub(super) fn speaking(self, version: &str) -> Self {
+        Self { version: format!("/v{version}").into(), ..self }
     }
 
     /// Sends a request over a connection of its own.
@@ -65,7 +73,8 @@ impl Transport {
         let stream = connecting
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| io::Error::new(error.kind(), Unreached(error)))?;
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let path = format!("{}{path}", self.version);
         *request.uri_mut() = path.parse::<Uri>()?;
         request.headers_mut().insert(HOST, HeaderValue::from_static("engine"));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
