@@ -131,3 +131,6 @@ fn client(files: &Path) -> io::Result<ClientConfig> {
         .with_client_auth_cert(certificates("cert.pem")?, key)
         .map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests;
