@@ -17,6 +17,8 @@ use ftld::clock::SystemClock;
 use ftld::egress::dial::DialConfig;
 use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
+use ftld::sandbox::docker::endpoint::Surroundings;
+use ftld::sandbox::docker::engine::{Engines, Patience};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
 use rustix::fs::Mode;
@@ -108,9 +110,11 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
     let clock = Arc::new(SystemClock::new());
     let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
+    let engines = Arc::new(Engines::new(surroundings(), Patience::default()));
     let ports = Ports {
         clock,
         audit: None,
+        engines,
         dial: egress.read()?,
         owner: owner.map(|owner| (owner.uid, owner.gid)),
         sandboxes: [(native.name(), native)].into(),
@@ -159,6 +163,22 @@ impl EgressOptions {
             both.with_context(|| format!("{map:?} is not HOST:PORT=ADDRESS:PORT"))
         });
         Ok(DialConfig { roots, connect_to: connect_to.collect::<anyhow::Result<_>>()? })
+    }
+}
+
+/// What this daemon's environment says about container engines.
+fn surroundings() -> Surroundings {
+    let env = |name: &str| std::env::var_os(name);
+    Surroundings {
+        configured: None,
+        docker_host: env("DOCKER_HOST"),
+        docker_context: env("DOCKER_CONTEXT"),
+        docker_config: env("DOCKER_CONFIG"),
+        docker_cert_path: env("DOCKER_CERT_PATH"),
+        docker_tls_verify: env("DOCKER_TLS_VERIFY"),
+        home: env("HOME").map(PathBuf::from),
+        runtime_dir: env("XDG_RUNTIME_DIR"),
+        system: "/var/run".into(),
     }
 }
 

@@ -10,6 +10,8 @@ mod audit;
 mod branch;
 mod crash;
 mod demo;
+mod docker_engine;
+mod docker_setup;
 mod doctor;
 mod dotenv;
 mod egress_attacks;
