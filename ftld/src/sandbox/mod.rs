@@ -5,6 +5,7 @@
 //! it promises fails with the cause and the remedy; nothing ever runs outside a sandbox instead.
 
 mod disk;
+mod guest_stream;
 pub mod linux;
 mod pipe_stream;
 mod tools;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
+use ftl_guest::protocol::Exit;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use disk::usage_of as disk_usage;
@@ -345,6 +347,15 @@ impl SandboxError {
         match self {
             Self::Unavailable { remedy, .. } if !remedy.is_empty() => Some(remedy),
             _ => None,
+        }
+    }
+}
+
+impl From<Exit> for ExitStatus {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self::Code(code),
+            Exit::Signal(signal) => Self::Signal(signal),
         }
     }
 }

@@ -12,7 +12,7 @@ mod doctor;
 mod doors;
 mod files;
 mod identity;
-mod image;
+pub(super) mod image;
 mod launch;
 mod pipes;
 mod record;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_guest::frame::Frame;
-use ftl_guest::protocol::{Bytes, Exit, HOME, Reply, Request, Size, Spawn, WORKSPACE};
+use ftl_guest::protocol::{Bytes, HOME, Reply, Request, Size, Spawn, WORKSPACE};
 use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
@@ -382,15 +382,6 @@ fn environment(spec: &SandboxSpec) -> Vec<(OsString, OsString)> {
     ];
     env.extend(spec.env.iter().cloned());
     env
-}
-
-impl From<Exit> for ExitStatus {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Code(code) => Self::Code(code),
-            Exit::Signal(signal) => Self::Signal(signal),
-        }
-    }
 }
 
 // === impl Handle ===
