@@ -35,7 +35,7 @@ impl Bench {
         let there = std::os::fd::OwnedFd::from(there.into_std().unwrap());
         // The program is only in memory; a shell keeps it open for the one that becomes it.
         let script = "exec 9<\"$0\" unshare --user --map-root-user --pid --fork --kill-child --mount-proc \
-                      --net /bin/bash -c 'exec /proc/self/fd/9 serve 9<&-'";
+                      --net /bin/bash -c 'exec /proc/self/fd/9 serve'";
         let child = tokio::process::Command::new("/bin/bash")
             .args(["-c", script, &program])
             .stdin(there.try_clone().unwrap())
