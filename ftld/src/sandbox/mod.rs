@@ -5,6 +5,7 @@
 //! it promises fails with the cause and the remedy; nothing ever runs outside a sandbox instead.
 
 mod disk;
+pub mod docker;
 mod guest_stream;
 pub mod linux;
 mod pipe_stream;

@@ -1,0 +1,3 @@
+//! Engines that are none: what is said of each, and how soon.
+
+use super::*;
