@@ -17,6 +17,9 @@ use ftld::clock::SystemClock;
 use ftld::egress::dial::DialConfig;
 use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
+use ftld::sandbox::docker::endpoint::Surroundings;
+use ftld::sandbox::docker::engine::Patience;
+use ftld::sandbox::docker::{DEFAULT_IMAGE, DockerBackend, DockerConfig, Runtime};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
 use rustix::fs::Mode;
@@ -108,12 +111,13 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
     let clock = Arc::new(SystemClock::new());
     let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
+    let docker = docker(&home, umask);
     let ports = Ports {
         clock,
         audit: None,
         dial: egress.read()?,
         owner: owner.map(|owner| (owner.uid, owner.gid)),
-        sandboxes: [(native.name(), native)].into(),
+        sandboxes: [(native.name(), native), (docker.name(), docker)].into(),
     };
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -166,12 +170,42 @@ impl EgressOptions {
 fn native(home: &Home, umask: u32) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
     // Not the human's home: tool-chains lie in it. That the home as a whole is no tool, `agent` sees to.
     let protected = vec![home.root().to_owned(), home.run().to_owned()];
-    // The same name after a restart, so that what an earlier daemon left is found; another one for
-    // another state directory.
-    let instance = Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned();
+    let instance = instance(home);
     let (disk_interval, carrier) = (DISK_INTERVAL, Carrier::Descriptors);
     let config = NativeConfig { instance, protected, disk_interval, carrier, umask };
     Ok(Arc::new(NativeBackend::new(config)?))
+}
+
+/// The `docker` backend of this daemon. It asks no engine before a sandbox is wanted.
+fn docker(home: &Home, umask: u32) -> Arc<dyn SandboxBackend> {
+    let env = |name: &str| std::env::var_os(name);
+    // A configuration that cannot be read is told to whoever starts a session.
+    let settings = ftld::config::user(home.root()).unwrap_or_default().docker;
+    let around = Surroundings {
+        configured: settings.host,
+        docker_host: env("DOCKER_HOST"),
+        docker_context: env("DOCKER_CONTEXT"),
+        docker_config: env("DOCKER_CONFIG"),
+        docker_cert_path: env("DOCKER_CERT_PATH"),
+        docker_tls_verify: env("DOCKER_TLS_VERIFY"),
+        home: env("HOME").map(PathBuf::from),
+        runtime_dir: env("XDG_RUNTIME_DIR"),
+        system: PathBuf::from("/var/run"),
+    };
+    let config = DockerConfig {
+        instance: instance(home),
+        image: settings.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+        runtime: settings.runtime.as_deref().and_then(Runtime::named),
+        disk_interval: DISK_INTERVAL,
+        umask,
+    };
+    Arc::new(DockerBackend::new(config, around, Patience::default()))
+}
+
+/// A name for this daemon that is the same after a restart, so that what an earlier daemon left is found;
+/// another one for another state directory.
+fn instance(home: &Home) -> String {
+    Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned()
 }
 
 /// Tells whoever started us that the socket is there.

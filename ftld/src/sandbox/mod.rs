@@ -6,6 +6,7 @@
 
 mod disk;
 pub mod docker;
+mod environment;
 mod guest_stream;
 pub mod linux;
 mod pipe_stream;
@@ -43,6 +44,11 @@ pub trait SandboxBackend: Send + Sync {
     /// # Errors
     /// When no identity is left that a sandbox could have.
     fn owner(&self) -> Result<Option<Owner>, SandboxError>;
+
+    /// Where the programs in its sandboxes come from.
+    fn programs(&self) -> Programs {
+        Programs::Host
+    }
 
     /// Starts a sandbox. When this returns, everything it [enforces](Sandbox::enforcement) is in force.
     ///
@@ -85,6 +91,15 @@ pub trait Sandbox: Send + Sync {
     async fn kill(&self) -> Ending;
 }
 
+/// Where the programs in a sandbox come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// The host: what a session needs is found there and shown as [tools](SandboxSpec::tools).
+    Host,
+    /// An image that was made before: they are found by their names, and tools mean nothing.
+    Image,
+}
+
 /// A user and group of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -107,7 +122,8 @@ pub struct SandboxSpec {
     pub dir: PathBuf,
     /// What it may use up.
     pub limits: Limits,
-    /// Files and directories of the host, absolute, shown read-only at the same path.
+    /// Files and directories of the host, absolute, shown read-only at the same path, where
+    /// [programs](SandboxBackend::programs) come from there.
     pub tools: Vec<PathBuf>,
     /// Directories of the daemon's own, shown read-only elsewhere: absolute path on the host, free of links,
     /// and absolute path in the sandbox.
@@ -242,6 +258,11 @@ pub enum Ending {
     DiskUnmeasurable,
     /// Its process 1 ended without being told to; when memory runs out the kernel may do that.
     Lost,
+    /// It was taken away, or whoever held it went away.
+    Gone {
+        /// What is known of it: a sentence without a full stop.
+        why: String,
+    },
 }
 
 /// One thing that was examined on this machine.
@@ -330,6 +351,17 @@ pub enum SandboxError {
         /// Why.
         ending: Ending,
     },
+    /// The container engine cannot be had, or does not do what it was asked.
+    #[error(transparent)]
+    Engine(#[from] docker::engine::EngineError),
+    /// A container came up, and is not as closed as it must be, or cannot be used.
+    #[error("the container cannot be used: {why}")]
+    Container {
+        /// Why not.
+        why: String,
+        /// What would mend it; empty when nothing is known.
+        remedy: String,
+    },
     /// What an earlier daemon left could not be ended.
     #[error("process {pid} of an earlier sandbox cannot be ended")]
     Sweep {
@@ -344,11 +376,13 @@ pub enum SandboxError {
 impl SandboxError {
     /// What a person can do about it, when something is known.
     #[must_use]
-    pub fn remedy(&self) -> Option<&str> {
-        match self {
-            Self::Unavailable { remedy, .. } if !remedy.is_empty() => Some(remedy),
-            _ => None,
-        }
+    pub fn remedy(&self) -> Option<String> {
+        let known = match self {
+            Self::Unavailable { remedy, .. } | Self::Container { remedy, .. } => remedy.clone(),
+            Self::Engine(error) => error.remedy(),
+            _ => String::new(),
+        };
+        (!known.is_empty()).then_some(known)
     }
 }
 
@@ -371,6 +405,7 @@ impl fmt::Display for Ending {
             Self::DiskUnmeasurable => {
                 f.write_str("its directories are nested too deep to measure what it has on disk")
             }
+            Self::Gone { why } => f.write_str(why),
             Self::Lost => f.write_str("its first process ended, perhaps because memory ran out"),
         }
     }

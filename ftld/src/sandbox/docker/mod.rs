@@ -1,13 +1,139 @@
 //! The `docker` backend: containers of an engine that speaks Docker's API.
 //!
-//! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`endpoint`] says
-//! where an engine may be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and
-//! [`images`] are the questions, [`failure`] is what can go wrong.
+//! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`launch`] is the story;
+//! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`guest_layer`] what image it is of,
+//! [`shown`] what it is shown; [`sandbox`] serves one that runs, and [`made`] removes it. Below them,
+//! [`endpoint`] says where an engine may be, [`transport`] reaches it, [`engine`] is what the rest asks,
+//! [`containers`] and [`images`] are the questions, [`failure`] is what can go wrong.
 
 pub mod attached;
 mod containers;
 pub mod endpoint;
+mod enforcement;
 pub mod engine;
 mod failure;
+mod guest_layer;
 mod images;
+mod launch;
+mod made;
+mod sandbox;
+mod shown;
+mod spec;
 mod transport;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ftl_core::id::SessionId;
+
+pub use spec::Runtime;
+
+use super::{
+    Check, Limits, Outcome, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux,
+};
+use endpoint::Surroundings;
+use engine::{EngineError, Engines, Patience};
+use made::Made;
+use spec::Belongs;
+
+/// The image of the sandboxes when nobody chose one: the one that the setup makes.
+pub const DEFAULT_IMAGE: &str = "ftl:latest";
+
+/// What the backend needs to know of its daemon.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// A name for this daemon among others that use the same engine: letters, digits, `-`. Everything that
+    /// it makes bears it, so that two daemons never touch each other's.
+    pub instance: String,
+    /// The image of the sandboxes, by name or id.
+    pub image: String,
+    /// How containers are run; the engine's own way when absent.
+    pub runtime: Option<Runtime>,
+    /// How often a sandbox's disk usage is measured.
+    pub disk_interval: Duration,
+    /// The mask that the human's programs make files with.
+    pub umask: u32,
+}
+
+/// Makes sandboxes of containers.
+pub struct DockerBackend(Arc<Backend>);
+
+/// What every launch needs.
+struct Backend {
+    config: DockerConfig,
+    engines: Arc<Engines>,
+}
+
+impl DockerBackend {
+    /// Nothing is looked for until a sandbox is wanted.
+    #[must_use]
+    pub fn new(config: DockerConfig, around: Surroundings, patience: Patience) -> Self {
+        Self(Arc::new(Backend { config, engines: Arc::new(Engines::new(around, patience)) }))
+    }
+}
+
+impl Backend {
+    fn belongs(&self, session: &SessionId) -> Belongs {
+        Belongs { instance: self.config.instance.clone(), session: session.as_str().to_owned() }
+    }
+}
+
+#[async_trait]
+impl SandboxBackend for DockerBackend {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn programs(&self) -> Programs {
+        Programs::Image
+    }
+
+    fn owner(&self) -> Result<Option<Owner>, SandboxError> {
+        linux::identity::owner()
+    }
+
+    async fn launch(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let launching = tokio::spawn(launch::launch(Arc::clone(&self.0), spec));
+        match launching.await {
+            Ok(launched) => Ok(Box::new(launched?)),
+            Err(error) => {
+                Err(SandboxError::Helper { act: "launching", source: std::io::Error::other(error) })
+            }
+        }
+    }
+
+    async fn sweep(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        let left = Made::new(Arc::clone(&self.0.engines), self.0.belongs(session));
+        match left.sweep().await {
+            Ok(()) => {
+                linux::record::forget(dir);
+                Ok(())
+            }
+            Err(error) if error.is_lost() || matches!(error, EngineError::None { .. }) => {
+                // Its containers are removed before the session's next turn. What counts now is that no
+                // process of them runs.
+                tracing::warn!(%session, %error, "containers of an earlier daemon may be left");
+                linux::record::sweep(dir).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn doctor(&self, _scratch: &Path, _limits: Limits) -> Vec<Check> {
+        let name = "docker".to_owned();
+        let check = match self.0.engines.get().await {
+            Ok(engine) => {
+                let about = engine.about();
+                let detail = format!("{} {} at {}", about.kind, about.version, about.at);
+                Check { name, outcome: Outcome::Ok, detail, remedy: String::new() }
+            }
+            Err(error) => {
+                let remedy = error.remedy();
+                Check { name, outcome: Outcome::Warning, detail: error.to_string(), remedy }
+            }
+        };
+        vec![check]
+    }
+}

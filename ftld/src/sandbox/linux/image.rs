@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ftl-guest"));
+pub(in super::super) static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ftl-guest"));
 
 /// The program, ready to be executed.
 pub(in super::super) struct Image(OwnedFd);
