@@ -21,6 +21,7 @@ pub(super) fn take_stream() -> io::Result<(OwnedFd, OwnedFd)> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
+    rustix::thread::set_name(c"ftl-guest")?;
     Ok(stream)
 }
 

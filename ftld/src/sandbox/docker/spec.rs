@@ -333,7 +333,7 @@ impl Overlay {
         let volatile = if self.volatile { ",volatile" } else { "" };
         let options = format!(
             "nosuid,nodev,lowerdir={lower},upperdir={upper},workdir={work},\
-             userxattr,redirect_dir=off,index=off,metacopy=off{volatile}"
+             userxattr,index=off,metacopy=off,redirect_dir=nofollow,xino=off{volatile}"
         );
         match options.len() {
             ..=LONGEST_OPTIONS => Ok(options),
