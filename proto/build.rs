@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "ftl/v1/daemon.proto",
     "ftl/v1/egress.proto",
     "ftl/v1/event.proto",
     "ftl/v1/review.proto",
     "ftl/v1/secret.proto",
     "ftl/v1/session.proto",
+    "ftl/v1/setup.proto",
     "ftl/v1/snapshot.proto",
 ];
 

@@ -24,7 +24,7 @@ pub(crate) use state::{
     BranchSession, CleanSnapshots, CreateSnapshot, DiffSnapshots, Export, ListSnapshots, RestoreSnapshot,
     Rewind, ShowSnapshot, Snapshots, SnapshotsVerb,
 };
-pub(crate) use tool::{Completions, Daemon, DaemonVerb, Demo, Init, Logs, Man, Trust};
+pub(crate) use tool::{Completions, Daemon, DaemonVerb, Demo, Init, Logs, Man, Setup, Trust};
 
 /// Runs coding agents in sandboxes; nothing reaches your project until you approve it
 #[derive(Debug, Parser)]
@@ -69,6 +69,7 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     Demo(Demo),
     Init(Init),
+    Setup(Setup),
     Trust(Trust),
     Code(Code),
     Run(Run),
@@ -158,6 +159,8 @@ mod tests {
             "sessions --all --checkpoints s-1",
             "logs --egress --verify",
             "logs --wide",
+            "setup x",
+            "setup --rootfs a.tar --usual-base",
             "secret set",
             "secret bind K",
             "policy",
@@ -188,6 +191,7 @@ mod tests {
             "logs --all --since 1h",
             "logs --egress --session s-1 -n 5",
             "auth codex",
+            "setup --rootfs root.tar --agent codex --agent claude-code --rebuild",
             "secret list --global",
             "secret bind K --from-keyring a/b",
             "policy show --session s-1",

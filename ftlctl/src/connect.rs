@@ -17,6 +17,7 @@ use ftl_proto::v1::event_service_client::EventServiceClient;
 use ftl_proto::v1::review_service_client::ReviewServiceClient;
 use ftl_proto::v1::secret_service_client::SecretServiceClient;
 use ftl_proto::v1::session_service_client::SessionServiceClient;
+use ftl_proto::v1::setup_service_client::SetupServiceClient;
 use ftl_proto::v1::snapshot_service_client::SnapshotServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -303,6 +304,11 @@ impl Client {
     /// Credentials.
     pub(crate) fn secrets(&self) -> SecretServiceClient<Channel> {
         SecretServiceClient::new(self.channel.clone())
+    }
+
+    /// The image of a container engine.
+    pub(crate) fn setup(&self) -> SetupServiceClient<Channel> {
+        SetupServiceClient::new(self.channel.clone())
     }
 
     /// Waits until the daemon has closed the connection.

@@ -25,6 +25,7 @@ use crate::home::{Home, HomeError, Lock};
 use crate::merge::{Blobs, Merge};
 use crate::policy::PolicyFiles;
 use crate::sandbox::SandboxBackend;
+use crate::sandbox::docker::engine::Engines;
 use crate::session::Sessions;
 use crate::session::kept;
 use crate::session::outlet::Outlets;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub merge: Arc<Merge>,
     /// Sandbox backends by name.
     pub sandboxes: Sandboxes,
+    /// The container engine.
+    pub engines: Arc<Engines>,
     /// The proxy that every sandbox's traffic passes.
     pub egress: Egress,
     /// Each session's part of it.
@@ -90,6 +93,8 @@ pub struct Ports {
     pub audit: Option<Arc<dyn AuditSink>>,
     /// Sandbox backends by name.
     pub sandboxes: Sandboxes,
+    /// The container engine.
+    pub engines: Arc<Engines>,
     /// What the human told the proxy when the daemon was started.
     pub dial: DialConfig,
     /// Owner of everything that a sandbox may write, when it is not the daemon's user.
@@ -188,6 +193,7 @@ impl App {
             store: Arc::new(store),
             merge: Arc::new(merge),
             sandboxes: ports.sandboxes,
+            engines: ports.engines,
             home,
             user,
             owner: ports.owner,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use ftl_core::config;
 use ftl_core::egress::host::Authority;
 use ftl_core::id::Hash;
 use ftld::app::{App, Listener, Ports, User};
@@ -18,8 +19,8 @@ use ftld::egress::dial::DialConfig;
 use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
 use ftld::sandbox::docker::endpoint::Surroundings;
-use ftld::sandbox::docker::engine::Patience;
-use ftld::sandbox::docker::{DEFAULT_IMAGE, DockerBackend, DockerConfig, Runtime};
+use ftld::sandbox::docker::engine::{Engines, Patience};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Runtime};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
 use rustix::fs::Mode;
@@ -111,10 +112,14 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
     let clock = Arc::new(SystemClock::new());
     let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
-    let docker = docker(&home, umask);
+    // A configuration that cannot be read is told to whoever starts a session.
+    let settings = ftld::config::user(home.root()).unwrap_or_default().docker;
+    let engines = Arc::new(Engines::new(surroundings(settings.host.clone()), Patience::default()));
+    let docker = docker(&home, settings, Arc::clone(&engines), umask);
     let ports = Ports {
         clock,
         audit: None,
+        engines,
         dial: egress.read()?,
         owner: owner.map(|owner| (owner.uid, owner.gid)),
         sandboxes: [(native.name(), native), (docker.name(), docker)].into(),
@@ -166,6 +171,22 @@ impl EgressOptions {
     }
 }
 
+/// What the human and this daemon's environment say about container engines.
+fn surroundings(configured: Option<String>) -> Surroundings {
+    let env = |name: &str| std::env::var_os(name);
+    Surroundings {
+        configured,
+        docker_host: env("DOCKER_HOST"),
+        docker_context: env("DOCKER_CONTEXT"),
+        docker_config: env("DOCKER_CONFIG"),
+        docker_cert_path: env("DOCKER_CERT_PATH"),
+        docker_tls_verify: env("DOCKER_TLS_VERIFY"),
+        home: env("HOME").map(PathBuf::from),
+        runtime_dir: env("XDG_RUNTIME_DIR"),
+        system: "/var/run".into(),
+    }
+}
+
 /// The `native` backend of this daemon, whose sandboxes have the mask that the daemon was started with.
 fn native(home: &Home, umask: u32) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
     // Not the human's home: tool-chains lie in it. That the home as a whole is no tool, `agent` sees to.
@@ -177,29 +198,21 @@ fn native(home: &Home, umask: u32) -> Result<Arc<dyn SandboxBackend>, SandboxErr
 }
 
 /// The `docker` backend of this daemon. It asks no engine before a sandbox is wanted.
-fn docker(home: &Home, umask: u32) -> Arc<dyn SandboxBackend> {
-    let env = |name: &str| std::env::var_os(name);
-    // A configuration that cannot be read is told to whoever starts a session.
-    let settings = ftld::config::user(home.root()).unwrap_or_default().docker;
-    let around = Surroundings {
-        configured: settings.host,
-        docker_host: env("DOCKER_HOST"),
-        docker_context: env("DOCKER_CONTEXT"),
-        docker_config: env("DOCKER_CONFIG"),
-        docker_cert_path: env("DOCKER_CERT_PATH"),
-        docker_tls_verify: env("DOCKER_TLS_VERIFY"),
-        home: env("HOME").map(PathBuf::from),
-        runtime_dir: env("XDG_RUNTIME_DIR"),
-        system: PathBuf::from("/var/run"),
-    };
+fn docker(
+    home: &Home,
+    settings: config::DockerConfig,
+    engines: Arc<Engines>,
+    umask: u32,
+) -> Arc<dyn SandboxBackend> {
     let config = DockerConfig {
         instance: instance(home),
-        image: settings.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+        home: home.root().to_owned(),
+        image: settings.image,
         runtime: settings.runtime.as_deref().and_then(Runtime::named),
         disk_interval: DISK_INTERVAL,
         umask,
     };
-    Arc::new(DockerBackend::new(config, around, Patience::default()))
+    Arc::new(DockerBackend::new(config, engines))
 }
 
 /// A name for this daemon that is the same after a restart, so that what an earlier daemon left is found;

@@ -151,6 +151,18 @@ Examples:
   ftlctl logs --egress --since 1h
   ftlctl logs --verify                     is every record there and unchanged?";
 
+pub(super) const SETUP: &str = "\
+Needs a container engine; `ftlctl doctor` says which one is found. The usual
+image comes from a registry, agents from npm by the hashes that FTL knows. Set
+NPM_CONFIG_REGISTRY, SSL_CERT_FILE or HTTPS_PROXY before the daemon starts if
+your machine needs them. What is there already is not made again.
+
+Examples:
+  ftlctl setup                             at first with claude-code
+  ftlctl setup --agent claude-code --agent codex
+  ftlctl setup --rootfs root.tar           without a registry, without agents
+  ftlctl setup --rebuild                   newest packages of the system";
+
 pub(super) const DOCTOR: &str = "\
 Exit codes:
   0  nothing failed

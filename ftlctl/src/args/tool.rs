@@ -23,6 +23,24 @@ pub(crate) struct Init {
     pub(crate) agent: String,
 }
 
+/// Make the image that `--sandbox docker` runs agents in
+#[derive(Debug, Args)]
+#[command(after_help = help::SETUP)]
+pub(crate) struct Setup {
+    /// Build on this root file system, a tar archive, instead of an image from a registry
+    #[arg(long, value_name = "TAR", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) rootfs: Option<PathBuf>,
+    /// Build on the usual image again, after --rootfs
+    #[arg(long, conflicts_with = "rootfs")]
+    pub(crate) usual_base: bool,
+    /// Agent to install; may be given more than once [default: those of the last time]
+    #[arg(long = "agent", value_name = "AGENT")]
+    pub(crate) agents: Vec<String>,
+    /// Make everything again, also what is there
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+}
+
 /// Trust the project's .ftlconfig as it is now
 #[derive(Debug, Args)]
 pub(crate) struct Trust {

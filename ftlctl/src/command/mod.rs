@@ -30,6 +30,7 @@ mod rm;
 mod run;
 mod secret;
 mod sessions;
+mod setup;
 mod snapshots;
 mod stop;
 mod trust;
@@ -40,6 +41,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
     match verb {
         Some(Verb::Demo(args)) => demo::run(context, args).await,
         Some(Verb::Init(args)) => init::run(context, args).await,
+        Some(Verb::Setup(args)) => setup::run(context, args).await,
         Some(Verb::Trust(args)) => trust::run(context, args).await,
         Some(Verb::Code(args)) => code::run(context, args).await,
         Some(Verb::Run(args)) => run::run(context, args).await,

@@ -11,6 +11,7 @@ pub mod listen;
 mod review;
 mod secret;
 mod session;
+mod setup;
 mod snapshot;
 pub mod status;
 
@@ -27,6 +28,7 @@ use ftl_proto::v1::event_service_server::EventServiceServer;
 use ftl_proto::v1::review_service_server::ReviewServiceServer;
 use ftl_proto::v1::secret_service_server::SecretServiceServer;
 use ftl_proto::v1::session_service_server::SessionServiceServer;
+use ftl_proto::v1::setup_service_server::SetupServiceServer;
 use ftl_proto::v1::snapshot_service_server::SnapshotServiceServer;
 use tonic::Status;
 use tonic::transport::Server;
@@ -98,6 +100,10 @@ pub async fn serve(
         .add_service(SnapshotServiceServer::new(snapshot::SnapshotApi(Arc::clone(&sessions))))
         .add_service(EgressServiceServer::new(egress::EgressApi(Arc::clone(&sessions))))
         .add_service(SecretServiceServer::new(secret::SecretApi(Arc::clone(&sessions))))
+        .add_service(SetupServiceServer::new(setup::SetupApi {
+            sessions: Arc::clone(&sessions),
+            busy: Arc::default(),
+        }))
         .add_service(EventServiceServer::new(event::EventApi(sessions)))
         .serve_with_incoming_shutdown(incoming, end);
     let overdue = async {

@@ -30,11 +30,25 @@ const LONGEST: usize = 2000;
 /// What the client is told about an error.
 pub(super) fn status(error: &Error) -> Status {
     let (code, reason, hint) = row(error);
-    let mut causes: Vec<String> =
-        std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-            .map(|cause| cut(&cause.to_string()))
-            .collect();
+    if matches!(code, Code::Internal) {
+        tracing::error!(error = %crate::session::told(error), "internal error");
+    }
+    told(code, reason, &hint, error, Vec::new())
+}
+
+/// What the client is told about any error; `lines` are what programs said that explains it.
+pub(super) fn told(
+    code: Code,
+    reason: &'static str,
+    hint: &str,
+    error: &(dyn std::error::Error + 'static),
+    lines: Vec<String>,
+) -> Status {
+    let mut causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source())
+        .map(|cause| cut(&cause.to_string()))
+        .collect();
     causes.dedup();
+    causes.extend(lines.iter().map(|line| cut(line)));
     let mut metadata = MetadataMap::new();
     metadata.insert(REASON, MetadataValue::from_static(reason));
     if let (Ok(json), false) = (serde_json::to_vec(&causes), causes.is_empty()) {
@@ -42,9 +56,6 @@ pub(super) fn status(error: &Error) -> Status {
     }
     if !hint.is_empty() {
         insert(&mut metadata, HINT, hint.as_bytes());
-    }
-    if matches!(code, Code::Internal) {
-        tracing::error!(error = %crate::session::told(error), "internal error");
     }
     Status::with_metadata(code, cut(&error.to_string()), metadata)
 }

@@ -7,12 +7,13 @@ mod programs;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use ftl_core::id::SessionId;
 use ftld::sandbox::docker::endpoint::Surroundings;
-use ftld::sandbox::docker::engine::Patience;
+use ftld::sandbox::docker::engine::{Engines, Patience};
 use ftld::sandbox::docker::{DockerBackend, DockerConfig};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
@@ -136,8 +137,10 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
         Kind::Docker => {
             let (host, image) = engine();
             let around = Surroundings { configured: Some(host), ..Surroundings::default() };
-            let config = DockerConfig { instance, image, runtime: None, disk_interval, umask: 0o022 };
-            Box::new(DockerBackend::new(config, around, Patience::default()))
+            let engines = Arc::new(Engines::new(around, Patience::default()));
+            let (home, image) = (root.to_owned(), Some(image));
+            let config = DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 };
+            Box::new(DockerBackend::new(config, engines))
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct About {
     pub version: String,
     /// The version of the API that is spoken with it.
     pub api: String,
+    /// The processors it runs programs for, in Go's words: `amd64`, `arm64`.
+    pub arch: String,
     /// Its parts by name and version, such as `runc`; the version is the commit where that says more.
     pub parts: Vec<(String, String)>,
 }
@@ -264,7 +266,8 @@ fn about(at: String, found: String, local: bool, said: SystemVersion) -> Result<
     });
     let kind = if podman { "Podman" } else { "Docker" };
     let api = show_api(newest.min(NEWEST_API));
-    Ok(About { at, found, local, kind, version, api, parts: parts.collect() })
+    let arch = said.arch.unwrap_or_default();
+    Ok(About { at, found, local, kind, version, api, arch, parts: parts.collect() })
 }
 
 fn parse_api(text: &str) -> Option<(usize, usize)> {

@@ -4,7 +4,7 @@
 //! containers ([`super::spec`]) or what travels on their streams. It runs as a task of its own: whoever asked
 //! may lose interest at any moment, and the sandbox is then ended like any other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,24 +19,30 @@ use super::super::linux::record::{self, Record};
 use super::super::{Network, Owner, SandboxError, SandboxSpec, disk, pipe_stream};
 use super::attached::Attached;
 use super::engine::Engine;
-use super::guest_layer::{self, Runnable};
 use super::made::Made;
 use super::sandbox::{DockerSandbox, Parts};
+use super::setup::record::Record;
+use super::setup::{SetupError, guest_layer};
 use super::spec::{ContainerSpec, Inner, Overlay, Role};
-use super::{Backend, enforcement, shown};
+use super::{Backend, DockerConfig, enforcement, shown};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a sandbox.
-pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<DockerSandbox, SandboxError> {
+pub(super) async fn launch(
+    backend: Arc<Backend>,
+    mut spec: SandboxSpec,
+) -> Result<DockerSandbox, SandboxError> {
     let engine = backend.engines.get().await?;
     let belongs = backend.belongs(&spec.session);
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
     made.sweep().await?;
-    let image = image(&engine, &backend.config.image).await?;
+    let image = image(&engine, &backend.config).await?;
+    // Agents of the image are found by their names.
+    spec.path.extend(image.path);
     let owner = identity::owner()?;
     let user = owner.unwrap_or_else(|| Owner {
         uid: rustix::process::geteuid().as_raw(),
@@ -93,21 +99,41 @@ pub(super) struct Up {
     pub(super) process: Option<Held>,
 }
 
+/// An image to run.
+struct Image {
+    /// Its id, which cannot come to mean another one.
+    id: String,
+    /// Directories of its agents' programs.
+    path: Vec<PathBuf>,
+}
+
 /// The image to run; it is looked at every time, because its name may have come to mean another one.
-async fn image(engine: &Engine, name: &str) -> Result<Runnable, SandboxError> {
-    let image = guest_layer::with_guest(engine, name).await?.ok_or_else(|| SandboxError::Container {
-        why: format!("the engine has no image {name}"),
-        remedy: "make it: `ftlctl setup`, or set `docker.image` in ~/.ftl/config".to_owned(),
-    })?;
-    match image.volumes.as_slice() {
-        [] => Ok(image),
-        volumes => Err(SandboxError::Container {
-            why: format!(
-                "the image {name} declares volumes, which would be writable: {}",
-                volumes.join(", ")
-            ),
-            remedy: "remove VOLUME from its Dockerfile".to_owned(),
-        }),
+async fn image(engine: &Engine, config: &DockerConfig) -> Result<Image, SandboxError> {
+    let record = match &config.image {
+        Some(_) => None,
+        None => Record::read(&config.home).map_err(unusable)?,
+    };
+    let Some(name) = config.image.as_ref().or(record.as_ref().map(|record| &record.image)) else {
+        return Err(SandboxError::Container {
+            why: "no image was set up".to_owned(),
+            remedy: "make one: `ftlctl setup`, or set `docker.image` in ~/.ftl/config".to_owned(),
+        });
+    };
+    let id = guest_layer::with_guest(engine, name).await.map_err(unusable)?.id;
+    let agents = record.iter().flat_map(|record| &record.agents);
+    let mut path: Vec<PathBuf> = Vec::new();
+    for dir in agents.filter_map(|agent| Path::new(&agent.program).parent()) {
+        if dir.is_absolute() && !path.iter().any(|known| known == dir) {
+            path.push(dir.to_owned());
+        }
+    }
+    Ok(Image { id, path })
+}
+
+fn unusable(error: SetupError) -> SandboxError {
+    match error {
+        SetupError::Engine(error) => error.into(),
+        error => SandboxError::Container { why: error.to_string(), remedy: error.remedy() },
     }
 }
 

@@ -1,27 +1,31 @@
 //! The `docker` backend: containers of an engine that speaks Docker's API.
 //!
 //! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`launch`] is the story;
-//! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`guest_layer`] what image it is of,
-//! [`shown`] what it is shown; [`sandbox`] serves one that runs, and [`made`] removes it. Below them,
-//! [`endpoint`] says where an engine may be, [`transport`] reaches it, [`engine`] is what the rest asks,
-//! [`containers`] and [`images`] are the questions, [`failure`] is what can go wrong.
+//! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
+//! [`sandbox`] serves one that runs, and [`made`] removes it. Below them, [`endpoint`] says where an engine may
+//! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
+//! questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds out whether
+//! directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
 
 pub mod attached;
 mod containers;
 pub mod endpoint;
 mod enforcement;
 pub mod engine;
+pub mod examine;
 mod failure;
-mod guest_layer;
-mod images;
+pub mod images;
+pub mod known;
 mod launch;
 mod made;
+pub mod probe;
 mod sandbox;
+pub mod setup;
 mod shown;
 mod spec;
 mod transport;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,16 +34,10 @@ use ftl_core::id::SessionId;
 
 pub use spec::Runtime;
 
-use super::{
-    Check, Limits, Outcome, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux,
-};
-use endpoint::Surroundings;
-use engine::{EngineError, Engines, Patience};
+use super::{Check, Limits, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux};
+use engine::{EngineError, Engines};
 use made::Made;
 use spec::Belongs;
-
-/// The image of the sandboxes when nobody chose one: the one that the setup makes.
-pub const DEFAULT_IMAGE: &str = "ftl:latest";
 
 /// What the backend needs to know of its daemon.
 #[derive(Clone, Debug)]
@@ -47,8 +45,10 @@ pub struct DockerConfig {
     /// A name for this daemon among others that use the same engine: letters, digits, `-`. Everything that
     /// it makes bears it, so that two daemons never touch each other's.
     pub instance: String,
-    /// The image of the sandboxes, by name or id.
-    pub image: String,
+    /// The daemon's home, where it is kept what was set up.
+    pub home: PathBuf,
+    /// The image of the sandboxes, by name or id; what was set up when absent.
+    pub image: Option<String>,
     /// How containers are run; the engine's own way when absent.
     pub runtime: Option<Runtime>,
     /// How often a sandbox's disk usage is measured.
@@ -69,8 +69,8 @@ struct Backend {
 impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
-    pub fn new(config: DockerConfig, around: Surroundings, patience: Patience) -> Self {
-        Self(Arc::new(Backend { config, engines: Arc::new(Engines::new(around, patience)) }))
+    pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
+        Self(Arc::new(Backend { config, engines }))
     }
 }
 
@@ -121,19 +121,7 @@ impl SandboxBackend for DockerBackend {
         }
     }
 
-    async fn doctor(&self, _scratch: &Path, _limits: Limits) -> Vec<Check> {
-        let name = "docker".to_owned();
-        let check = match self.0.engines.get().await {
-            Ok(engine) => {
-                let about = engine.about();
-                let detail = format!("{} {} at {}", about.kind, about.version, about.at);
-                Check { name, outcome: Outcome::Ok, detail, remedy: String::new() }
-            }
-            Err(error) => {
-                let remedy = error.remedy();
-                Check { name, outcome: Outcome::Warning, detail: error.to_string(), remedy }
-            }
-        };
-        vec![check]
+    async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {
+        examine::examine(&self.0.engines, &self.0.config.home, scratch).await
     }
 }

@@ -14,9 +14,7 @@ use bollard::models::{
 };
 
 use super::super::{HOME, Limits, Owner, WORKSPACE};
-
-/// Where the image has the program that is process 1.
-pub(super) const GUEST: &str = "/.ftl/guest";
+use super::setup::guest_layer::GUEST;
 
 /// The instance of FTL that a thing of an engine belongs to.
 pub(super) const LABEL_INSTANCE: &str = "dev.ftl.instance";
