@@ -21,7 +21,7 @@ use super::attached::Attached;
 use super::engine::Engine;
 use super::made::Made;
 use super::sandbox::{DockerSandbox, Parts};
-use super::setup::record::Record;
+use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
 use super::spec::{ContainerSpec, Inner, Overlay, Role};
 use super::{Backend, DockerConfig, enforcement, shown};
@@ -111,7 +111,7 @@ struct Image {
 async fn image(engine: &Engine, config: &DockerConfig) -> Result<Image, SandboxError> {
     let record = match &config.image {
         Some(_) => None,
-        None => Record::read(&config.home).map_err(unusable)?,
+        None => ImageRecord::read(&config.home).map_err(unusable)?,
     };
     let Some(name) = config.image.as_ref().or(record.as_ref().map(|record| &record.image)) else {
         return Err(SandboxError::Container {

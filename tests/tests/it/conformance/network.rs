@@ -239,7 +239,7 @@ pub(super) async fn much_goes_through_and_what_is_stuck_holds_up_nothing_else(be
     });
     let talked = sandbox.spawn(command(&["/usr/bin/python3", "-c", program])).await.unwrap();
     let output = finish(talked).await.unwrap();
-    assert_eq!(output.stdout, "True\n".repeat(4), "{carrier:?} {output:?}");
+    assert_eq!(output.stdout, "True\n".repeat(4), "{output:?}");
     echoing.await.unwrap();
     sandbox.kill().await;
 }
