@@ -17,7 +17,7 @@ use ftl_guest::stream::{Decoder, Reply, Request};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{Resource, Signal, WaitOptions};
 
 use crate::outgoing::Outgoing;
 use crate::{init, multiplex};
@@ -129,7 +129,9 @@ impl Server {
     fn obey(&mut self, request: Request) -> io::Result<()> {
         match (request, self.open_files) {
             (Request::Setup(setup), None) => {
-                self.open_files = Some(setup.limits.open_files);
+                // Nobody may have more than this process.
+                let most = rustix::process::getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+                self.open_files = Some(setup.limits.open_files.min(most));
                 let reply = match inside::confine(setup) {
                     Ok(inside) => Reply::Ready(Box::new(inside)),
                     Err(failure) => Reply::Failed(failure),

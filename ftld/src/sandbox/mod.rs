@@ -352,10 +352,10 @@ pub enum SandboxError {
         ending: Ending,
     },
     /// The container engine cannot be had, or does not do what it was asked.
-    #[error(transparent)]
-    Engine(#[from] docker::engine::EngineError),
+    #[error("{}", docker::engine::explained(.0))]
+    Engine(docker::engine::EngineError),
     /// A container came up, and is not as closed as it must be, or cannot be used.
-    #[error("the container cannot be used: {why}")]
+    #[error("the container cannot be used: {why}{}{remedy}", if remedy.is_empty() { "" } else { "; " })]
     Container {
         /// Why not.
         why: String,
@@ -373,16 +373,21 @@ pub enum SandboxError {
     },
 }
 
+impl From<docker::engine::EngineError> for SandboxError {
+    fn from(error: docker::engine::EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
 impl SandboxError {
     /// What a person can do about it, when something is known.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
-        let known = match self {
-            Self::Unavailable { remedy, .. } | Self::Container { remedy, .. } => remedy.clone(),
-            Self::Engine(error) => error.remedy(),
-            _ => String::new(),
-        };
-        (!known.is_empty()).then_some(known)
+        match self {
+            // What is known of containers is said with the error: a turn that fails tells only that.
+            Self::Unavailable { remedy, .. } if !remedy.is_empty() => Some(remedy.clone()),
+            _ => None,
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn launch(
     mut spec: SandboxSpec,
 ) -> Result<DockerSandbox, SandboxError> {
     let engine = backend.engines.get().await?;
+    backend.tidy(&engine).await?;
     let belongs = backend.belongs(&spec.session);
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
@@ -61,6 +62,8 @@ pub(super) async fn launch(
         limits: spec.limits,
         workspace: Overlay { layers: spec.layers.clone(), dir: spec.dir.clone(), volatile: owner.is_some() },
         dir: spec.dir.clone(),
+        // The engine that mounts this machine's directories has this machine's kernel.
+        ipv6: Path::new("/proc/sys/net/ipv6/conf/lo").exists(),
         shown,
     };
     let container = ContainerSpec {

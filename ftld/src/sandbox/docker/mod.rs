@@ -31,13 +31,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
+use tokio::sync::OnceCell;
 
 pub use spec::Runtime;
 
 use super::{Check, Limits, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux};
-use engine::{EngineError, Engines};
+use engine::{Engine, EngineError, Engines};
 use made::Made;
-use spec::Belongs;
+use spec::{Belongs, LABEL_INSTANCE};
 
 /// What the backend needs to know of its daemon.
 #[derive(Clone, Debug)]
@@ -64,19 +65,27 @@ pub struct DockerBackend(Arc<Backend>);
 struct Backend {
     config: DockerConfig,
     engines: Arc<Engines>,
+    /// Whether what earlier daemons left was removed.
+    tidied: OnceCell<()>,
 }
 
 impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
     pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
-        Self(Arc::new(Backend { config, engines }))
+        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new() }))
     }
 }
 
 impl Backend {
     fn belongs(&self, session: &SessionId) -> Belongs {
         Belongs { instance: self.config.instance.clone(), session: session.as_str().to_owned() }
+    }
+
+    /// Removes everything that earlier daemons of this home left, once, before this one makes anything.
+    async fn tidy(&self, engine: &Engine) -> Result<(), EngineError> {
+        let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
+        self.tidied.get_or_try_init(|| made::sweep(engine, &[&label])).await.map(|_| ())
     }
 }
 

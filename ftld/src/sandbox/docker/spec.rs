@@ -25,17 +25,11 @@ pub(super) const LABEL_SESSION: &str = "dev.ftl.session";
 /// What it is for: `sandbox`, `door`, `workspace`.
 pub(super) const LABEL_ROLE: &str = "dev.ftl.role";
 
-/// Descriptors that process 1 needs for its programs' ends.
-const OWN_FILES: u64 = 8192;
-
 /// What the door may use: one process without threads, and what a runtime needs to start it.
 const DOOR_PROCESSES: i64 = 32;
 
 /// As many connections as there can be, each with all that may wait for it.
 const DOOR_MEMORY: i64 = 512 << 20;
-
-/// The same in descriptors, and questions for names.
-const DOOR_FILES: i64 = 4096;
 
 /// Who is killed first when the machine's memory runs out: this much before others.
 const OOM_SCORE: i64 = 500;
@@ -127,6 +121,8 @@ pub(super) struct Inner {
     pub(super) workspace: Overlay,
     /// The session's directory with `home` and `tmp`.
     pub(super) dir: PathBuf,
+    /// Whether there is a loopback address of version 6, as there is where the kernel knows that version.
+    pub(super) ipv6: bool,
     /// Files and directories of the daemon's own, shown read-only: on the host, and inside.
     pub(super) shown: Vec<(PathBuf, PathBuf)>,
 }
@@ -271,7 +267,6 @@ impl Inner {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let limits = &self.limits;
         let memory = number(limits.memory_bytes);
-        let files = number(limits.open_files.saturating_add(OWN_FILES));
         let mut mounts = vec![
             self.workspace.mount(belongs)?,
             bind(&self.dir.join("home"), Path::new(HOME), false)?,
@@ -292,7 +287,12 @@ impl Inner {
             // Process 1 is one more.
             pids_limit: Some(number(limits.processes.saturating_add(1))),
             shm_size: Some(memory / 4),
-            ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", files)]),
+            // Engines switch it off; programs' own servers may want it, and it leads nowhere.
+            sysctls: self
+                .ipv6
+                .then(|| HashMap::from([("net.ipv6.conf.lo.disable_ipv6".to_owned(), "0".to_owned())])),
+            // More descriptors than the engine has itself it may not give; process 1 sets what programs get.
+            ulimits: Some(vec![ulimit("core", 0)]),
             ..host
         })
     }
@@ -378,7 +378,7 @@ fn door(of: &str, host: HostConfig) -> HostConfig {
         memory_swap: Some(DOOR_MEMORY),
         network_mode: Some(format!("container:{of}")),
         pids_limit: Some(DOOR_PROCESSES),
-        ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", DOOR_FILES)]),
+        ulimits: Some(vec![ulimit("core", 0)]),
         ..host
     }
 }

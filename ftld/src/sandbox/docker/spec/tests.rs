@@ -25,6 +25,7 @@ fn inner() -> Inner {
             volatile: true,
         },
         dir: "/ftl/s1".into(),
+        ipv6: true,
         shown: vec![("/ftl/s1/shown/0".into(), "/etc/passwd".into())],
     }
 }
@@ -100,7 +101,8 @@ fn a_sandbox_is_exactly_this() {
             "NetworkMode": "none",
             "PidsLimit": 2049,
             "ShmSize": 2_u64 << 30,
-            "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }, { "Name": "nofile", "Soft": 73_728, "Hard": 73_728 }],
+            "Sysctls": { "net.ipv6.conf.lo.disable_ipv6": "0" },
+            "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }],
             "Mounts": [
                 workspace,
                 bind("/ftl/s1/home", "/home/agent", false),
@@ -131,7 +133,7 @@ fn a_door_is_exactly_this() {
             "Memory": 512 << 20, "MemorySwap": 512 << 20,
             "NetworkMode": "container:feed",
             "PidsLimit": 32,
-            "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }, { "Name": "nofile", "Soft": 4096, "Hard": 4096 }],
+            "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }],
         })),
     });
     let spec = container(Role::Door { of: "feed".to_owned() });
