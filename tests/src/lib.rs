@@ -3,10 +3,12 @@
 //! Owns what several tests need: [`world`] is a throw-away home with the real programs in it, [`client`]
 //! speaks the API over the real socket, [`project`] makes projects, [`repo`] finds this repository's files.
 //! [`upstream`] is the network that the programs reach, [`server`] runs servers that others wrote, [`online`]
-//! is a session with both, [`keyring`] a keyring of its own, [`leaks`] looks for what must not be in one.
+//! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
+//! [`leaks`] looks for what must not be in one.
 //! Must not hold assertions about the product; those are in the tests.
 
 pub mod client;
+pub mod engine;
 pub mod keyring;
 pub mod leaks;
 pub mod online;

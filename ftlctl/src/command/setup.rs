@@ -14,6 +14,9 @@ use crate::output::Output;
 use crate::render::escape;
 use crate::render::style::Tone;
 
+/// The longest line of a builder that is shown to people, in characters.
+const LONGEST: usize = 160;
+
 /// Makes the image and shows how that goes.
 pub(crate) async fn run(context: &Context, args: args::Setup) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
@@ -52,10 +55,26 @@ fn show(output: &Output, kind: &Kind) -> Result<(), Failure> {
             let count = style.paint(Tone::Faint, &format!("[{}/{}]", step.number, step.of));
             output.line(&format!("{count} {}", escape::name(title)))
         }
-        Kind::Line(line) => output.line(&style.paint(Tone::Faint, &format!("      {}", escape::name(line)))),
+        Kind::Line(line) if is_bookkeeping(line) => Ok(()),
+        Kind::Line(line) => {
+            output.line(&style.paint(Tone::Faint, &format!("      {}", escape::name(&cut(line)))))
+        }
         Kind::Kept(sentence) => output.line(&format!("      {}", escape::name(sentence))),
         Kind::Sent(sent) => output.moving(Some(&sent_text(sent))),
         Kind::Result(result) => output.line(&result_text(result)),
+    }
+}
+
+/// What a builder says about its own intermediate images and containers.
+fn is_bookkeeping(line: &str) -> bool {
+    line.starts_with(" ---> ") || line.starts_with("Removing intermediate container")
+}
+
+/// A line that does not fill the screen: steps quote whole scripts.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 
@@ -107,6 +126,13 @@ mod tests {
         result.agents.clear();
         assert!(result_text(&result).contains("with no agents"));
         assert_eq!(value(&Kind::Result(result))["rootfs"], Value::Null);
+    }
+
+    #[test]
+    fn a_builders_lines_are_short_and_about_the_image() {
+        assert!(is_bookkeeping(" ---> 2958c7bed2f5") && !is_bookkeeping("Step 1/4 : FROM x"));
+        assert_eq!(cut(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
+        assert_eq!(cut(&"é".repeat(LONGEST + 1)), "é".repeat(LONGEST) + "…");
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! A container engine of the tests' own.
+//!
+//! Owns its processes and everything it keeps: a socket, data and state in one directory, no bridge, no
+//! firewall rules, nothing of an engine that the machine may have. One serves all tests of a program and
+//! ends with it; what a program that was killed left behind, the next one removes.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, mpsc};
+
+use crate::repo;
+
+/// What the names of engines' directories begin with; the program's process id follows.
+const PREFIX: &str = "ftl-engine-";
+
+/// Where they lie: on a file system that overlays can be made of.
+const BESIDE: &str = "/var/tmp";
+
+/// Where an engine finds its parts.
+const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+
+/// The group that may use the socket: the one of ordinary worlds.
+const GROUP: &str = "4242";
+
+/// A running engine.
+pub struct Engine {
+    dir: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Engine {
+    /// The engine of this program, started by the first who asks.
+    ///
+    /// # Panics
+    /// When it cannot be started; only root can, with what `tests/run` installs.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        ENGINE.get_or_init(|| Self::start("shared"))
+    }
+
+    /// Another engine, which ends when it is dropped.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(name: &str) -> Self {
+        static SWEPT: OnceLock<()> = OnceLock::new();
+        SWEPT.get_or_init(sweep);
+        let dir = Path::new(BESIDE).join(format!("{PREFIX}{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        let engine = Self { dir, child: Mutex::new(None) };
+        engine.resume();
+        engine
+    }
+
+    /// Starts it again after [`Self::kill`].
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn resume(&self) {
+        let dir = &self.dir;
+        // Older engines keep their identity in the system's settings unless they are told otherwise.
+        let key = dir.join("key.json").display().to_string();
+        let own = if keeps_key() { format!("{{\"deprecated-key-path\": {key:?}}}") } else { "{}".to_owned() };
+        std::fs::write(dir.join("daemon.json"), own).expect("a configuration");
+        let ready = dir.join("ready.sock");
+        let _old = std::fs::remove_file(&ready);
+        let heard = UnixDatagram::bind(&ready).expect("a socket for being told");
+        let log = std::fs::File::create(dir.join("log")).expect("a log");
+        // With the program that started it, however that ends. The signal comes when the thread that
+        // started it ends, so this is one that does not.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "dockerd"]).args(["--host", &self.host()]);
+        for (option, value) in [
+            ("--data-root", "data"),
+            ("--exec-root", "exec"),
+            ("--pidfile", "pid"),
+            ("--config-file", "daemon.json"),
+        ] {
+            command.arg(option).arg(dir.join(value));
+        }
+        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
+        command.args(["--group", GROUP]);
+        for runtime in ["runsc", "crun"] {
+            if let Some(path) = find(runtime) {
+                command.arg("--add-runtime").arg(format!("{runtime}={}", path.display()));
+            }
+        }
+        command.env("NOTIFY_SOCKET", &ready).env("PATH", PATH);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log again")).stderr(log);
+        let (started, child) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _gone = started.send(command.spawn());
+            loop {
+                std::thread::park();
+            }
+        });
+        let child = child.recv().expect("a thread").expect("dockerd runs; `tests/run` installs it");
+        *self.child.lock().expect("nobody panicked") = Some(child);
+        let mut told = [0; 4096];
+        heard.set_read_timeout(Some(std::time::Duration::from_secs(120))).expect("a limit");
+        loop {
+            let length = heard.recv(&mut told).unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+            if String::from_utf8_lossy(&told[..length]).contains("READY=1") {
+                break;
+            }
+        }
+    }
+
+    /// Kills it without warning, as a crash would.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().expect("nobody panicked").take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it is gone");
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("docker.sock")
+    }
+
+    /// The value of `DOCKER_HOST` for it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// What it wrote.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Ok(child) = self.child.get_mut()
+            && let Some(child) = child
+        {
+            // It takes its containers and mounts down itself when it is asked to end.
+            if let Some(pid) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+                let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            let _waited = child.wait();
+        }
+        remove(&self.dir);
+    }
+}
+
+/// The root filesystem that `tests/run` makes.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn rootfs() -> PathBuf {
+    let path = repo::tools().join("docker/root.tar");
+    assert!(path.exists(), "{} is not there: run `tests/run`", path.display());
+    path
+}
+
+/// Whether the installed engine is one that keeps a key.
+fn keeps_key() -> bool {
+    let mut command = Command::new("dockerd");
+    let said =
+        command.arg("--version").env("PATH", PATH).output().expect("dockerd runs; `tests/run` installs it");
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let number = text.trim_start_matches(|c: char| !c.is_ascii_digit()).split('.').next().unwrap_or_default();
+    number.parse::<u32>().is_ok_and(|major| major < 24)
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    ["/usr/local/bin", "/usr/bin", "/usr/sbin"]
+        .iter()
+        .map(|dir| Path::new(dir).join(program))
+        .find(|path| path.exists())
+}
+
+/// Removes what programs that are no more have left.
+fn sweep() {
+    for entry in std::fs::read_dir(BESIDE).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let pid = rest.split('-').next().unwrap_or_default();
+        if !pid.is_empty() && !Path::new("/proc").join(pid).exists() {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Removes an engine's directory, with what it mounted there when it was killed.
+fn remove(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let beneath =
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(dir));
+    for at in beneath.collect::<Vec<_>>().into_iter().rev() {
+        let _busy = Command::new("umount").args(["-l", at]).stderr(Stdio::null()).status();
+    }
+    // A process of it may still be on its way out; the next program's sweep removes the rest.
+    let _rest = std::fs::remove_dir_all(dir);
+}
