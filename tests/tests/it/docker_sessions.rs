@@ -108,7 +108,13 @@ fn a_container_that_is_removed_behind_our_back_ends_the_turn_with_the_reason_and
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.stdout.take().unwrap()));
-    lines.find(|line| line.as_ref().unwrap().contains("ready")).unwrap().unwrap();
+    lines
+        .find(|line| {
+            let line = line.as_ref().unwrap();
+            line.contains("ready") && !line.contains("echo ready")
+        })
+        .unwrap()
+        .unwrap();
     for id in left(&world).split_whitespace().filter(|id| id.len() == 12) {
         assert!(
             Command::new("docker").args(["-H", &host, "rm", "-f", id]).output().unwrap().status.success()

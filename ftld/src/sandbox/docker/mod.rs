@@ -85,7 +85,8 @@ impl Backend {
     /// Removes everything that earlier daemons of this home left, once, before this one makes anything.
     async fn tidy(&self, engine: &Engine) -> Result<(), EngineError> {
         let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
-        self.tidied.get_or_try_init(|| made::sweep(engine, &[&label])).await.map(|_| ())
+        let labels = [label.as_str()];
+        self.tidied.get_or_try_init(|| made::sweep(engine, &labels)).await.map(|_| ())
     }
 }
 

@@ -59,8 +59,7 @@ const MASKED: &[&str] = &[
     "/proc/timer_list",
     "/proc/timer_stats",
     "/proc/vmallocinfo",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/sys",
 ];
 
 /// Parts of `/proc` that configure the kernel.
@@ -287,14 +286,28 @@ impl Inner {
             // Process 1 is one more.
             pids_limit: Some(number(limits.processes.saturating_add(1))),
             shm_size: Some(memory / 4),
-            // Engines switch it off; programs' own servers may want it, and it leads nowhere.
-            sysctls: self
-                .ipv6
-                .then(|| HashMap::from([("net.ipv6.conf.lo.disable_ipv6".to_owned(), "0".to_owned())])),
+            sysctls: Some(self.sysctls()),
             // More descriptors than the engine has itself it may not give; process 1 sets what programs get.
             ulimits: Some(vec![ulimit("core", 0)]),
             ..host
         })
+    }
+}
+
+impl Inner {
+    /// Settings of its own network; engines open what a sandbox does not need.
+    fn sysctls(&self) -> HashMap<String, String> {
+        let mut settings = vec![
+            // The system's ports are the door's.
+            ("net.ipv4.ip_unprivileged_port_start", "1024"),
+            // No group may ask by ICMP.
+            ("net.ipv4.ping_group_range", "1 0"),
+        ];
+        if self.ipv6 {
+            // Programs' own servers may want it, and it leads nowhere.
+            settings.push(("net.ipv6.conf.lo.disable_ipv6", "0"));
+        }
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 
@@ -373,7 +386,8 @@ fn bind(source: &Path, target: &Path, read_only: bool) -> Result<Mount, BadLayer
 /// The container that sets the redirections and then gives up the right to.
 fn door(of: &str, host: HostConfig) -> HostConfig {
     HostConfig {
-        cap_add: Some(vec!["NET_ADMIN".to_owned()]),
+        // For packet rules, and for the port at which names are asked.
+        cap_add: Some(vec!["NET_ADMIN".to_owned(), "NET_BIND_SERVICE".to_owned()]),
         memory: Some(DOOR_MEMORY),
         memory_swap: Some(DOOR_MEMORY),
         network_mode: Some(format!("container:{of}")),

@@ -101,7 +101,11 @@ fn a_sandbox_is_exactly_this() {
             "NetworkMode": "none",
             "PidsLimit": 2049,
             "ShmSize": 2_u64 << 30,
-            "Sysctls": { "net.ipv6.conf.lo.disable_ipv6": "0" },
+            "Sysctls": {
+                "net.ipv4.ip_unprivileged_port_start": "1024",
+                "net.ipv4.ping_group_range": "1 0",
+                "net.ipv6.conf.lo.disable_ipv6": "0",
+            },
             "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }],
             "Mounts": [
                 workspace,
@@ -129,7 +133,7 @@ fn a_door_is_exactly_this() {
         "Entrypoint": ["/.ftl/guest"], "Cmd": ["relay"], "WorkingDir": "/", "User": "0:0",
         "Image": "sha256:abc", "Healthcheck": { "Test": ["NONE"] }, "Labels": labels,
         "HostConfig": host(json!({
-            "CapAdd": ["NET_ADMIN"],
+            "CapAdd": ["NET_ADMIN", "NET_BIND_SERVICE"],
             "Memory": 512 << 20, "MemorySwap": 512 << 20,
             "NetworkMode": "container:feed",
             "PidsLimit": 32,
