@@ -139,6 +139,12 @@ async fn attempt_everything_in_a_container(network: Network) {
     let through: Vec<_> = through.filter(|name| !name.starts_with(MOUNTS)).collect();
     assert_eq!(through, OF_THE_IMAGE, "{lines:#?}");
     assert!(lines.len() > 200, "only {} attempts were made", lines.len());
+
+    // The probe can tell: what is there is seen.
+    arguments.extend(["--hidden".into(), "/usr/bin/env".into()]);
+    let (_, lines) = run(&*sandbox, &inside, &arguments).await;
+    let seen = |line: &serde_json::Value| line["name"] == "see /usr/bin/env" && line["refused"] != true;
+    assert!(lines.iter().any(seen), "{lines:#?}");
     sandbox.kill().await;
     other.kill().await;
     if let Some(swallowed) = swallowed {

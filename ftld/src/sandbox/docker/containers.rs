@@ -102,7 +102,14 @@ impl Engine {
         }
         let options = WaitContainerOptionsBuilder::new().condition("removed").build();
         let mut waiting = Box::pin(self.docker.wait_container(id, Some(options)));
-        self.ask("wait for a removal", async { waiting.next().await.transpose().map(|_| ()) }).await
+        let removed = async {
+            match waiting.next().await {
+                // That is how the library tells of a status other than 0.
+                None | Some(Ok(_) | Err(bollard::errors::Error::DockerContainerWaitError { .. })) => Ok(()),
+                Some(Err(said)) => Err(said),
+            }
+        };
+        self.ask("wait for a removal", removed).await
     }
 
     /// Everything about a container; `None` when there is none.
