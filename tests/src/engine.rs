@@ -54,6 +54,7 @@ impl Engine {
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
         let engine = Self { dir, child: Mutex::new(None) };
         engine.resume();
+        engine.clean_up_after_us();
         engine
     }
 
@@ -111,6 +112,20 @@ impl Engine {
         }
     }
 
+    /// Has the directory removed once this program and the engine have ended: what is shared is never
+    /// dropped, and a killed program drops nothing.
+    fn clean_up_after_us(&self) {
+        let script = r#"tail --pid "$1" -f /dev/null
+            tail --pid "$(cat "$2/pid")" -f /dev/null
+            cat "$2"/exec/containerd/daemon/io.containerd.runtime.v2.task/moby/*/*.pid | xargs -r kill -9
+            awk -v dir="$2/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l
+            rm -rf --one-file-system "$2""#;
+        let mut command = Command::new("setsid");
+        command.args(["--fork", "sh", "-c", script, "sh", &std::process::id().to_string()]).arg(&self.dir);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().is_ok_and(|status| status.success()), "a shell runs");
+    }
+
     /// Kills it without warning, as a crash would.
     ///
     /// # Panics
@@ -119,6 +134,11 @@ impl Engine {
         let mut child = self.child.lock().expect("nobody panicked").take().expect("it runs");
         child.kill().expect("it can be killed");
         child.wait().expect("it is gone");
+        // What it started ends with it, a moment later; a new one must not meet it dying.
+        let pid =
+            std::fs::read_to_string(self.dir.join("exec/containerd/containerd.pid")).unwrap_or_default();
+        let ended = Command::new("tail").args(["--pid", pid.trim(), "-f", "/dev/null"]).status();
+        assert!(ended.is_ok_and(|status| status.success()), "containerd {pid} lives");
     }
 
     /// Its socket.
@@ -189,14 +209,26 @@ fn sweep() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let pid = rest.split('-').next().unwrap_or_default();
-        if !pid.is_empty() && !Path::new("/proc").join(pid).exists() {
+        // An engine takes its time to end after its program.
+        let engine = std::fs::read_to_string(entry.path().join("pid")).unwrap_or_default();
+        let lives = |pid: &str| !pid.is_empty() && Path::new("/proc").join(pid).exists();
+        if !lives(pid) && !lives(engine.trim()) {
             remove(&entry.path());
         }
     }
 }
 
-/// Removes an engine's directory, with what it mounted there when it was killed.
+/// Removes an engine's directory, with the containers that ran and what was mounted there when it was killed.
 fn remove(dir: &Path) {
+    let running = dir.join("exec/containerd/daemon/io.containerd.runtime.v2.task/moby");
+    for container in std::fs::read_dir(running).into_iter().flatten().flatten() {
+        for file in ["init.pid", "shim.pid"] {
+            let pid = std::fs::read_to_string(container.path().join(file)).unwrap_or_default();
+            if let Some(pid) = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+                let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let beneath =
         mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(dir));

@@ -57,7 +57,7 @@ fn show(output: &Output, kind: &Kind) -> Result<(), Failure> {
         }
         Kind::Line(line) if is_bookkeeping(line) => Ok(()),
         Kind::Line(line) => {
-            output.line(&style.paint(Tone::Faint, &format!("      {}", escape::name(&cut(line)))))
+            output.line(&style.paint(Tone::Faint, &format!("      {}", escape::name(cut(line)))))
         }
         Kind::Kept(sentence) => output.line(&format!("      {}", escape::name(sentence))),
         Kind::Sent(sent) => output.moving(Some(&sent_text(sent))),
@@ -67,7 +67,7 @@ fn show(output: &Output, kind: &Kind) -> Result<(), Failure> {
 
 /// What a builder says about its own intermediate images and containers.
 fn is_bookkeeping(line: &str) -> bool {
-    line.starts_with(" ---> ") || line.starts_with("Removing intermediate container")
+    [" ---> ", "--> ", "Removing intermediate container"].iter().any(|start| line.starts_with(start))
 }
 
 /// A line that does not fill the screen: steps quote whole scripts.

@@ -40,17 +40,15 @@ impl SetupService for SetupApi {
         let parts = Arc::clone(self.sessions.parts());
         let reach = Reach::from_env(&parts.user.env).map_err(|error| status(&error))?;
         let wanted = Wanted { base, agents: request.agents, rebuild: request.rebuild, reach };
-        let held = Arc::clone(&self.busy).try_lock_owned();
-        let held = held.map_err(|_| Status::failed_precondition("another setup is under way"))?;
+        let busy = Arc::clone(&self.busy);
         let (events, stream) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let gone = events.clone();
             tokio::select! {
-                () = run(&parts, wanted, &events) => {}
+                () = run(&parts, wanted, &busy, &events) => {}
                 // Nobody waits for it any more; the builder stops with its connection.
                 () = gone.closed() => {}
             }
-            drop(held);
         });
         Ok(Response::new(UnboundedReceiverStream::new(stream)))
     }
@@ -59,10 +57,17 @@ impl SetupService for SetupApi {
 /// Where events go.
 type Events = mpsc::UnboundedSender<Result<v1::SetupEvent, Status>>;
 
-async fn run(parts: &Parts, wanted: Wanted, events: &Events) {
+async fn run(parts: &Parts, wanted: Wanted, busy: &Mutex<()>, events: &Events) {
     let send = |kind: Kind| {
         // When nobody listens any more, the work is given up from outside.
         let _gone = events.send(Ok(v1::SetupEvent { kind: Some(kind) }));
+    };
+    let _alone = match busy.try_lock() {
+        Ok(alone) => alone,
+        Err(_) => {
+            send(Kind::Kept("waiting for another setup to end".to_owned()));
+            busy.lock().await
+        }
     };
     let mut hear = |progress| send(wire(progress));
     let done = make(parts, wanted, parts.home.root(), &mut hear).await;
@@ -112,9 +117,10 @@ fn status(error: &SetupError) -> Status {
     let (code, reason) = match error {
         SetupError::Unknown { .. } => (Code::InvalidArgument, "no-agent"),
         SetupError::Rootfs { .. } => (Code::InvalidArgument, "rootfs"),
-        SetupError::Engine(_) => (Code::FailedPrecondition, "engine"),
-        SetupError::Build { .. } => (Code::FailedPrecondition, "build"),
-        _ => (Code::FailedPrecondition, "setup"),
+        // No policy refused anything: to a client these have simply failed.
+        SetupError::Engine(_) => (Code::Internal, "engine"),
+        SetupError::Build { .. } => (Code::Internal, "build"),
+        _ => (Code::Internal, "setup"),
     };
     told(code, reason, &error.remedy(), error, error.lines())
 }

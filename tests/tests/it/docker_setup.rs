@@ -141,9 +141,28 @@ fn a_registry_that_gives_other_bytes_stops_the_build() {
     let failed = &lines.last().unwrap()["error"];
     assert_eq!(failed["code"], "build", "{lines:#?}");
     let causes = failed["causes"].to_string();
-    assert!(causes.contains("FAILED") && causes.contains("sha512sum"), "{failed:#}");
+    assert!(causes.contains("a step returned a non-zero code") && causes.contains("FAILED"), "{failed:#}");
+    assert!(!causes.contains("curl") && !causes.contains("u001b"), "{failed:#}");
     assert!(asked.recv().unwrap().starts_with("GET /@openai/codex/-/codex-"));
     assert!(!world.ftl_home().join("image.json").exists());
+}
+
+#[test]
+fn a_setup_whose_client_goes_away_ends_and_lets_the_next_one_in() {
+    let (mut world, rootfs) = world(Who::Me);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    world.set("NPM_CONFIG_REGISTRY", format!("http://{}", listener.local_addr().unwrap()));
+    let mut waiting = world.ftlctl(["setup", "--rootfs", &rootfs, "--agent", "claude-code"]).spawn().unwrap();
+    // A registry that never answers holds the build up for ever.
+    let mut build = listener.accept().unwrap().0;
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    let next = world.json_lines(0, ["setup", "--rootfs", &rootfs]);
+    assert_eq!(next.last().unwrap()["agents"].as_array().unwrap().len(), 0);
+    // The builder's step ends with the call: its connection is closed when everything was read.
+    let mut request = String::new();
+    build.read_to_string(&mut request).unwrap();
+    assert!(request.starts_with("GET /@anthropic-ai/claude-code-linux-"), "{request}");
 }
 
 #[test]

@@ -73,10 +73,10 @@ pub enum EngineError {
         act: &'static str,
         /// What was seen.
         #[source]
-        source: Said,
+        source: Box<Said>,
     },
     /// What it said is not an engine's answer.
-    #[error("what answers at {at} is no container engine that FTL understands ({act})")]
+    #[error("what answers at {at} is no container engine that FTL understands ({act}: {reason})")]
     Garbled {
         /// Where.
         at: String,
@@ -218,7 +218,7 @@ impl EngineError {
         match said {
             Said::IOError { err } => match unreached(err) {
                 Ok(err) => Self::unreached(at, err),
-                Err(err) => Self::Gone { at, act, source: Said::IOError { err } },
+                Err(err) => Self::Gone { at, act, source: Said::IOError { err }.into() },
             },
             Said::RequestTimeoutError => Self::Silent { at, act, after: patience },
             Said::DockerResponseServerError { status_code, message } => {
@@ -228,7 +228,7 @@ impl EngineError {
             Said::HyperResponseError { err } if err.is_parse() => {
                 Self::Garbled { at, act, reason: err.to_string() }
             }
-            source @ Said::HyperResponseError { .. } => Self::Gone { at, act, source },
+            source @ Said::HyperResponseError { .. } => Self::Gone { at, act, source: source.into() },
             other => Self::Garbled { at, act, reason: cut(&other.to_string()) },
         }
     }
@@ -257,8 +257,26 @@ fn unreached(error: io::Error) -> Result<io::Error, io::Error> {
 /// An engine's words, of a length that can be shown.
 fn cut(message: &str) -> String {
     let message = message.trim();
+    // The builder quotes the whole script of a step.
+    let message = match message.rsplit_once("' returned a ") {
+        Some((script, end)) if script.starts_with("The command '") => &format!("a step returned a {end}"),
+        _ => message,
+    };
     match message.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engines_words_are_short() {
+        let script =
+            format!("The command '/bin/sh -c echo 'a' {}' returned a non-zero code: 7\n", "x".repeat(900));
+        assert_eq!(cut(&script), "a step returned a non-zero code: 7");
+        assert_eq!(cut(&"y".repeat(900)).chars().count(), LONGEST + 1);
     }
 }

@@ -110,14 +110,19 @@ impl Engine {
         let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(version).build();
         let docker = self.docker.clone().with_timeout(self.patience.work);
         let mut importing = Box::pin(docker.create_image(Some(options), Some(body_try_stream(body)), None));
+        let mut made = None;
         loop {
             tokio::select! {
                 answer = self.next("import", &mut importing) => match answer? {
-                    Some(_) => {}
+                    Some(step) => made = [step.status, step.id].into_iter().flatten().find(|text| is_id(text)).or(made),
                     None => break,
                 },
                 Ok(()) = arrived.changed() => hear(*arrived.borrow_and_update()),
             }
+        }
+        // Podman gives it the name and not the version.
+        if let Some(id) = made.filter(|_| tag.contains(':')) {
+            self.tag(&id, tag).await?;
         }
         self.id_of(tag).await
     }
@@ -178,6 +183,12 @@ impl Engine {
     }
 }
 
+/// Whether an engine's word is the id of an image.
+fn is_id(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 async fn chunk(file: &mut File) -> std::io::Result<Bytes> {
     let mut bytes = BytesMut::with_capacity(CHUNK);
     file.read_buf(&mut bytes).await?;
@@ -194,9 +205,7 @@ impl Lines {
         // What is drawn over itself is a new line too.
         while let Some(at) = self.0.find(['\n', '\r']) {
             let line: String = self.0.drain(..=at).collect();
-            if !line.trim().is_empty() {
-                hear(line.trim_end());
-            }
+            tell(&line, hear);
         }
         if self.0.len() > CHUNK {
             self.end(hear);
@@ -204,10 +213,20 @@ impl Lines {
     }
 
     fn end(&mut self, hear: &mut (dyn FnMut(&str) + Send)) {
-        let rest = std::mem::take(&mut self.0);
-        if !rest.trim().is_empty() {
-            hear(rest.trim_end());
-        }
+        tell(&std::mem::take(&mut self.0), hear);
+    }
+}
+
+/// Tells a line without what a builder puts in to colour it.
+fn tell(line: &str, hear: &mut (dyn FnMut(&str) + Send)) {
+    let mut pieces = line.split("\x1b[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| c.is_ascii_alphabetic()).map_or(piece.len(), |at| at + 1);
+        plain += &piece[end..];
+    }
+    if !plain.trim().is_empty() {
+        hear(plain.trim_end());
     }
 }
 
@@ -219,10 +238,12 @@ mod tests {
     fn a_builders_pieces_become_lines() {
         let (mut lines, mut heard) = (Lines::default(), Vec::new());
         let mut hear = |line: &str| heard.push(line.to_owned());
-        for piece in ["Step 1", "/2 : FROM x", "\n", "\r\n10%\r20%\r\n ---> id", ""] {
+        for piece in
+            ["Step 1", "/2 : FROM x", "\n", "\r\n10%\r20%\r\n\x1b[91mred\x1b[0m\n\x1b[0m ---> id", ""]
+        {
             lines.feed(piece, &mut hear);
         }
         lines.end(&mut hear);
-        assert_eq!(heard, ["Step 1/2 : FROM x", "10%", "20%", " ---> id"]);
+        assert_eq!(heard, ["Step 1/2 : FROM x", "10%", "20%", "red", " ---> id"]);
     }
 }

@@ -90,7 +90,7 @@ pub enum SetupError {
         lines: Vec<String>,
         /// What the engine said.
         #[source]
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// No agent of that name can be installed.
     #[error("there is no agent {name:?} that can be installed")]
@@ -336,7 +336,15 @@ async fn import(
         hear(Progress::Kept(format!("{tag} is there")));
         return Ok((tag, hash));
     }
-    let mut sent = |bytes| hear(Progress::Sent { bytes, total });
+    let mut told = None;
+    let mut sent = |bytes: u64| {
+        // A reader wants to see that it goes on, not every packet.
+        let percent = bytes.saturating_mul(100).checked_div(total);
+        if told != percent {
+            told = percent;
+            hear(Progress::Sent { bytes, total });
+        }
+    };
     engine.import(archive, &tag, &mut sent).await?;
     Ok((tag, hash))
 }
@@ -367,14 +375,19 @@ async fn build(
     }
     let mut last = std::collections::VecDeque::new();
     let mut line = |line: &str| {
-        last.push_back(line.to_owned());
+        // What explains a failure is what the step itself wrote.
+        if line.starts_with("Step ") || line.contains("] STEP ") {
+            last.clear();
+        } else if !line.starts_with(" ---> ") && !line.starts_with("Removing intermediate container") {
+            last.push_back(line.to_owned());
+        }
         if last.len() > QUOTED {
             last.pop_front();
         }
         hear(Progress::Line(line.to_owned()));
     };
     let built = engine.build(recipe.build(&wanted.reach, wanted.rebuild)?, &mut line).await;
-    built.map_err(|source| SetupError::Build { lines: last.into(), source })
+    built.map_err(|source| SetupError::Build { lines: last.into(), source: source.into() })
 }
 
 async fn check(engine: &Engine, image: &str, program: Program, hear: Hear<'_>) -> Result<Agent, SetupError> {

@@ -20,6 +20,9 @@ use crate::sandbox::docker::images::Build;
 /// The base when nobody brings one.
 const BASE: &str = include_str!("Dockerfile");
 
+/// How an agent is fetched.
+const FETCH: &str = include_str!("fetch.sh");
+
 /// Where packages are fetched from when the human's environment names no other place.
 const REGISTRY: &str = "https://registry.npmjs.org";
 
@@ -99,7 +102,7 @@ pub(super) fn recipe(base: Option<&str>, programs: &[Program], arch: &str) -> Re
     for Program { name, .. } in &programs {
         text += &format!("COPY --from={name} {AGENTS}/{name}/ {AGENTS}/{name}/\n");
     }
-    let tag = format!("ftl-agents:{}", &Hash::of(text.as_bytes()).to_hex()[..16]);
+    let tag = format!("ftl-agents:{}", &Hash::of(format!("{text}{FETCH}").as_bytes()).to_hex()[..16]);
     Ok(Recipe { text, tag, programs })
 }
 
@@ -114,12 +117,9 @@ fn stage(program: &Program, arch: &str) -> Result<String, SetupError> {
         "\nFROM base AS {name}\n\
          ARG REGISTRY={REGISTRY}\n\
          COPY reach/ /tmp/ftl-reach/\n\
-         RUN set -eu; mkdir -p {dir}; cd {dir}; \\\n\
-         \x20   if [ -s /tmp/ftl-reach/authorities.pem ]; then export CURL_CA_BUNDLE=/tmp/ftl-reach/authorities.pem; fi; \\\n\
-         \x20   curl -fsSL --retry 3 -o package.tgz \"$REGISTRY/{path}\"; \\\n\
-         \x20   echo '{hash}  package.tgz' | sha512sum -c --quiet -; \\\n\
-         \x20   tar -xzf package.tgz --strip-components=1 --no-same-owner; rm package.tgz; \\\n\
-         \x20   chmod -R u=rwX,go=rX .; chmod 755 {programs}\n",
+         RUN sh /tmp/ftl-reach/fetch.sh {dir} \"$REGISTRY/{path}\" \\\n\
+         \x20   {hash} \\\n\
+         \x20   {programs}\n",
         name = program.name,
         dir = program.dir(),
         path = package.path,
@@ -147,6 +147,7 @@ impl Recipe {
         let context = Archive::default()
             .file("Dockerfile", 0o644, self.text.as_bytes())
             .file("reach/authorities.pem", 0o644, &authorities)
+            .file("reach/fetch.sh", 0o644, FETCH.as_bytes())
             .finish();
         let mut args = reach.proxies.clone();
         args.extend(reach.registry.iter().map(|address| ("REGISTRY".to_owned(), address.clone())));
@@ -176,10 +177,10 @@ mod tests {
     fn every_base_is_pinned_and_every_agent_is_checked_before_it_is_unpacked() {
         let usual = text(None, &["codex", "claude-code", "codex"]);
         assert!(usual.lines().any(|line| line.starts_with("FROM ") && line.contains("@sha256:")));
-        assert_eq!(usual.matches("sha512sum -c").count(), 2);
-        assert!(usual.find("sha512sum") < usual.find("tar -xzf"));
+        assert_eq!(usual.matches("RUN sh /tmp/ftl-reach/fetch.sh /opt/agents/").count(), 2);
+        assert!(FETCH.contains("set -eu") && FETCH.find("sha512sum -c") < FETCH.find("tar -xzf"));
         // The hash in the form that `sha512sum` reads.
-        assert!(usual.contains("'fa7e25bb5b9b600a74d98d17fcc0149f1c3dc98e921c767bec5f88a16f95d305"));
+        assert!(usual.contains("\n    fa7e25bb5b9b600a74d98d17fcc0149f1c3dc98e921c767bec5f88a16f95d305"));
         let own = text(Some("ftl-rootfs:1"), &[]);
         assert_eq!(own, "FROM ftl-rootfs:1 AS base\nUSER 0\n\nFROM base\n");
     }
