@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::engine::Engine;
 use crate::leaks;
 use crate::repo;
 use crate::upstream::{Service, Upstream};
@@ -33,6 +34,9 @@ pub struct Setup {
     pub daemon: Vec<(String, String)>,
     /// Whether the sandbox has the Python environment of the tests.
     pub python: bool,
+    /// Whether the session runs in a container. With `FTL_TEST_SANDBOX=docker` all do, so that what is
+    /// tried of the way out can be tried there too.
+    pub docker: bool,
 }
 
 /// A world with a server and one session.
@@ -72,6 +76,7 @@ impl Setup {
             commands: Vec::new(),
             daemon: Vec::new(),
             python: false,
+            docker: std::env::var_os("FTL_TEST_SANDBOX").is_some_and(|name| name == "docker"),
         }
     }
 
@@ -110,6 +115,13 @@ impl Setup {
         self
     }
 
+    /// In a container.
+    #[must_use]
+    pub fn docker(mut self) -> Self {
+        self.docker = true;
+        self
+    }
+
     /// Starts all of it.
     ///
     /// # Panics
@@ -133,7 +145,13 @@ impl Setup {
             tool_dirs.push(repo::tools().join("python"));
         }
         tool_dirs.extend(cargo());
-        world.config(&serde_json::json!({ "tool_dirs": tool_dirs }));
+        let mut config = serde_json::json!({ "tool_dirs": tool_dirs });
+        if self.docker {
+            let engine = Engine::shared();
+            config["sandbox"] = "docker".into();
+            config["docker"] = serde_json::json!({ "host": engine.host(), "image": engine.plain_image() });
+        }
+        world.config(&config);
         world.ok(["policy", "allow", HOST]);
         let header = "Authorization: Bearer {}";
         world.ok(["secret", "bind", KEY, "--host", HOST, "--header", header, "--optional"]);

@@ -7,12 +7,12 @@ mod programs;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ftl_core::id::SessionId;
-use ftl_tests::engine::{Engine, rootfs};
+use ftl_tests::engine::Engine;
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
 use ftld::sandbox::docker::{DockerBackend, DockerConfig};
@@ -148,15 +148,8 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
 
 /// The address of the tests' engine, and the image that it has.
 pub(crate) fn engine() -> (String, String) {
-    static IMAGE: OnceLock<()> = OnceLock::new();
-    let (host, image) = (Engine::shared().host(), "ftl-test-plain:1");
-    IMAGE.get_or_init(|| {
-        let mut import = std::process::Command::new("docker");
-        import.args(["-H", &host, "import"]).arg(rootfs()).arg(image);
-        let said = import.output().unwrap();
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    });
-    (host, image.to_owned())
+    let engine = Engine::shared();
+    (engine.host(), engine.plain_image().to_owned())
 }
 
 fn command(argv: &[&str]) -> Command {

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use ftl_tests::online::{HOST, KEY, Setup};
 use ftl_tests::project;
 use ftl_tests::world::{Who, World};
 
@@ -128,4 +129,18 @@ fn a_container_that_is_removed_behind_our_back_ends_the_turn_with_the_reason_and
         "{rest:#?}"
     );
     assert_eq!(left(&world), "");
+}
+
+#[test]
+fn what_leaves_a_container_passes_the_proxy_with_the_real_value_and_nothing_else_does() {
+    let online = Setup::new().docker().start();
+    let header = format!("-H \"Authorization: Bearer ${KEY}\"");
+    for how in ["", "--noproxy '*'"] {
+        let ran = online.clean(&format!("curl -sS --fail {how} {header} https://{HOST}/echo"));
+        assert!(ran.out.contains("Authorization") || ran.out.contains("authorization"), "{how}: {ran:#?}");
+        let refused = online.inside(&format!("curl -sS --fail {how} https://not-allowed.example.com/"));
+        assert_ne!(refused.code, 0, "{how}: {refused:#?}");
+    }
+    let elsewhere = online.inside("curl -sS --max-time 5 --noproxy '*' http://169.254.169.254/");
+    assert_ne!(elsewhere.code, 0, "{elsewhere:#?}");
 }

@@ -109,7 +109,7 @@ async fn programs_get_their_arguments_environment_streams_and_status() {
 #[tokio::test]
 async fn a_program_that_cannot_start_says_which_and_why() {
     let bench = Bench::new().await;
-    let elsewhere = Command { workdir: Some("/nowhere".into()), ..command(&["true"]) };
+    let elsewhere = Command { workdir: Some("/no/such/directory".into()), ..command(&["true"]) };
     for (wanted, step, errno) in [
         (command(&["no-such-program"]), "exec", libc::ENOENT),
         (command(&["/etc/passwd"]), "exec", libc::EACCES),

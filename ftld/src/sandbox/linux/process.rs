@@ -19,7 +19,7 @@ impl Held {
     /// # Errors
     /// When it is there and cannot be held.
     pub(in super::super) fn process_1(pid: i32, uid: u32) -> io::Result<Option<Self>> {
-        let Some(id) = Pid::from_raw(pid) else { return Ok(None) };
+        let Some(id) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
         let process = match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
             Ok(process) => process,
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
