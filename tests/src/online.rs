@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::engine::Engine;
-use crate::leaks;
+use crate::leaks::{self, Processes};
 use crate::repo;
 use crate::upstream::{Service, Upstream};
 use crate::world::{Said, Who, World, said};
@@ -47,6 +47,7 @@ pub struct Online {
     pub upstream: Upstream,
     session: String,
     real: Vec<String>,
+    docker: bool,
 }
 
 /// A command's end, what it printed, and where real values were while it lived.
@@ -169,7 +170,7 @@ impl Setup {
         let started = world.shell("echo two > b.txt");
         let session = started["session"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
         let real = self.env.into_iter().chain(self.stored).map(|(_, value)| value).collect();
-        Online { world, upstream, session, real }
+        Online { world, upstream, session, real, docker: self.docker }
     }
 }
 
@@ -268,7 +269,7 @@ impl Online {
         }
         let real: Vec<&str> = self.real.iter().map(String::as_str).collect();
         let lives = self.search(&real);
-        let shadows = leaks::in_processes(self.world.daemon_pid(), &[&self.shadow(KEY)]);
+        let shadows = self.in_processes(&[&self.shadow(KEY)]);
         drop(child.stdin.take());
         lines.read_to_end(&mut printed).expect("its output");
         let status = child.wait().expect("it ends");
@@ -286,12 +287,22 @@ impl Online {
         ran
     }
 
+    fn in_processes(&self, values: &[&str]) -> Processes {
+        let mut all = leaks::in_processes(self.world.daemon_pid(), values);
+        if self.docker {
+            let contained = leaks::in_processes(Engine::shared().pid(), values);
+            all.searched += contained.searched;
+            all.found.extend(contained.found);
+        }
+        all
+    }
+
     /// Where values are in the session's processes or in what the daemon has written.
     #[must_use]
     pub fn search(&self, values: &[&str]) -> Vec<String> {
         let home = self.world.ftl_home();
         let kept = [home.join("credentials")];
-        let mut found = leaks::in_processes(self.world.daemon_pid(), values).found;
+        let mut found = self.in_processes(values).found;
         found.extend(leaks::in_files(&home, values, &kept));
         found
     }

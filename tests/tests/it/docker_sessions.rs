@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ftl_tests::online::{HOST, KEY, Setup};
+use ftl_tests::online::{HOST, KEY, REAL, Setup};
 use ftl_tests::project;
 use ftl_tests::world::{Who, World};
 
@@ -36,7 +36,7 @@ fn a_task_in_a_container_changes_nothing_until_it_is_approved() {
     let before = project::see(&world.project());
     let last = world.shell(
         "echo more >> a.txt; rm gone.txt; mkdir -p new/deep; echo c > new/deep/c.txt; chmod +x dir/b.txt; \
-         test -e /.dockerenv",
+         test -e /.dockerenv; whoami",
     );
     assert_eq!(project::see(&world.project()), before);
     assert_eq!(left(&world), "");
@@ -137,7 +137,10 @@ fn what_leaves_a_container_passes_the_proxy_with_the_real_value_and_nothing_else
     let header = format!("-H \"Authorization: Bearer ${KEY}\"");
     for how in ["", "--noproxy '*'"] {
         let ran = online.clean(&format!("curl -sS --fail {how} {header} https://{HOST}/echo"));
-        assert!(ran.out.contains("Authorization") || ran.out.contains("authorization"), "{how}: {ran:#?}");
+        assert!(ran.out.contains(&online.shadow(KEY)), "{how}: {ran:#?}");
+        let seen = online.upstream.at("/echo");
+        let sent = seen.last().and_then(|request| request.header("authorization"));
+        assert_eq!(sent, Some(format!("Bearer {REAL}").as_str()), "{how}");
         let refused = online.inside(&format!("curl -sS --fail {how} https://not-allowed.example.com/"));
         assert_ne!(refused.code, 0, "{how}: {refused:#?}");
     }

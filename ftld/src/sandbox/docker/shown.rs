@@ -4,9 +4,9 @@
 //! them. They are made anew for each container, by the daemon and in a directory that is the daemon's, and
 //! the engine mounts each over what the image has at its path.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ftl_guest::made_up::made_up;
@@ -32,8 +32,8 @@ pub(super) fn write(spec: &SandboxSpec, user: Owner) -> Result<Vec<(PathBuf, Pat
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("removing", &dir)(error)),
         _ => {}
     }
-    // Whoever may pass the session's directory may read them; programs inside see nothing else of it.
-    fs::DirBuilder::new().mode(0o711).create(&dir).map_err(failed("making", &dir))?;
+    // It is the engine that reaches them; programs inside have no path to here.
+    fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed("making", &dir))?;
     let mut shown = Vec::new();
     let mut show = |target: PathBuf, content: &[u8]| {
         let path = dir.join(shown.len().to_string());
@@ -56,6 +56,8 @@ pub(super) fn write(spec: &SandboxSpec, user: Owner) -> Result<Vec<(PathBuf, Pat
 }
 
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)?;
-    file.write_all(content)
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
+    file.write_all(content)?;
+    // The daemon's own mask would leave it to the daemon.
+    file.set_permissions(Permissions::from_mode(0o444))
 }
