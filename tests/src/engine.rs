@@ -141,15 +141,6 @@ impl Engine {
         assert!(ended.is_ok_and(|status| status.success()), "containerd {pid} lives");
     }
 
-    /// Its process, from which those in its containers descend.
-    ///
-    /// # Panics
-    /// When it does not run.
-    #[must_use]
-    pub fn pid(&self) -> i32 {
-        self.child.lock().expect("nobody panicked").as_ref().expect("it runs").id().cast_signed()
-    }
-
     /// Its socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

@@ -290,7 +290,10 @@ impl Online {
     fn in_processes(&self, values: &[&str]) -> Processes {
         let mut all = leaks::in_processes(self.world.daemon_pid(), values);
         if self.docker {
-            let contained = leaks::in_processes(Engine::shared().pid(), values);
+            let home =
+                std::fs::metadata(self.world.ftl_home().join("sessions").join(&self.session).join("home"));
+            let user = std::os::unix::fs::MetadataExt::uid(&home.expect("the session's home"));
+            let contained = leaks::in_processes_of(user, values);
             all.searched += contained.searched;
             all.found.extend(contained.found);
         }
