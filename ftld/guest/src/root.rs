@@ -13,7 +13,6 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::etc;
 use crate::files;
 use crate::mounts::{self, Mount};
 use crate::sources::{Kind, Sources};

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use ftl_tests::engine::Engine;
 use ftl_tests::online::{HOST, KEY, REAL, Setup};
 use ftl_tests::project;
 use ftl_tests::world::{Who, World};
@@ -128,6 +129,71 @@ fn a_container_that_is_removed_behind_our_back_ends_the_turn_with_the_reason_and
         rest.iter().any(|line| line.contains("kept.txt") || line.contains("awaiting_review")),
         "{rest:#?}"
     );
+    assert_eq!(left(&world), "");
+}
+
+#[test]
+fn an_engine_that_is_killed_ends_the_turn_with_the_reason_and_its_return_is_noticed() {
+    let engine = Engine::start("killed");
+    let world = World::new(Who::Me);
+    let docker = serde_json::json!({ "host": engine.host(), "image": engine.plain_image() });
+    world.config(&serde_json::json!({ "sandbox": "docker", "docker": docker }));
+    world.files(&[("a.txt", "one\n")]);
+    let task = "echo kept > kept.txt; echo ready; sleep 1000";
+    let mut running = world
+        .ftlctl(["--json", "code", "--no-review", "--agent", "shell", task])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.stdout.take().unwrap()));
+    lines
+        .find(|line| {
+            let line = line.as_ref().unwrap();
+            line.contains("ready") && !line.contains("echo ready")
+        })
+        .unwrap()
+        .unwrap();
+    engine.kill();
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    running.wait().unwrap();
+    let last: serde_json::Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+    assert_eq!(last["state"], "awaiting_review", "{rest:#?}");
+    assert!(last["reason"].as_str().unwrap().contains("no container engine listens"), "{last}");
+    let session = last["session"].as_str().unwrap();
+    let refused = world.run(["code", "--no-review", "--session", session, "true"]);
+    assert!(refused.code != 0 && refused.err.contains("no container engine listens"), "{refused:#?}");
+    engine.resume();
+    let next =
+        world.json(0, ["code", "--no-review", "--session", session, "cat kept.txt; echo more > more.txt"]);
+    world.json(0, ["approve", session, "--digest", next["digest"].as_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(world.project().join("kept.txt")).unwrap(), "kept\n");
+    assert!(world.project().join("more.txt").exists());
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_nothing_running_and_the_next_one_removes_what_is_left() {
+    let world = world(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let task = "echo kept > kept.txt; echo ready; sleep 1000";
+    let mut running = world
+        .ftlctl(["--json", "code", "--no-review", "--agent", "shell", task])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.stdout.take().unwrap()));
+    lines
+        .find(|line| {
+            let line = line.as_ref().unwrap();
+            line.contains("ready") && !line.contains("echo ready")
+        })
+        .unwrap()
+        .unwrap();
+    let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+    running.wait().unwrap();
+    let sessions = world.json(0, ["sessions"]);
+    assert!(sessions.to_string().contains("awaiting_review"), "{sessions}");
     assert_eq!(left(&world), "");
 }
 
