@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use ftl_core::config;
 use ftl_core::egress::host::Authority;
 use ftl_core::id::Hash;
 use ftld::app::{App, Listener, Ports, User};
@@ -19,6 +20,7 @@ use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Runtime};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
 use rustix::fs::Mode;
@@ -110,14 +112,17 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
     let clock = Arc::new(SystemClock::new());
     let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
-    let engines = Arc::new(Engines::new(surroundings(), Patience::default()));
+    // A configuration that cannot be read is told to whoever starts a session.
+    let settings = ftld::config::user(home.root()).unwrap_or_default().docker;
+    let engines = Arc::new(Engines::new(surroundings(settings.host.clone()), Patience::default()));
+    let docker = docker(&home, settings, Arc::clone(&engines), umask);
     let ports = Ports {
         clock,
         audit: None,
         engines,
         dial: egress.read()?,
         owner: owner.map(|owner| (owner.uid, owner.gid)),
-        sandboxes: [(native.name(), native)].into(),
+        sandboxes: [(native.name(), native), (docker.name(), docker)].into(),
     };
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -166,11 +171,11 @@ impl EgressOptions {
     }
 }
 
-/// What this daemon's environment says about container engines.
-fn surroundings() -> Surroundings {
+/// What the human and this daemon's environment say about container engines.
+fn surroundings(configured: Option<String>) -> Surroundings {
     let env = |name: &str| std::env::var_os(name);
     Surroundings {
-        configured: None,
+        configured,
         docker_host: env("DOCKER_HOST"),
         docker_context: env("DOCKER_CONTEXT"),
         docker_config: env("DOCKER_CONFIG"),
@@ -186,12 +191,34 @@ fn surroundings() -> Surroundings {
 fn native(home: &Home, umask: u32) -> Result<Arc<dyn SandboxBackend>, SandboxError> {
     // Not the human's home: tool-chains lie in it. That the home as a whole is no tool, `agent` sees to.
     let protected = vec![home.root().to_owned(), home.run().to_owned()];
-    // The same name after a restart, so that what an earlier daemon left is found; another one for
-    // another state directory.
-    let instance = Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned();
+    let instance = instance(home);
     let (disk_interval, carrier) = (DISK_INTERVAL, Carrier::Descriptors);
     let config = NativeConfig { instance, protected, disk_interval, carrier, umask };
     Ok(Arc::new(NativeBackend::new(config)?))
+}
+
+/// The `docker` backend of this daemon. It asks no engine before a sandbox is wanted.
+fn docker(
+    home: &Home,
+    settings: config::DockerConfig,
+    engines: Arc<Engines>,
+    umask: u32,
+) -> Arc<dyn SandboxBackend> {
+    let config = DockerConfig {
+        instance: instance(home),
+        home: home.root().to_owned(),
+        image: settings.image,
+        runtime: settings.runtime.as_deref().and_then(Runtime::named),
+        disk_interval: DISK_INTERVAL,
+        umask,
+    };
+    Arc::new(DockerBackend::new(config, engines))
+}
+
+/// A name for this daemon that is the same after a restart, so that what an earlier daemon left is found;
+/// another one for another state directory.
+fn instance(home: &Home) -> String {
+    Hash::of(home.root().as_os_str().as_bytes()).to_hex()[..12].to_owned()
 }
 
 /// Tells whoever started us that the socket is there.

@@ -153,6 +153,27 @@ impl Engine {
         format!("unix://{}", self.socket().display())
     }
 
+    /// The image of the root filesystem that `tests/run` makes, and of nothing else; imported by the first
+    /// who asks.
+    ///
+    /// # Panics
+    /// When it cannot be imported.
+    #[must_use]
+    pub fn plain_image(&self) -> &'static str {
+        const NAME: &str = "ftl-test-plain:1";
+        let docker = |arguments: &[&str]| {
+            Command::new("docker").args(["-H", &self.host()]).args(arguments).output().expect("docker runs")
+        };
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _alone = ONE_AT_A_TIME.lock();
+        if !docker(&["image", "inspect", NAME]).status.success() {
+            let archive = rootfs().display().to_string();
+            let imported = docker(&["import", &archive, NAME]);
+            assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+        }
+        NAME
+    }
+
     /// What it wrote.
     #[must_use]
     pub fn log(&self) -> String {

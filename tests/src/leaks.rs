@@ -111,10 +111,24 @@ pub struct Processes {
 /// Searches every process that descends from a daemon, but not the daemon.
 #[must_use]
 pub fn in_processes(daemon: i32, values: &[&str]) -> Processes {
+    search(descendants(daemon), values)
+}
+
+/// Searches every process of a user, which is how those in containers are found: they descend from the
+/// engine, if from anybody.
+#[must_use]
+pub fn in_processes_of(user: u32, values: &[&str]) -> Processes {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mine = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == user));
+    let pids = mine.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    search(pids.collect(), values)
+}
+
+fn search(pids: Vec<i32>, values: &[&str]) -> Processes {
     let forms = automaton(values);
     let mut all = Processes { searched: 0, found: Vec::new() };
     let mut roots = HashSet::new();
-    for pid in descendants(daemon) {
+    for pid in pids {
         let at = PathBuf::from(format!("/proc/{pid}"));
         let mut searched = false;
         for part in ["environ", "cmdline"] {

@@ -7,7 +7,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::leaks;
+use crate::engine::Engine;
+use crate::leaks::{self, Processes};
 use crate::repo;
 use crate::upstream::{Service, Upstream};
 use crate::world::{Said, Who, World, said};
@@ -33,6 +34,9 @@ pub struct Setup {
     pub daemon: Vec<(String, String)>,
     /// Whether the sandbox has the Python environment of the tests.
     pub python: bool,
+    /// Whether the session runs in a container. With `FTL_TEST_SANDBOX=docker` all do, so that what is
+    /// tried of the way out can be tried there too.
+    pub docker: bool,
 }
 
 /// A world with a server and one session.
@@ -43,6 +47,7 @@ pub struct Online {
     pub upstream: Upstream,
     session: String,
     real: Vec<String>,
+    docker: bool,
 }
 
 /// A command's end, what it printed, and where real values were while it lived.
@@ -72,6 +77,7 @@ impl Setup {
             commands: Vec::new(),
             daemon: Vec::new(),
             python: false,
+            docker: std::env::var_os("FTL_TEST_SANDBOX").is_some_and(|name| name == "docker"),
         }
     }
 
@@ -110,6 +116,13 @@ impl Setup {
         self
     }
 
+    /// In a container.
+    #[must_use]
+    pub fn docker(mut self) -> Self {
+        self.docker = true;
+        self
+    }
+
     /// Starts all of it.
     ///
     /// # Panics
@@ -133,7 +146,13 @@ impl Setup {
             tool_dirs.push(repo::tools().join("python"));
         }
         tool_dirs.extend(cargo());
-        world.config(&serde_json::json!({ "tool_dirs": tool_dirs }));
+        let mut config = serde_json::json!({ "tool_dirs": tool_dirs });
+        if self.docker {
+            let engine = Engine::shared();
+            config["sandbox"] = "docker".into();
+            config["docker"] = serde_json::json!({ "host": engine.host(), "image": engine.plain_image() });
+        }
+        world.config(&config);
         world.ok(["policy", "allow", HOST]);
         let header = "Authorization: Bearer {}";
         world.ok(["secret", "bind", KEY, "--host", HOST, "--header", header, "--optional"]);
@@ -151,7 +170,7 @@ impl Setup {
         let started = world.shell("echo two > b.txt");
         let session = started["session"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned();
         let real = self.env.into_iter().chain(self.stored).map(|(_, value)| value).collect();
-        Online { world, upstream, session, real }
+        Online { world, upstream, session, real, docker: self.docker }
     }
 }
 
@@ -250,7 +269,7 @@ impl Online {
         }
         let real: Vec<&str> = self.real.iter().map(String::as_str).collect();
         let lives = self.search(&real);
-        let shadows = leaks::in_processes(self.world.daemon_pid(), &[&self.shadow(KEY)]);
+        let shadows = self.in_processes(&[&self.shadow(KEY)]);
         drop(child.stdin.take());
         lines.read_to_end(&mut printed).expect("its output");
         let status = child.wait().expect("it ends");
@@ -268,12 +287,25 @@ impl Online {
         ran
     }
 
+    fn in_processes(&self, values: &[&str]) -> Processes {
+        let mut all = leaks::in_processes(self.world.daemon_pid(), values);
+        if self.docker {
+            let home =
+                std::fs::metadata(self.world.ftl_home().join("sessions").join(&self.session).join("home"));
+            let user = std::os::unix::fs::MetadataExt::uid(&home.expect("the session's home"));
+            let contained = leaks::in_processes_of(user, values);
+            all.searched += contained.searched;
+            all.found.extend(contained.found);
+        }
+        all
+    }
+
     /// Where values are in the session's processes or in what the daemon has written.
     #[must_use]
     pub fn search(&self, values: &[&str]) -> Vec<String> {
         let home = self.world.ftl_home();
         let kept = [home.join("credentials")];
-        let mut found = leaks::in_processes(self.world.daemon_pid(), values).found;
+        let mut found = self.in_processes(values).found;
         found.extend(leaks::in_files(&home, values, &kept));
         found
     }

@@ -17,7 +17,7 @@ pub use effective::{Settings, effective, widening};
 pub use environment::{Forwarded, Refusal, forwardable, reserved};
 pub use json::{ConfigError, Position};
 pub use project::{ProjectConfig, digest, template};
-pub use user::{AgentSettings, StoreConfig, UserConfig};
+pub use user::{AgentSettings, DockerConfig, StoreConfig, UserConfig};
 
 use json::{Field, Object};
 

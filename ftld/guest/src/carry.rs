@@ -70,7 +70,7 @@ impl Way {
 pub(crate) fn relay() -> Result<(), Failure> {
     let stage = Stage::Network;
     let Some(doors) = net::open(Network::Egress)? else { return Ok(()) };
-    privileges::drop_all()?;
+    privileges::drop_held()?;
     seccomp::install()?;
     let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3).at(stage, "taking the stream");
     let (input, output) = (copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?);

@@ -1,13 +1,11 @@
-//! What of the host's configuration a sandbox sees, and what it sees instead of the rest.
+//! What of the host's configuration a sandbox sees.
 //!
-//! Owns two lists: what of `/etc` is shown, and the files that are made up. Must not know how either
-//! gets into place. The list is of what programs cannot run without; whatever may name a person, a
-//! host, a network or a secret is not on it.
+//! Owns the list of what of `/etc` is shown; [`ftl_guest::made_up`] has what stands there instead of the
+//! rest. Must not know how it gets into place. The list is of what programs cannot run without; whatever
+//! may name a person, a host, a network or a secret is not on it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-
-use ftl_guest::protocol::Network;
 
 /// Files and directories of `/etc` that are shown when the host has them.
 pub(crate) const SHOWN: &[&str] = &[
@@ -59,33 +57,6 @@ pub(crate) fn is_versioned(name: &OsStr) -> bool {
 
 fn is_version_byte(byte: &u8) -> bool {
     byte.is_ascii_digit() || *byte == b'.'
-}
-
-/// Files of `/etc` that are made up, with their content.
-pub(crate) fn made_up(shell: &str, network: Network) -> [(&'static str, String); 8] {
-    let resolver = match network {
-        Network::None => "# There is no name server here.\n",
-        // An answer may wait for the human; a resolver that asks again meanwhile gets the same one.
-        Network::Egress => "nameserver 127.0.0.1\noptions edns0 timeout:30 attempts:2\n",
-    };
-    [
-        (
-            "passwd",
-            format!(
-                "root:x:0:0:root:/:/usr/sbin/nologin\n\
-                 agent:x:1000:1000:agent:/home/agent:{shell}\n\
-                 nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
-            ),
-        ),
-        ("group", "root:x:0:\nagent:x:1000:\nnogroup:x:65534:\n".to_owned()),
-        ("hosts", "127.0.0.1 localhost ftl\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
-        ("hostname", "ftl\n".to_owned()),
-        ("resolv.conf", resolver.to_owned()),
-        ("nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n".to_owned()),
-        // The host's own would replace PATH, by which the agent's tools are found.
-        ("profile", "[ -n \"$BASH_VERSION\" ] && [ -r /etc/bash.bashrc ] && . /etc/bash.bashrc\n".to_owned()),
-        ("environment", String::new()),
-    ]
 }
 
 #[cfg(test)]

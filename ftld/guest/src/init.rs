@@ -48,7 +48,7 @@ fn answer(control: &OwnedFd, request: Frame<Request>, programs: &mut Programs) -
     match request.message {
         Request::Spawn(wanted) => {
             let id = wanted.id;
-            match spawn::spawn(&wanted, request.fds) {
+            match spawn::spawn(&wanted, request.fds, None) {
                 Ok(Started { pid, terminal }) => {
                     programs.insert(pid, id);
                     let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -99,7 +99,7 @@ fn reap(control: &OwnedFd, children: &OwnedFd, programs: &mut Programs) -> io::R
 }
 
 /// A descriptor that becomes readable when a child ends.
-fn children_signal() -> io::Result<OwnedFd> {
+pub(crate) fn children_signal() -> io::Result<OwnedFd> {
     // SAFETY: the set is made before it is used and outlives both calls; the new descriptor is nobody's.
     unsafe {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

@@ -1,8 +1,12 @@
 //! What the daemon and its helper inside a sandbox say to each other.
 //!
 //! Owns the messages ([`protocol`]) and how they travel with file descriptors over one socket
-//! ([`frame`]), and how a sandbox's way out travels over a stream ([`relay`]). Must not know namespaces, mounts or processes (the program does), nor an async runtime.
+//! ([`frame`]), how programs ([`stream`]) and a way out ([`relay`]) travel over a stream where descriptors
+//! cannot, and what both show of `/etc` ([`made_up`]). Must not know namespaces, mounts or processes (the
+//! program does), nor an async runtime.
 
 pub mod frame;
+pub mod made_up;
 pub mod protocol;
 pub mod relay;
+pub mod stream;

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`launch`] is the story, from the daemon's first message to a closed sandbox;
 //! [`sources`], [`mounts`], [`root`], [`etc`] and [`files`] make what is seen in it; [`net`], [`firewall`] and [`netlink`] its
-//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs. One thread, no async runtime,
+//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs; [`serve`] does in a sandbox that others made. One thread, no async runtime,
 //! linked statically: it is executed from memory and needs nothing of any root directory.
 
 mod carry;
@@ -16,9 +16,11 @@ mod mounts;
 mod multiplex;
 mod net;
 mod netlink;
+mod outgoing;
 mod privileges;
 mod root;
 mod seccomp;
+mod serve;
 mod sources;
 mod spawn;
 
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let done = match std::env::args_os().nth(1) {
         Some(mode) if mode == "relay" => carry::relay(),
+        Some(mode) if mode == "serve" => serve::serve(),
         // Whatever goes wrong is said on the control socket; there is nobody else to tell.
         _ => launch::run(),
     };

@@ -19,18 +19,9 @@ use rustix::net::SocketFlags;
 use rustix::process::{Resource, Rlimit};
 
 use crate::net::Doors;
+use crate::outgoing::Outgoing;
 use connection::Connection;
 use names::Names;
-
-/// What may wait for the stream before nothing more is read for it, bytes.
-const BUSY: usize = 1 << 20;
-
-/// Frames that wait for the stream.
-#[derive(Default)]
-struct Outgoing {
-    bytes: Vec<u8>,
-    sent: usize,
-}
 
 /// Everything that is waited for.
 #[derive(Clone, Copy)]
@@ -86,7 +77,7 @@ pub(crate) fn serve(
 }
 
 /// Allows itself as many descriptors as it may.
-fn allow_descriptors() -> rustix::io::Result<()> {
+pub(crate) fn allow_descriptors() -> rustix::io::Result<()> {
     let most = rustix::process::getrlimit(Resource::Nofile).maximum;
     rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
 }
@@ -243,33 +234,6 @@ impl Multiplexer<'_> {
             self.connections.remove(&id);
             self.crowded = false;
         }
-    }
-}
-
-impl Outgoing {
-    fn add(&mut self, frame: &Frame) {
-        frame.encode(&mut self.bytes);
-    }
-
-    fn is_busy(&self) -> bool {
-        self.waiting() > BUSY
-    }
-
-    fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
-    fn flush(&mut self, output: BorrowedFd<'_>) -> io::Result<()> {
-        match rustix::io::write(output, &self.bytes[self.sent..]) {
-            Ok(count) => self.sent += count,
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        if self.sent == self.bytes.len() || self.sent > BUSY {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-        }
-        Ok(())
     }
 }
 

@@ -18,13 +18,22 @@ pub(crate) fn name_host() -> Result<(), Failure> {
 
 /// Sets the limits that every program inherits. A stricter limit of the host's stays.
 pub(crate) fn limit(limits: Limits) -> Result<(), Failure> {
-    for (resource, wanted) in [
-        (Resource::Nproc, limits.processes),
+    limit_each(&[(Resource::Nproc, limits.processes), (Resource::Nofile, limits.open_files)])?;
+    limit_inherited(limits)
+}
+
+/// The same but for how many processes there are, which would count those of other sandboxes of the same
+/// user, and for descriptors, of which this process may need more than a program.
+pub(crate) fn limit_inherited(limits: Limits) -> Result<(), Failure> {
+    limit_each(&[
         (Resource::Fsize, limits.file_size),
-        (Resource::Nofile, limits.open_files),
         (Resource::Core, 0),
         (Resource::Memlock, LOCKED_MEMORY),
-    ] {
+    ])
+}
+
+fn limit_each(limits: &[(Resource, u64)]) -> Result<(), Failure> {
+    for &(resource, wanted) in limits {
         let allowed = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let most = wanted.min(allowed);
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
@@ -51,6 +60,25 @@ pub(crate) fn drop_all() -> Result<(), Failure> {
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, none).at(stage, "dropping capabilities")?;
     rustix::thread::set_no_new_privs(true).at(stage, "refusing new privileges")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(stage, "hiding memory")
+}
+
+/// Gives up every capability that it has, as a process of a sandbox that others made: one without the
+/// right to empty its bounding set. Without new privileges nothing in that set can be had any more.
+pub(crate) fn drop_held() -> Result<(), Failure> {
+    let stage = Stage::Privileges;
+    rustix::thread::set_no_new_privs(true).at(stage, "refusing new privileges")?;
+    match drop_bounding_set() {
+        Err(error) if error.raw_os_error() != Some(libc::EPERM) => {
+            return Err(error).at(stage, "emptying the bounding set");
+        }
+        // Whoever made the sandbox emptied it, or left it to one process that executes nothing.
+        _ => {}
+    }
+    rustix::thread::clear_ambient_capability_set().at(stage, "emptying the ambient set")?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, none).at(stage, "dropping capabilities")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(stage, "hiding memory")
 }
 

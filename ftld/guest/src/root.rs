@@ -7,12 +7,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
-use ftl_guest::protocol::{At, Failure, HOME, Network, Setup, Stage, WORKSPACE};
+use ftl_guest::made_up::made_up;
+use ftl_guest::protocol::{AGENT_ID, At, Failure, HOME, Network, Setup, Stage, WORKSPACE};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::etc;
 use crate::files;
 use crate::mounts::{self, Mount};
 use crate::sources::{Kind, Sources};
@@ -88,7 +88,7 @@ fn fill(root: BorrowedFd<'_>, sources: &Sources, network: Network) -> Result<(),
     }
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let etc = open(root, "etc", OFlags::DIRECTORY).at(Stage::Root, "etc")?;
-    for (name, content) in etc::made_up(shell, network) {
+    for (name, content) in made_up(shell, network, (AGENT_ID, AGENT_ID)) {
         write_file(etc.as_fd(), name, content.as_bytes()).at(Stage::Root, format_args!("etc/{name}"))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use ftl_guest::protocol::{Size, Spawn};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit};
 use rustix::pty::OpenptFlags;
 
 /// A program that runs.
@@ -44,8 +45,13 @@ pub(crate) enum Step {
     Exec,
 }
 
-/// Starts a program with the descriptors that came with the request.
-pub(crate) fn spawn(request: &Spawn, fds: Vec<OwnedFd>) -> Result<Started, SpawnError> {
+/// Starts a program with these standard descriptors, unless it wants a terminal. `open_files` is how many
+/// descriptors it may have, when that is fewer than this process.
+pub(crate) fn spawn(
+    request: &Spawn,
+    fds: Vec<OwnedFd>,
+    open_files: Option<u64>,
+) -> Result<Started, SpawnError> {
     let Some((program, arguments)) = request.argv.split_first() else {
         return Err(SpawnError { stage: Step::Request, errno: libc::EINVAL });
     };
@@ -70,7 +76,7 @@ pub(crate) fn spawn(request: &Spawn, fds: Vec<OwnedFd>) -> Result<Started, Spawn
         .stderr(stderr);
     let has_terminal = terminal.is_some();
     // SAFETY: what runs between fork and exec only makes system calls; this process has one thread.
-    unsafe { command.pre_exec(move || begin(has_terminal)) };
+    unsafe { command.pre_exec(move || begin(has_terminal, open_files)) };
     let child = command.spawn().map_err(|error| SpawnError::new(Step::Exec, &error))?;
     Ok(Started { pid: child.id().cast_signed(), terminal })
 }
@@ -82,8 +88,12 @@ fn can_enter(directory: &Path) -> io::Result<()> {
 }
 
 /// Runs in the new process, just before it becomes the program.
-fn begin(has_terminal: bool) -> io::Result<()> {
+fn begin(has_terminal: bool, open_files: Option<u64>) -> io::Result<()> {
     rustix::process::setsid()?;
+    if open_files.is_some() {
+        let limit = Rlimit { current: open_files, maximum: open_files };
+        rustix::process::setrlimit(Resource::Nofile, limit)?;
+    }
     if has_terminal {
         rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
     }

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::status::status;
 use crate::app::Control;
-use crate::sandbox::docker::examine;
 use crate::sandbox::{Check, Outcome};
 use crate::session::{Error, Sessions, outlet, prepare, trust, watching};
 use crate::snapshot::{Sweeping, Watching};
@@ -59,8 +58,6 @@ impl DaemonService for DaemonApi {
         for backend in parts.sandboxes.values() {
             checks.extend(backend.doctor(&scratch, limits).await.into_iter().map(check));
         }
-        let engine = examine::examine(&parts.engines, self.control.home.root(), &scratch).await;
-        checks.extend(engine.into_iter().map(check));
         checks.push(check(outlet::check(&parts.policies, &parts.home)));
         checks.extend(prepare::agents(parts).map_err(|error| status(&error))?.into_iter().map(check));
         checks.push(check(watching::check(&parts.store.watching(), parts.store.watch_limit())));

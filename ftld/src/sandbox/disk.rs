@@ -10,11 +10,13 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Owner, SandboxError};
+use super::{Ending, Owner, SandboxError};
 
 /// The directories of a session that count against its limit.
 const MEASURED: [&str; 3] = ["upper", "home", "tmp"];
@@ -46,6 +48,21 @@ pub(super) fn prepare(dir: &Path, owner: Option<Owner>) -> Result<(), SandboxErr
 /// Bytes that a session has on disk, or `None` when they are hidden deeper than can be looked.
 pub(super) fn usage(dir: &Path) -> Option<u64> {
     MEASURED.iter().map(|name| usage_of(&dir.join(name))).sum()
+}
+
+/// Measures a session's directory again and again, and resolves when it has more on disk than it may.
+pub(super) async fn overflow(dir: Arc<Path>, limit: u64, interval: Duration) -> Ending {
+    loop {
+        tokio::time::sleep(interval).await;
+        let dir = Arc::clone(&dir);
+        match tokio::task::spawn_blocking(move || usage(&dir)).await {
+            Ok(Some(used)) if used > limit => return Ending::DiskFull { used, limit },
+            Ok(Some(_)) => {}
+            Ok(None) => return Ending::DiskUnmeasurable,
+            // The daemon ends.
+            Err(_) => return std::future::pending().await,
+        }
+    }
 }
 
 /// A directory on the way down, and its subdirectories that were not yet looked into.

@@ -6,6 +6,8 @@
 
 mod disk;
 pub mod docker;
+mod environment;
+mod guest_stream;
 pub mod linux;
 mod pipe_stream;
 mod tools;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
+use ftl_guest::protocol::Exit;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use disk::usage_of as disk_usage;
@@ -41,6 +44,11 @@ pub trait SandboxBackend: Send + Sync {
     /// # Errors
     /// When no identity is left that a sandbox could have.
     fn owner(&self) -> Result<Option<Owner>, SandboxError>;
+
+    /// Where the programs in its sandboxes come from.
+    fn programs(&self) -> Programs {
+        Programs::Host
+    }
 
     /// Starts a sandbox. When this returns, everything it [enforces](Sandbox::enforcement) is in force.
     ///
@@ -83,6 +91,15 @@ pub trait Sandbox: Send + Sync {
     async fn kill(&self) -> Ending;
 }
 
+/// Where the programs in a sandbox come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// The host: what a session needs is found there and shown as [tools](SandboxSpec::tools).
+    Host,
+    /// An image that was made before: they are found by their names, and tools mean nothing.
+    Image,
+}
+
 /// A user and group of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -105,7 +122,8 @@ pub struct SandboxSpec {
     pub dir: PathBuf,
     /// What it may use up.
     pub limits: Limits,
-    /// Files and directories of the host, absolute, shown read-only at the same path.
+    /// Files and directories of the host, absolute, shown read-only at the same path, where
+    /// [programs](SandboxBackend::programs) come from there.
     pub tools: Vec<PathBuf>,
     /// Directories of the daemon's own, shown read-only elsewhere: absolute path on the host, free of links,
     /// and absolute path in the sandbox.
@@ -240,6 +258,11 @@ pub enum Ending {
     DiskUnmeasurable,
     /// Its process 1 ended without being told to; when memory runs out the kernel may do that.
     Lost,
+    /// It was taken away, or whoever held it went away.
+    Gone {
+        /// What is known of it: a sentence without a full stop.
+        why: String,
+    },
 }
 
 /// One thing that was examined on this machine.
@@ -328,6 +351,17 @@ pub enum SandboxError {
         /// Why.
         ending: Ending,
     },
+    /// The container engine cannot be had, or does not do what it was asked.
+    #[error("{}", docker::engine::explained(.0))]
+    Engine(docker::engine::EngineError),
+    /// A container came up, and is not as closed as it must be, or cannot be used.
+    #[error("the container cannot be used: {why}{}{remedy}", if remedy.is_empty() { "" } else { "; " })]
+    Container {
+        /// Why not.
+        why: String,
+        /// What would mend it; empty when nothing is known.
+        remedy: String,
+    },
     /// What an earlier daemon left could not be ended.
     #[error("process {pid} of an earlier sandbox cannot be ended")]
     Sweep {
@@ -339,13 +373,29 @@ pub enum SandboxError {
     },
 }
 
+impl From<docker::engine::EngineError> for SandboxError {
+    fn from(error: docker::engine::EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
 impl SandboxError {
     /// What a person can do about it, when something is known.
     #[must_use]
-    pub fn remedy(&self) -> Option<&str> {
+    pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::Unavailable { remedy, .. } if !remedy.is_empty() => Some(remedy),
+            // What is known of containers is said with the error: a turn that fails tells only that.
+            Self::Unavailable { remedy, .. } if !remedy.is_empty() => Some(remedy.clone()),
             _ => None,
+        }
+    }
+}
+
+impl From<Exit> for ExitStatus {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self::Code(code),
+            Exit::Signal(signal) => Self::Signal(signal),
         }
     }
 }
@@ -360,6 +410,7 @@ impl fmt::Display for Ending {
             Self::DiskUnmeasurable => {
                 f.write_str("its directories are nested too deep to measure what it has on disk")
             }
+            Self::Gone { why } => f.write_str(why),
             Self::Lost => f.write_str("its first process ended, perhaps because memory ran out"),
         }
     }

@@ -25,9 +25,9 @@ use super::layers;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
 use super::seen;
-use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, TurnSpec};
+use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, Tools, TurnSpec};
 use crate::app::Parts;
-use crate::sandbox::{Check, Command, Limits, Network, Outcome, Sandbox, SandboxSpec, Stdio};
+use crate::sandbox::{Check, Command, Limits, Network, Outcome, Programs, Sandbox, SandboxSpec, Stdio};
 use crate::snapshot::Base;
 use crate::vault::Wanted;
 
@@ -67,7 +67,9 @@ pub(super) fn check(parts: &Parts, project: &Path, settings: &Settings, spec: Sp
     }
     has_key(parts, project, settings, &*adapter)?;
     // Looked for now, so that a missing program is an error of the request and not of the turn.
-    find(parts, &Places::of(parts, &spec, project), settings, &*adapter)?;
+    if programs(parts, &spec) == Programs::Host {
+        find(parts, &Places::of(parts, &spec, project), settings, &*adapter)?;
+    }
     Ok(spec)
 }
 
@@ -125,6 +127,11 @@ impl Places {
             avoid: &self.avoid,
         }
     }
+}
+
+/// Where the programs of a session come from.
+fn programs(parts: &Parts, spec: &Spec) -> Programs {
+    parts.sandboxes.get(spec.sandbox.as_str()).map_or(Programs::Host, |backend| backend.programs())
 }
 
 /// Finds the agent's program on the host.
@@ -191,9 +198,14 @@ pub(super) async fn launch(
     tidy_later(parts, record, base_id);
     let adapter = adapter(&record.spec, settings)?;
     let places = Places::of(parts, &record.spec, &root(&record.project.root));
-    let found = find(parts, &places, settings, &*adapter)?;
-    let more: Vec<PathBuf> = settings.tool_dirs.iter().map(PathBuf::from).collect();
-    let tools = agent::tools(&places.search(parts, None), &more)?;
+    let (found, tools) = match backend.programs() {
+        Programs::Host => {
+            let more: Vec<PathBuf> = settings.tool_dirs.iter().map(PathBuf::from).collect();
+            let tools = agent::tools(&places.search(parts, None), &more)?;
+            (find(parts, &places, settings, &*adapter)?, tools)
+        }
+        Programs::Image => (None, Tools::default()),
+    };
     furnish(parts, record, settings, &*adapter, &tools.home_links)?;
     let mut env = tools.env;
     env.extend(forwarded(parts, settings).env.into_iter().map(|(name, value)| (name.into(), value)));
@@ -341,7 +353,10 @@ pub(super) fn setup(script: &str) -> Command {
 pub(super) fn agent(parts: &Parts, record: &Record, settings: &Settings, text: &str) -> Result<Agent, Error> {
     let adapter = adapter(&record.spec, settings)?;
     let places = Places::of(parts, &record.spec, &root(&record.project.root));
-    let found = find(parts, &places, settings, &*adapter)?;
+    let found = match programs(parts, &record.spec) {
+        Programs::Host => find(parts, &places, settings, &*adapter)?,
+        Programs::Image => None,
+    };
     let agent_settings = settings.agent_settings(adapter.name());
     let turn = TurnSpec {
         task: text,

@@ -6,15 +6,21 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ftl_core::id::SessionId;
 use ftld::pipe::Incoming;
+use ftld::sandbox::docker::endpoint::Surroundings;
+use ftld::sandbox::docker::engine::{Engines, Patience};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
     Carrier, Command, ExitStatus, Limits, Network, Sandbox, SandboxBackend, SandboxSpec, Stdio,
 };
 use tokio::io::AsyncReadExt;
+
+use super::conformance::engine;
 
 const LIMITS: Limits = Limits {
     memory_bytes: 256 << 20,
@@ -53,8 +59,12 @@ fn spec(root: &Path, session: u8, backend: &dyn SandboxBackend, network: Network
 }
 
 /// Runs the probe; gives its exit status and its lines.
-async fn run(sandbox: &dyn Sandbox, arguments: &[OsString]) -> (ExitStatus, Vec<serde_json::Value>) {
-    let argv = std::iter::once(probe().into_os_string()).chain(arguments.iter().cloned()).collect();
+async fn run(
+    sandbox: &dyn Sandbox,
+    program: &Path,
+    arguments: &[OsString],
+) -> (ExitStatus, Vec<serde_json::Value>) {
+    let argv = std::iter::once(program.as_os_str().to_owned()).chain(arguments.iter().cloned()).collect();
     let command = Command { argv, env: Vec::new(), workdir: None, stdio: Stdio::Pipes };
     let mut process = sandbox.spawn(command).await.unwrap();
     let mut said = String::new();
@@ -76,6 +86,106 @@ async fn a_way_out_is_the_only_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_way_out_is_the_only_one_also_over_a_stream() {
     attempt_everything(Network::Egress, Carrier::Stream).await;
+}
+
+/// What the probe sees in a container and not in a native sandbox: parts of the image.
+const OF_THE_IMAGE: &[&str] = &["see /etc/fstab", "see /var/lib", "see /var/log"];
+
+/// What it says of every mount on which set-user-id files would count. An engine cannot be asked to mount
+/// otherwise; that they do not count, because nobody gains privileges, is a promise that every launch checks.
+const MOUNTS: &str = "gain rights from files in ";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_attempt_to_get_out_of_a_container_is_refused() {
+    attempt_everything_in_a_container(Network::None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_containers_way_out_is_the_only_one() {
+    attempt_everything_in_a_container(Network::Egress).await;
+}
+
+async fn attempt_everything_in_a_container(network: Network) {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (host, image) = engine();
+    let around = Surroundings { configured: Some(host), ..Surroundings::default() };
+    let config = DockerConfig {
+        instance: format!("isolation-{network:?}-{}", std::process::id()).to_lowercase(),
+        home: root.path().to_owned(),
+        image: Some(image),
+        runtime: None,
+        disk_interval: Duration::from_secs(3600),
+        umask: 0o022,
+    };
+    let backend = DockerBackend::new(config, Arc::new(Engines::new(around, Patience::default())));
+    let other_spec = spec(root.path(), 1, &backend, network);
+    let other = backend.launch(other_spec.clone()).await.unwrap();
+    let wanted = spec(root.path(), 0, &backend, network);
+    // The image has none; as a file of the workspace it is as any program of an agent's.
+    let inside = PathBuf::from("/workspace/escape_probe");
+    std::fs::copy(probe(), root.path().join("base/escape_probe")).unwrap();
+    let sandbox = backend.launch(wanted).await.unwrap();
+    let host = Host::new(root.path(), &format!("container-{network:?}"));
+    let mut arguments = host.arguments(&other_spec);
+    arguments.extend(["--read-only".into(), "/.ftl/guest".into()]);
+    let swallowed = sandbox.take_pipe().map(|pipe| tokio::spawn(swallow(pipe.transparent.unwrap())));
+    if swallowed.is_some() {
+        arguments.push("--redirected".into());
+    }
+    let (_, lines) = run(&*sandbox, &inside, &arguments).await;
+    let through = lines.iter().filter(|line| line["refused"] != true);
+    let through = through.filter_map(|line| line["name"].as_str());
+    let through: Vec<_> = through.filter(|name| !name.starts_with(MOUNTS)).collect();
+    assert_eq!(through, OF_THE_IMAGE, "{lines:#?}");
+    assert!(lines.len() > 200, "only {} attempts were made", lines.len());
+
+    // The probe can tell: what is there is seen.
+    arguments.extend(["--hidden".into(), "/usr/bin/env".into()]);
+    let (_, lines) = run(&*sandbox, &inside, &arguments).await;
+    let seen = |line: &serde_json::Value| line["name"] == "see /usr/bin/env" && line["refused"] != true;
+    assert!(lines.iter().any(seen), "{lines:#?}");
+    sandbox.kill().await;
+    other.kill().await;
+    if let Some(swallowed) = swallowed {
+        assert_eq!(swallowed.await.unwrap(), 32);
+    }
+}
+
+/// What the host has that no sandbox may reach.
+struct Host {
+    secret: PathBuf,
+    socket: PathBuf,
+    name: String,
+    port: TcpListener,
+    _listeners: [UnixListener; 2],
+}
+
+impl Host {
+    fn new(root: &Path, name: &str) -> Self {
+        let secret = root.join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        let socket = root.join("daemon.sock");
+        let name = format!("ftl-isolation-{name}-{}", std::process::id());
+        let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+        let listeners =
+            [UnixListener::bind(&socket).unwrap(), UnixListener::bind_addr(&abstract_name).unwrap()];
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self { secret, socket, name, port, _listeners: listeners }
+    }
+
+    fn arguments(&self, other: &SandboxSpec) -> Vec<OsString> {
+        let port = self.port.local_addr().unwrap().port().to_string();
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
+        add("--hidden", self.secret.clone().into());
+        add("--hidden", other.dir.clone().into());
+        add("--hidden", other.layers[0].clone().into());
+        add("--socket", self.socket.clone().into());
+        add("--abstract", self.name.clone().into());
+        add("--tcp", port.into());
+        arguments
+    }
 }
 
 /// Takes connections and says nothing.
@@ -104,28 +214,13 @@ async fn attempt_everything(network: Network, carrier: Carrier) {
     let other = backend.launch(other_spec.clone()).await.unwrap();
     let sandbox = backend.launch(spec(root.path(), 0, &backend, network)).await.unwrap();
 
-    let secret = root.path().join("secret");
-    std::fs::write(&secret, "secret").unwrap();
-    let socket = root.path().join("daemon.sock");
-    let _listener = UnixListener::bind(&socket).unwrap();
-    let name = format!("ftl-isolation-{network:?}-{carrier:?}-{}", std::process::id());
-    let _listener_in_no_directory =
-        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-
-    let mut arguments: Vec<OsString> = Vec::new();
-    let mut add = |option: &str, value: OsString| arguments.extend([option.into(), value]);
-    add("--hidden", secret.clone().into());
-    add("--hidden", other_spec.dir.clone().into());
-    add("--hidden", other_spec.layers[0].clone().into());
-    add("--read-only", probe().into());
-    add("--socket", socket.into());
-    add("--abstract", name.into());
-    add("--tcp", port.local_addr().unwrap().port().to_string().into());
+    let host = Host::new(root.path(), &format!("{network:?}-{carrier:?}"));
+    let mut arguments = host.arguments(&other_spec);
+    arguments.extend(["--read-only".into(), probe().into()]);
     let swallowed = sandbox.take_pipe().map(|pipe| tokio::spawn(swallow(pipe.transparent.unwrap())));
     let redirected: &[OsString] = if swallowed.is_some() { &["--redirected".into()] } else { &[] };
     arguments.extend_from_slice(redirected);
-    let (status, lines) = run(&*sandbox, &arguments).await;
+    let (status, lines) = run(&*sandbox, &probe(), &arguments).await;
     let through: Vec<_> = lines.iter().filter(|line| line["refused"] != true).collect();
     assert!(through.is_empty(), "{through:#?}");
     assert_eq!(status, ExitStatus::Code(0));
@@ -133,7 +228,7 @@ async fn attempt_everything(network: Network, carrier: Carrier) {
 
     // The probe can tell: what is there is seen.
     let (status, lines) =
-        run(&*sandbox, &[&["--hidden".into(), "/usr/bin/env".into()], redirected].concat()).await;
+        run(&*sandbox, &probe(), &[&["--hidden".into(), "/usr/bin/env".into()], redirected].concat()).await;
     assert_eq!(status, ExitStatus::Code(1));
     assert_eq!(lines.iter().filter(|line| line["refused"] != true).count(), 1);
     sandbox.kill().await;

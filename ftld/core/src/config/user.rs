@@ -39,6 +39,19 @@ pub struct UserConfig {
     pub store: StoreConfig,
     /// Where snapshots are sent to and fetched from.
     pub remote: Option<Location>,
+    /// Containers.
+    pub docker: DockerConfig,
+}
+
+/// How containers are made.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DockerConfig {
+    /// The image of the sandboxes.
+    pub image: Option<String>,
+    /// How they are run: `runsc` or `kata`; the engine's own way when absent.
+    pub runtime: Option<String>,
+    /// Where the engine is: `unix:///…` or `tcp://host:port`; it is looked for when absent.
+    pub host: Option<String>,
 }
 
 /// Which snapshots and sessions are kept without being asked for, and how large the store may be.
@@ -95,6 +108,7 @@ impl UserConfig {
             reviewer: object.get("reviewer")?,
             store: object.nested("store")?.map_or(Ok(StoreConfig::default()), StoreConfig::read)?,
             remote: object.nested("remote")?.map(remote).transpose()?,
+            docker: object.nested("docker")?.map_or(Ok(DockerConfig::default()), DockerConfig::read)?,
         };
         object.finish()?;
         Ok(config)
@@ -155,6 +169,24 @@ fn days(days: u64) -> i64 {
     i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY_US)
 }
 
+impl DockerConfig {
+    fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
+        let plain =
+            |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace());
+        let config = Self {
+            image: object.checked("image", "must be an image's name", |image: &String| {
+                plain(image) && !image.starts_with('-')
+            })?,
+            runtime: object.checked("runtime", "must be \"runsc\" or \"kata\"", |runtime: &String| {
+                matches!(runtime.as_str(), "runsc" | "kata")
+            })?,
+            host: object.checked("host", "must be an engine's address", |host: &String| plain(host))?,
+        };
+        object.finish()?;
+        Ok(config)
+    }
+}
+
 impl AgentSettings {
     fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
         let settings = Self {
@@ -207,9 +239,12 @@ mod tests {
             r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "limits": {"pids": 9},
                 "agents": {"codex": {"path": "~/bin/codex", "model_base_url": "http://127.0.0.1:1/v1", "model": "m"},
                            "claude-code": {}},
-                "tool_dirs": ["/opt/x", "~/tools"], "tester": "t", "reviewer": "r"}"#,
+                "tool_dirs": ["/opt/x", "~/tools"], "tester": "t", "reviewer": "r",
+                "docker": {"image": "mine:1", "runtime": "runsc", "host": "unix:///run/d.sock"}}"#,
         )
         .unwrap();
+        assert_eq!(config.docker.image.as_deref(), Some("mine:1"));
+        assert_eq!(config.docker.host.as_deref(), Some("unix:///run/d.sock"));
         assert_eq!(config.agents["codex"].model.as_deref(), Some("m"));
         assert_eq!(config.agents["claude-code"], AgentSettings::default());
         assert_eq!(config.tool_dirs, ["/opt/x", "~/tools"]);
@@ -278,6 +313,10 @@ mod tests {
             &expect![
                 "line 1, column 41: `agents.codex.model_base_url` must be an http or https URL without a user name or password"
             ],
+        );
+        check(
+            "{\"docker\": {\"runtime\": \"runc2\"}}",
+            &expect!["line 1, column 24: `docker.runtime` must be \"runsc\" or \"kata\""],
         );
         check(
             "{\"tool_dirs\": [\"tools\"]}",

@@ -10,7 +10,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-use super::Outgoing;
+use crate::outgoing::Outgoing;
 
 /// A connection.
 pub(super) struct Connection {

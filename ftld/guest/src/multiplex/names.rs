@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
-use super::Outgoing;
+use crate::outgoing::Outgoing;
 
 /// Connections with questions that are open at the same time; the oldest makes room for the next.
 const MOST_STREAMS: usize = 16;

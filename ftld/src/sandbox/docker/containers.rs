@@ -92,6 +92,26 @@ impl Engine {
         gone(self.ask("remove a container", self.docker.remove_container(id, Some(options))).await)
     }
 
+    /// Waits until a container is no more; for one that is no more, or is not being removed, not at all.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn wait_removed(&self, id: &str) -> Result<(), EngineError> {
+        if self.inspect(id).await?.is_none() {
+            return Ok(());
+        }
+        let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+        let mut waiting = Box::pin(self.docker.wait_container(id, Some(options)));
+        let removed = async {
+            match waiting.next().await {
+                // That is how the library tells of a status other than 0.
+                None | Some(Ok(_) | Err(bollard::errors::Error::DockerContainerWaitError { .. })) => Ok(()),
+                Some(Err(said)) => Err(said),
+            }
+        };
+        self.ask("wait for a removal", removed).await
+    }
+
     /// Everything about a container; `None` when there is none.
     ///
     /// # Errors

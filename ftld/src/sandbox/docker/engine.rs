@@ -14,7 +14,7 @@ use bollard::{ClientVersion, Docker, body_full};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
-pub use super::failure::EngineError;
+pub use super::failure::{EngineError, explained};
 
 use super::endpoint::{self, Endpoint, Places, Surroundings};
 use super::transport::Transport;

@@ -138,6 +138,17 @@ pub enum EngineError {
     },
 }
 
+/// An error with its causes and what mends it, in one sentence.
+#[must_use]
+pub fn explained(error: &EngineError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
+    parts.dedup();
+    let remedy = error.remedy();
+    let mend = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+    format!("{}{mend}", parts.join(": "))
+}
+
 impl EngineError {
     /// What a person can do about it; empty when nothing is known.
     #[must_use]

@@ -1,18 +1,137 @@
 //! The `docker` backend: containers of an engine that speaks Docker's API.
 //!
-//! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`endpoint`] says
-//! where an engine may be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and
-//! [`images`] are the questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds
-//! out whether directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
+//! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`launch`] is the story;
+//! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
+//! [`sandbox`] serves one that runs, and [`made`] removes it. Below them, [`endpoint`] says where an engine may
+//! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
+//! questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds out whether
+//! directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
 
 pub mod attached;
 mod containers;
 pub mod endpoint;
+mod enforcement;
 pub mod engine;
 pub mod examine;
 mod failure;
 pub mod images;
 pub mod known;
+mod launch;
+mod made;
 pub mod probe;
+mod sandbox;
 pub mod setup;
+mod shown;
+mod spec;
 mod transport;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ftl_core::id::SessionId;
+use tokio::sync::OnceCell;
+
+pub use spec::Runtime;
+
+use super::{Check, Limits, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux};
+use engine::{Engine, EngineError, Engines};
+use made::Made;
+use spec::{Belongs, LABEL_INSTANCE};
+
+/// What the backend needs to know of its daemon.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    /// A name for this daemon among others that use the same engine: letters, digits, `-`. Everything that
+    /// it makes bears it, so that two daemons never touch each other's.
+    pub instance: String,
+    /// The daemon's home, where it is kept what was set up.
+    pub home: PathBuf,
+    /// The image of the sandboxes, by name or id; what was set up when absent.
+    pub image: Option<String>,
+    /// How containers are run; the engine's own way when absent.
+    pub runtime: Option<Runtime>,
+    /// How often a sandbox's disk usage is measured.
+    pub disk_interval: Duration,
+    /// The mask that the human's programs make files with.
+    pub umask: u32,
+}
+
+/// Makes sandboxes of containers.
+pub struct DockerBackend(Arc<Backend>);
+
+/// What every launch needs.
+struct Backend {
+    config: DockerConfig,
+    engines: Arc<Engines>,
+    /// Whether what earlier daemons left was removed.
+    tidied: OnceCell<()>,
+}
+
+impl DockerBackend {
+    /// Nothing is looked for until a sandbox is wanted.
+    #[must_use]
+    pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
+        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new() }))
+    }
+}
+
+impl Backend {
+    fn belongs(&self, session: &SessionId) -> Belongs {
+        Belongs { instance: self.config.instance.clone(), session: session.as_str().to_owned() }
+    }
+
+    /// Removes everything that earlier daemons of this home left, once, before this one makes anything.
+    async fn tidy(&self, engine: &Engine) -> Result<(), EngineError> {
+        let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
+        let labels = [label.as_str()];
+        self.tidied.get_or_try_init(|| made::sweep(engine, &labels)).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl SandboxBackend for DockerBackend {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn programs(&self) -> Programs {
+        Programs::Image
+    }
+
+    fn owner(&self) -> Result<Option<Owner>, SandboxError> {
+        linux::identity::owner()
+    }
+
+    async fn launch(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let launching = tokio::spawn(launch::launch(Arc::clone(&self.0), spec));
+        match launching.await {
+            Ok(launched) => Ok(Box::new(launched?)),
+            Err(error) => {
+                Err(SandboxError::Helper { act: "launching", source: std::io::Error::other(error) })
+            }
+        }
+    }
+
+    async fn sweep(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        let left = Made::new(Arc::clone(&self.0.engines), self.0.belongs(session));
+        match left.sweep().await {
+            Ok(()) => {
+                linux::record::forget(dir);
+                Ok(())
+            }
+            Err(error) if error.is_lost() || matches!(error, EngineError::None { .. }) => {
+                // Its containers are removed before the session's next turn. What counts now is that no
+                // process of them runs.
+                tracing::warn!(%session, %error, "containers of an earlier daemon may be left");
+                linux::record::sweep(dir).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {
+        examine::examine(&self.0.engines, &self.0.config.home, scratch).await
+    }
+}

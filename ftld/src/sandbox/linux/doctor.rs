@@ -132,7 +132,7 @@ fn refused(error: &SandboxError) -> Check {
         detail = format!("{detail}: {error}");
         cause = error.source();
     }
-    let remedy = error.remedy().unwrap_or_default().to_owned();
+    let remedy = error.remedy().unwrap_or_default();
     Check { name, outcome: Outcome::Failed, detail, remedy }
 }
 

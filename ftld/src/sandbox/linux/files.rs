@@ -17,7 +17,7 @@ use super::super::SandboxError;
 const NOT_THERE: &[&str] = &[WORKSPACE, HOME, "/tmp", "/var/tmp", "/dev", "/proc"];
 
 /// Refuses paths at which no file can be shown.
-pub(super) fn examine(files: &[(PathBuf, Vec<u8>)]) -> Result<(), SandboxError> {
+pub(in super::super) fn examine(files: &[(PathBuf, Vec<u8>)]) -> Result<(), SandboxError> {
     match files.iter().find(|(path, _)| !is_showable(path)) {
         None => Ok(()),
         Some((path, _)) => Err(SandboxError::File {

@@ -17,7 +17,7 @@ use super::super::{Owner, SandboxError};
 pub(super) const SANDBOX_ID: u32 = 0x7246_544c;
 
 /// Whom a sandbox's files belong to; `None` for the daemon's own user.
-pub(super) fn owner() -> Result<Option<Owner>, SandboxError> {
+pub(in super::super) fn owner() -> Result<Option<Owner>, SandboxError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }

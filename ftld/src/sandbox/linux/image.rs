@@ -12,11 +12,11 @@ use rustix::fs::{MemfdFlags, SealFlags};
 pub(in super::super) static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ftl-guest"));
 
 /// The program, ready to be executed.
-pub(super) struct Image(OwnedFd);
+pub(in super::super) struct Image(OwnedFd);
 
 impl Image {
     /// Puts it into memory and seals it.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in super::super) fn new() -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = match rustix::fs::memfd_create("ftl-guest", flags | MemfdFlags::EXEC) {
             // Kernels before 6.3 do not know that a memory file must be asked to be executable.
@@ -36,7 +36,7 @@ impl Image {
     }
 
     /// The path by which this process's children execute it.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in super::super) fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
     }
 }

@@ -10,12 +10,13 @@ mod control;
 mod diagnosis;
 mod doctor;
 mod doors;
-mod files;
-mod identity;
+pub(super) mod files;
+pub(super) mod identity;
 pub(super) mod image;
 mod launch;
 mod pipes;
-mod record;
+pub(super) mod process;
+pub(super) mod record;
 mod session;
 #[cfg(test)]
 mod tests;

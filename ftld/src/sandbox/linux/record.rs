@@ -21,22 +21,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The processes of a sandbox that its end depends on.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(in super::super) struct Record {
     /// The launcher, then process 1.
-    pub(super) processes: Vec<Named>,
+    pub(in super::super) processes: Vec<Named>,
 }
 
 /// A process, beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Named {
+pub(in super::super) struct Named {
     /// Its id.
-    pub(super) pid: i32,
+    pub(in super::super) pid: i32,
     /// When it started, in the kernel's ticks since boot.
-    pub(super) start: u64,
+    pub(in super::super) start: u64,
 }
 
 /// Writes down the processes, so that there is always a whole record or none.
-pub(super) fn write(dir: &Path, record: &Record) -> Result<(), SandboxError> {
+pub(in super::super) fn write(dir: &Path, record: &Record) -> Result<(), SandboxError> {
     let path = file(dir);
     let failed = |source| SandboxError::File { act: "writing", path: path.clone(), source };
     let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
@@ -45,13 +45,13 @@ pub(super) fn write(dir: &Path, record: &Record) -> Result<(), SandboxError> {
 }
 
 /// Forgets the processes, which have ended.
-pub(super) fn forget(dir: &Path) {
+pub(in super::super) fn forget(dir: &Path) {
     // A record that stays names processes that do not exist any more; sweeping it finds nothing.
     let _ = fs::remove_file(file(dir));
 }
 
 /// Ends the recorded processes that still run and waits until they are gone.
-pub(super) async fn sweep(dir: &Path) -> Result<(), SandboxError> {
+pub(in super::super) async fn sweep(dir: &Path) -> Result<(), SandboxError> {
     let path = file(dir);
     let failed = |source| SandboxError::File { act: "reading", path: path.clone(), source };
     let record: Record = match fs::read(&path) {
@@ -67,7 +67,7 @@ pub(super) async fn sweep(dir: &Path) -> Result<(), SandboxError> {
 }
 
 /// Names a process of this machine.
-pub(super) fn name(pid: i32) -> io::Result<Named> {
+pub(in super::super) fn name(pid: i32) -> io::Result<Named> {
     Ok(Named { pid, start: start_time(pid)? })
 }
 

@@ -4,7 +4,7 @@
 //! has one source of truth: the launcher has been waited for. Everything else waits for that.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_guest::frame::Frame;
-use ftl_guest::protocol::{Bytes, Exit, HOME, Reply, Request, Size, Spawn, WORKSPACE};
+use ftl_guest::protocol::{Bytes, Reply, Request, Size, Spawn, WORKSPACE};
 use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 
 use crate::pipe::Pipe;
 
+use super::super::environment::environment;
 use super::super::{
     Command, Ending, Enforcement, ExitStatus, Process, ProcessControl, Sandbox, SandboxError, SandboxSpec,
     Stdio, disk,
@@ -29,9 +30,6 @@ use super::cgroup::Group;
 use super::control::{Replies, Requests};
 use super::pipes::{Pipes, Terminal};
 use super::record;
-
-/// Where a stock system keeps its programs.
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a started sandbox is made of.
 pub(super) struct Parts {
@@ -125,7 +123,7 @@ impl NativeSandbox {
         spec.files = Vec::new();
         let running =
             Arc::new(Running { init, requests, next: AtomicU64::new(1), state: Mutex::default(), ended });
-        let env = environment(&spec);
+        let env = environment(&spec, Path::new("/bin/bash").exists());
         tokio::spawn(listen(Arc::clone(&running), replies));
         tokio::spawn(limit_disk(Arc::clone(&running), spec.clone(), disk_interval));
         tokio::spawn(wait_for_end(Arc::clone(&running), child, group, spec));
@@ -299,21 +297,9 @@ async fn listen(running: Arc<Running>, mut replies: Replies) {
 
 /// Ends the sandbox when it has more on disk than it may.
 async fn limit_disk(running: Arc<Running>, spec: SandboxSpec, interval: Duration) {
-    let limit = spec.limits.disk_bytes;
-    let dir: Arc<Path> = spec.dir.into();
-    loop {
-        tokio::select! {
-            _ = running.wait() => return,
-            () = tokio::time::sleep(interval) => {}
-        }
-        let dir = Arc::clone(&dir);
-        let ending = match tokio::task::spawn_blocking(move || disk::usage(&dir)).await {
-            Ok(Some(used)) if used > limit => Ending::DiskFull { used, limit },
-            Ok(Some(_)) => continue,
-            Ok(None) => Ending::DiskUnmeasurable,
-            Err(_) => return,
-        };
-        running.end(ending);
+    tokio::select! {
+        _ = running.wait() => {}
+        ending = disk::overflow(spec.dir.into(), spec.limits.disk_bytes, interval) => running.end(ending),
     }
 }
 
@@ -358,39 +344,6 @@ fn request(id: u64, command: Command, base: &[(OsString, OsString)]) -> Request 
         workdir: workdir.into(),
         terminal,
     })
-}
-
-/// The environment of every program; later entries win.
-fn environment(spec: &SandboxSpec) -> Vec<(OsString, OsString)> {
-    let mut path = OsString::new();
-    for dir in &spec.path {
-        path.push(dir);
-        path.push(":");
-    }
-    path.push(format!("{HOME}/.local/bin:{SYSTEM_PATH}"));
-    // Agents run their commands by it, and some take no plain shell.
-    let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-    let pair = |name: &str, value: &OsStr| (OsString::from(name), value.to_owned());
-    let mut env = vec![
-        pair("HOME", OsStr::new(HOME)),
-        pair("USER", OsStr::new("agent")),
-        pair("LOGNAME", OsStr::new("agent")),
-        pair("SHELL", OsStr::new(shell)),
-        pair("LANG", OsStr::new("C.UTF-8")),
-        pair("FTL_SESSION", OsStr::new(spec.session.as_str())),
-        pair("PATH", &path),
-    ];
-    env.extend(spec.env.iter().cloned());
-    env
-}
-
-impl From<Exit> for ExitStatus {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Code(code) => Self::Code(code),
-            Exit::Signal(signal) => Self::Signal(signal),
-        }
-    }
 }
 
 // === impl Handle ===

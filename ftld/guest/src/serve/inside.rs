@@ -1,0 +1,108 @@
+//! What this process finds around itself, and what it takes away from itself.
+//!
+//! Owns the look around, which is honest because nothing else runs yet. Must not know what whoever made the
+//! sandbox promised: the daemon compares.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use ftl_guest::protocol::{At, Failure, Stage};
+use ftl_guest::stream::{Inside, Setup};
+use rustix::fs::{Access, Mode, OFlags, StatVfsMountFlags};
+
+use crate::{confine, privileges, seccomp};
+
+/// Moves the stream away from standard input and output, so that no program is ever given it.
+pub(super) fn take_stream() -> io::Result<(OwnedFd, OwnedFd)> {
+    let copy = |fd| rustix::io::fcntl_dupfd_cloexec(fd, 3);
+    let stream = (copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?);
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    rustix::thread::set_name(c"ftl-guest")?;
+    Ok(stream)
+}
+
+/// Takes away what can be taken away, for good, and says what is left.
+pub(super) fn confine(setup: Setup) -> Result<Inside, Failure> {
+    let status = || std::fs::read_to_string("/proc/self/status").at(Stage::Privileges, "reading /proc");
+    let before = Status::of(&status()?)?;
+    rustix::process::umask(Mode::from_raw_mode(setup.umask));
+    privileges::limit_inherited(setup.limits)?;
+    privileges::drop_held()?;
+    let landlock = confine::landlock()?;
+    seccomp::install()?;
+    let after = Status::of(&status()?)?;
+    let root = rustix::fs::statvfs("/").at(Stage::Root, "looking at the root directory")?;
+    Ok(Inside {
+        pid: rustix::process::getpid().as_raw_nonzero().get().unsigned_abs(),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        groups: after.groups,
+        capabilities: after.capabilities,
+        no_new_privileges: after.no_new_privileges,
+        filtered_before: before.filtered,
+        landlock,
+        root_is_read_only: root.f_flag.contains(StatVfsMountFlags::RDONLY),
+        interfaces: interfaces()?,
+        has_bash: rustix::fs::access("/bin/bash", Access::EXEC_OK).is_ok(),
+    })
+}
+
+/// What the kernel says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Status {
+    groups: Vec<u32>,
+    capabilities: u64,
+    no_new_privileges: bool,
+    filtered: bool,
+}
+
+impl Status {
+    fn of(text: &str) -> Result<Self, Failure> {
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(str::trim).ok_or_else(|| Failure {
+                stage: Stage::Privileges,
+                errno: libc::ENODATA,
+                what: format!("looking for {name}"),
+            })
+        };
+        let mut capabilities = 0;
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            // What cannot be read counts as everything.
+            capabilities |= u64::from_str_radix(value(set)?, 16).unwrap_or(u64::MAX);
+        }
+        Ok(Self {
+            groups: value("Groups")?.split_whitespace().filter_map(|group| group.parse().ok()).collect(),
+            capabilities,
+            no_new_privileges: value("NoNewPrivs")? == "1",
+            filtered: value("Seccomp")? != "0",
+        })
+    }
+}
+
+fn interfaces() -> Result<Vec<String>, Failure> {
+    let table = Path::new("/proc/net/dev");
+    let text = std::fs::read_to_string(table).at(Stage::Network, "listing interfaces")?;
+    let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+    Ok(names.map(|(name, _)| name.trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_is_read_and_what_is_unclear_counts_as_everything() {
+        let text = "Name:\tx\nGroups:\t4 5 \nCapInh:\t0000000000000001\nCapPrm:\t0\nCapEff:\t2\n\
+                    CapBnd:\t0\nCapAmb:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
+        let expected =
+            Status { groups: vec![4, 5], capabilities: 3, no_new_privileges: true, filtered: true };
+        assert_eq!(Status::of(text), Ok(expected));
+        assert_eq!(Status::of(&text.replace("CapEff:\t2", "CapEff:\tx")).unwrap().capabilities, u64::MAX);
+        assert!(Status::of("Groups:\n").is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! What holds in a container, compared with what was asked for.
+//!
+//! Owns the comparison with what process 1 found, and the sentences about it. Must not know how a container is
+//! started. An engine's word is not enough: what process 1 sees is what an agent will see.
+
+use bollard::models::SystemInfo;
+use ftl_guest::stream::Inside;
+
+use super::super::{Enforcement, Network, SandboxError, SandboxSpec};
+use super::DockerConfig;
+use super::engine::About;
+use super::launch::Up;
+use super::spec::{ContainerSpec, Role};
+
+/// Refuses a container that is not closed.
+///
+/// # Errors
+/// With everything that does not hold.
+pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), SandboxError> {
+    let Role::Sandbox(inner) = &container.role else { return Ok(()) };
+    // gVisor's kernel knows no filters of the host's; it is a filter itself.
+    let filtered = inside.filtered_before || container.runtime.is_some();
+    let other_groups = inside.groups.iter().any(|group| *group != inner.user.gid);
+    let faults = [
+        (inside.pid != 1, "its program is not process 1"),
+        (inside.uid != inner.user.uid || inside.gid != inner.user.gid, "it runs as another user"),
+        (other_groups, "it has groups of the image's"),
+        (inside.capabilities != 0, "it has capabilities"),
+        (!inside.no_new_privileges, "privileges can be gained in it"),
+        (!filtered, "the engine filters no system calls"),
+        (!inside.root_is_read_only, "its root directory can be written"),
+        (inside.interfaces.iter().any(|name| !is_loopback(name)), "it has a network of its own"),
+    ];
+    let faults: Vec<&str> = faults.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
+    match faults.as_slice() {
+        [] => Ok(()),
+        _ => Err(SandboxError::Container {
+            why: format!("it is not closed: {}", faults.join("; ")),
+            remedy: "see how the engine is configured; the native sandbox does not depend on it".to_owned(),
+        }),
+    }
+}
+
+/// Interfaces that lead nowhere; the kernel makes some of them in every namespace when its modules are loaded.
+fn is_loopback(name: &str) -> bool {
+    const EVERYWHERE: [&str; 10] =
+        ["lo", "tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"];
+    EVERYWHERE.contains(&name)
+}
+
+/// Says what holds. `info` is what the engine says of its machine.
+pub(super) fn describe(
+    about: &About,
+    info: &SystemInfo,
+    spec: &SandboxSpec,
+    up: &Up,
+    config: &DockerConfig,
+) -> Enforcement {
+    let mut enforced = vec![
+        format!("container of {} {} at {}", about.kind, about.version, about.at),
+        "namespaces: mount, process, network, ipc, host name, control group".to_owned(),
+        "privileges: none, and none to be gained".to_owned(),
+        "system calls: filtered by the engine and again by FTL".to_owned(),
+        "root directory: the image's, read-only".to_owned(),
+    ];
+    let mut unenforced = Vec::new();
+    enforced.push(match spec.network {
+        Network::None => "network: only the sandbox's own loopback interface".to_owned(),
+        Network::Egress => {
+            "network: the sandbox's own loopback interface, and a pipe to the proxy".to_owned()
+        }
+    });
+    if up.pipe.as_ref().is_some_and(|pipe| pipe.transparent.is_none()) {
+        // Nothing gets out by that: what is not redirected fails.
+        unenforced.push(
+            "network of programs that ignore the proxy settings: none; packet rules cannot be set".to_owned(),
+        );
+    }
+    if let Some(runtime) = config.runtime {
+        enforced.push(format!("runtime: {}", runtime.name()));
+    }
+    let limits = &spec.limits;
+    for (can, what) in [
+        (info.memory_limit, format!("memory: {} MiB", limits.memory_bytes >> 20)),
+        (info.pids_limit, format!("processes: {}", limits.processes)),
+        (info.cpu_cfs_quota, format!("processor: {} %", limits.cpu_percent)),
+    ] {
+        match can {
+            Some(true) => enforced.push(what),
+            _ => unenforced.push(format!("{what}: the engine has no control group for it")),
+        }
+    }
+    enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
+    enforced.push(format!("open files: {}", limits.open_files));
+    enforced.push(format!(
+        "disk: {} MiB (checked every {} ms)",
+        limits.disk_bytes >> 20,
+        config.disk_interval.as_millis()
+    ));
+    match up.inside.landlock {
+        0 => unenforced.push("Landlock: there is none inside; the mounts hold alone".to_owned()),
+        version => enforced.push(format!("Landlock: version {version}")),
+    }
+    Enforcement { enforced, unenforced }
+}

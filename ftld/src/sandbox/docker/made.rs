@@ -1,0 +1,92 @@
+//! What an engine was asked to make for one session, and its removal.
+//!
+//! Owns that everything is found again: by what this process remembers, and by labels, for a daemon that
+//! remembers nothing. Must not know what the things are for.
+
+use std::sync::Arc;
+
+use super::engine::{Engine, EngineError, Engines};
+use super::spec::{Belongs, LABEL_INSTANCE, LABEL_SESSION};
+
+/// What was made.
+pub(super) struct Made {
+    engines: Arc<Engines>,
+    belongs: Belongs,
+    /// Ids; the first is the sandbox's own.
+    containers: Vec<String>,
+}
+
+impl Made {
+    /// Nothing yet.
+    pub(super) fn new(engines: Arc<Engines>, belongs: Belongs) -> Self {
+        Self { engines, belongs, containers: Vec::new() }
+    }
+
+    /// Remembers a container.
+    pub(super) fn add(&mut self, id: String) {
+        self.containers.push(id);
+    }
+
+    /// What the engine knows of the end of the sandbox's container, as a sentence.
+    pub(super) async fn ending(&self) -> String {
+        let Some(id) = self.containers.first() else { return "it was not there".to_owned() };
+        let asked = async { self.engines.get().await?.inspect(id).await };
+        let state = match asked.await {
+            Ok(Some(found)) => found.state.unwrap_or_default(),
+            Ok(None) => return "its container was removed by somebody else".to_owned(),
+            Err(error) => return format!("its container cannot be asked about: {error}"),
+        };
+        match (state.oom_killed, state.running, state.exit_code) {
+            (Some(true), ..) => "memory ran out in its container".to_owned(),
+            (_, Some(true), _) => "its first process does not answer as it must".to_owned(),
+            (_, _, Some(137)) => "its container was killed by somebody else".to_owned(),
+            (_, _, code) => format!("its container ended by itself, with status {}", code.unwrap_or(-1)),
+        }
+    }
+
+    /// Ends and removes all of it.
+    ///
+    /// # Errors
+    /// When something of it may be left.
+    pub(super) async fn remove(&self) -> Result<(), EngineError> {
+        let engine = self.engines.get().await?;
+        remove(&engine, &self.containers).await?;
+        engine.remove_volume(&self.belongs.name("workspace")).await
+    }
+
+    /// Ends and removes everything of the session, whoever made it.
+    ///
+    /// # Errors
+    /// When something of it may be left.
+    pub(super) async fn sweep(&self) -> Result<(), EngineError> {
+        let engine = self.engines.get().await?;
+        let labels = [
+            format!("{LABEL_INSTANCE}={}", self.belongs.instance),
+            format!("{LABEL_SESSION}={}", self.belongs.session),
+        ];
+        sweep(&engine, &labels.each_ref().map(String::as_str)).await
+    }
+}
+
+/// Ends and removes everything that has these labels.
+pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), EngineError> {
+    let containers = engine.list(labels).await?.into_iter().filter_map(|found| found.id);
+    remove(engine, &containers.collect::<Vec<_>>()).await?;
+    for volume in engine.volumes(labels).await? {
+        engine.remove_volume(&volume.name).await?;
+    }
+    Ok(())
+}
+
+/// All of them, also when one cannot be; the first error counts.
+async fn remove(engine: &Engine, containers: &[String]) -> Result<(), EngineError> {
+    let removing = containers.iter().map(|id| async move {
+        engine.remove(id).await?;
+        // A removal that somebody else has begun is waited for.
+        match engine.wait_removed(id).await {
+            Err(error) if error.is_absent() => Ok(()),
+            other => other,
+        }
+    });
+    futures_util::future::join_all(removing).await.into_iter().collect()
+}

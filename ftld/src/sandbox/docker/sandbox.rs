@@ -1,0 +1,163 @@
+//! A container that runs as a sandbox.
+//!
+//! Owns its end and the task that waits for it. Must not know how it was started, or how programs are. The
+//! end has one source of truth: the stream of process 1 is closed, and what was made for it is gone.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ftl_guest::stream::Inside;
+use tokio::sync::watch;
+
+use super::super::environment::environment;
+use super::super::guest_stream::Guest;
+use super::super::linux::process::Held;
+use super::super::linux::record;
+use super::super::{Command, Ending, Enforcement, Process, Sandbox, SandboxError, SandboxSpec, disk};
+use super::made::Made;
+use crate::pipe::Pipe;
+
+/// How long processes may take to be gone when the engine does not answer: they end with their stream.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a started sandbox is made of.
+pub(super) struct Parts {
+    /// Process 1.
+    pub(super) guest: Guest,
+    /// What it found around itself.
+    pub(super) inside: Inside,
+    /// The way out; none without a network.
+    pub(super) pipe: Option<Pipe>,
+    /// Process 1 as this kernel has it, if it has.
+    pub(super) process: Option<Held>,
+    /// What the engine made.
+    pub(super) made: Made,
+    /// What was wanted.
+    pub(super) spec: SandboxSpec,
+    /// What holds.
+    pub(super) enforcement: Enforcement,
+    /// How often its disk usage is measured.
+    pub(super) interval: Duration,
+    /// Where it is said that it has ended.
+    pub(super) ended: watch::Sender<Option<Ending>>,
+}
+
+/// A sandbox in a container.
+pub(super) struct DockerSandbox {
+    running: Arc<Running>,
+    enforcement: Enforcement,
+    env: Vec<(OsString, OsString)>,
+    pipe: Mutex<Option<Pipe>>,
+}
+
+/// What the sandbox's tasks share.
+struct Running {
+    guest: Guest,
+    /// Why it ends, once that is decided; the first reason counts.
+    ending: Mutex<Option<Ending>>,
+    ended: watch::Sender<Option<Ending>>,
+}
+
+impl DockerSandbox {
+    /// Takes over a sandbox that was just started.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { guest, inside, pipe, process, made, spec, enforcement, interval, ended } = parts;
+        let running = Arc::new(Running { guest, ending: Mutex::default(), ended });
+        let env = environment(&spec, inside.has_bash);
+        tokio::spawn(limit_disk(
+            Arc::clone(&running),
+            spec.dir.as_path().into(),
+            (spec.limits.disk_bytes, interval),
+        ));
+        tokio::spawn(wait_for_end(Arc::clone(&running), made, process, spec));
+        Self { running, enforcement, env, pipe: Mutex::new(pipe) }
+    }
+}
+
+#[async_trait]
+impl Sandbox for DockerSandbox {
+    fn enforcement(&self) -> &Enforcement {
+        &self.enforcement
+    }
+
+    fn take_pipe(&self) -> Option<Pipe> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    async fn spawn(&self, command: Command) -> Result<Process, SandboxError> {
+        self.running.guest.spawn(command, &self.env, self.running.ended.subscribe()).await
+    }
+
+    async fn ended(&self) -> Ending {
+        self.running.wait().await
+    }
+
+    async fn kill(&self) -> Ending {
+        self.running.end(Ending::Killed);
+        self.running.wait().await
+    }
+}
+
+impl Drop for DockerSandbox {
+    fn drop(&mut self) {
+        self.running.end(Ending::Killed);
+    }
+}
+
+impl Running {
+    fn ending(&self) -> MutexGuard<'_, Option<Ending>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends everything; when it is ending already the first reason stays.
+    fn end(&self, ending: Ending) {
+        self.ending().get_or_insert(ending);
+        self.guest.close();
+    }
+
+    async fn wait(&self) -> Ending {
+        let mut ended = self.ended.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone().unwrap_or(Ending::Lost),
+            Err(_) => Ending::Lost,
+        }
+    }
+}
+
+/// Ends the sandbox when it has more on disk than it may.
+async fn limit_disk(running: Arc<Running>, dir: Arc<Path>, (limit, interval): (u64, Duration)) {
+    tokio::select! {
+        () = running.guest.gone() => {}
+        ending = disk::overflow(dir, limit, interval) => running.end(ending),
+    }
+}
+
+/// Waits for the end of process 1's stream, and removes what held the sandbox together.
+async fn wait_for_end(running: Arc<Running>, made: Made, process: Option<Held>, spec: SandboxSpec) {
+    running.guest.gone().await;
+    let known = running.ending().clone();
+    let ending = match known {
+        Some(ending) => ending,
+        None => {
+            let why = made.ending().await;
+            running.ending().get_or_insert(Ending::Gone { why }).clone()
+        }
+    };
+    let removed = made.remove().await;
+    if let Err(error) = &removed {
+        tracing::error!(session = %spec.session, %error, "a container may be left behind");
+    }
+    if let (Some(process), true) = (process, removed.is_err()) {
+        // The kernel knows better than an engine that does not answer. Only root may end it this way; for
+        // others it ends with its stream.
+        process.kill();
+        if tokio::time::timeout(PATIENCE, process.gone()).await.is_err() {
+            tracing::error!(session = %spec.session, "a container's first process is still there");
+        }
+    }
+    record::forget(&spec.dir);
+    running.ended.send_replace(Some(ending));
+}

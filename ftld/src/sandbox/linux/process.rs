@@ -1,0 +1,84 @@
+//! A hold on a process of this machine that somebody else started.
+//!
+//! Owns that it is the very process: an id alone may by now be somebody else's. Must not know what it does.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A process.
+pub(in super::super) struct Held(AsyncFd<OwnedFd>);
+
+impl Held {
+    /// Process 1 of a namespace of its own, which runs as `uid`; `None` when the process of that id is none
+    /// of this machine's that is so.
+    ///
+    /// # Errors
+    /// When it is there and cannot be held.
+    pub(in super::super) fn process_1(pid: i32, uid: u32) -> io::Result<Option<Self>> {
+        let Some(id) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
+        let process = match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
+            Ok(process) => process,
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        // Looked at with the process in hand: from here on its id cannot become another's unnoticed.
+        let status = match std::fs::read_to_string(format!("/proc/{pid}/status")) {
+            Ok(status) => status,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !is_process_1(&status, uid) {
+            return Ok(None);
+        }
+        // SAFETY: an owned descriptor is the same open one as long as it lives.
+        let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
+        Ok(Some(Self(process)))
+    }
+
+    /// Ends it, if this process may.
+    pub(in super::super) fn kill(&self) {
+        // Whether it worked is seen by its being gone.
+        let _ = rustix::process::pidfd_send_signal(self.0.as_fd(), Signal::KILL);
+    }
+
+    /// Resolves when it has ended, and with it everything in its namespace.
+    pub(in super::super) async fn gone(&self) {
+        // An error here means that it is not watched; there is nothing to wait for then.
+        let _ = self.0.readable().await;
+    }
+}
+
+fn is_process_1(status: &str, uid: u32) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let inside = field("NSpid").and_then(|ids| ids.split_whitespace().nth_back(0));
+    let nested = field("NSpid").is_some_and(|ids| ids.split_whitespace().count() > 1);
+    let user = field("Uid").and_then(|ids| ids.split_whitespace().next()?.parse().ok());
+    nested && inside == Some("1") && user == Some(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_process_of_another_namespace_is_one() {
+        let status = |uid: u32, ids: &str| format!("Name:\tx\nUid:\t{uid}\t0\t0\t0\nNSpid:\t{ids}\n");
+        assert!(is_process_1(&status(7, "4711\t1"), 7));
+        assert!(!is_process_1(&status(7, "4711\t1"), 8));
+        assert!(!is_process_1(&status(7, "4711\t2"), 7));
+        assert!(!is_process_1(&status(7, "1"), 7));
+        assert!(!is_process_1("", 7));
+    }
+
+    #[tokio::test]
+    async fn nothing_else_is_held() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert!(Held::process_1(me, rustix::process::geteuid().as_raw()).unwrap().is_none());
+        assert!(Held::process_1(-1, 0).unwrap().is_none());
+        assert!(Held::process_1(i32::MAX, 0).unwrap().is_none());
+    }
+}

@@ -1,0 +1,244 @@
+//! What every sandbox backend promises, tried on each of them.
+
+mod files;
+mod network;
+mod programs;
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use ftl_core::id::SessionId;
+use ftl_tests::engine::Engine;
+use ftld::sandbox::docker::endpoint::Surroundings;
+use ftld::sandbox::docker::engine::{Engines, Patience};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig};
+use ftld::sandbox::linux::{NativeBackend, NativeConfig};
+use ftld::sandbox::{
+    Carrier, Command, Ending, ExitStatus, Limits, Network, Process, Sandbox, SandboxBackend, SandboxError,
+    SandboxSpec, Size, Stdio,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const LIMITS: Limits = Limits {
+    memory_bytes: 512 << 20,
+    processes: 200,
+    cpu_percent: 200,
+    file_size_bytes: 64 << 20,
+    disk_bytes: 1 << 30,
+    open_files: 256,
+};
+
+/// Longer than any test.
+const SELDOM: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Native,
+    Docker,
+}
+
+/// A backend, a base tree with a few files, and a session's directory.
+struct Bench {
+    kind: Kind,
+    backend: Box<dyn SandboxBackend>,
+    root: TempDir,
+}
+
+/// What a program left.
+#[derive(Debug, PartialEq, Eq)]
+struct Output {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Bench {
+    fn native() -> Self {
+        Self::with(Kind::Native, SELDOM)
+    }
+
+    fn docker() -> Self {
+        Self::with(Kind::Docker, SELDOM)
+    }
+
+    /// Another one of the same kind, which measures more often.
+    fn measuring(&self, interval: Duration) -> Self {
+        Self::with(self.kind, interval)
+    }
+
+    fn with(kind: Kind, disk_interval: Duration) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let backend = backend(kind, root.path(), disk_interval);
+        let bench = Self { kind, backend, root };
+        let base = bench.root.path().join("base");
+        std::fs::create_dir_all(base.join("sub/deep")).unwrap();
+        std::fs::write(base.join("file"), "from the base\n").unwrap();
+        std::fs::write(base.join("sub/deep/gone"), "x").unwrap();
+        std::fs::write(base.join("script.sh"), "#!/bin/sh\necho ran\n").unwrap();
+        std::fs::set_permissions(base.join("script.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        if let Some(owner) = bench.backend.owner().unwrap() {
+            for path in ["", "sub", "sub/deep", "file", "sub/deep/gone", "script.sh"] {
+                std::os::unix::fs::chown(base.join(path), Some(owner.uid), Some(owner.gid)).unwrap();
+            }
+        }
+        bench
+    }
+
+    fn spec(&self) -> SandboxSpec {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let session = SessionId::from_random([n % 20, n / 20, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let dir = self.root.path().join(session.as_str());
+        std::fs::create_dir(&dir).unwrap();
+        SandboxSpec {
+            session,
+            layers: vec![self.root.path().join("base")],
+            dir,
+            limits: LIMITS,
+            tools: Vec::new(),
+            shared: Vec::new(),
+            path: Vec::new(),
+            env: Vec::new(),
+            network: Network::None,
+            files: Vec::new(),
+        }
+    }
+
+    async fn launch(&self) -> Box<dyn Sandbox> {
+        self.backend.launch(self.spec()).await.unwrap()
+    }
+
+    /// The user and group that programs see.
+    fn ids(&self) -> (u32, u32) {
+        match (self.kind, self.backend.owner().unwrap()) {
+            (Kind::Native, _) => (1000, 1000),
+            (Kind::Docker, Some(owner)) => (owner.uid, owner.gid),
+            (Kind::Docker, None) => {
+                (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+            }
+        }
+    }
+}
+
+fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxBackend> {
+    let name = root.file_name().unwrap().to_string_lossy().to_lowercase();
+    let instance = format!("test-{}", name.trim_start_matches('.'));
+    match kind {
+        Kind::Native => {
+            let (protected, carrier) = (vec![root.join("state")], Carrier::Descriptors);
+            let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
+            Box::new(NativeBackend::new(config).unwrap())
+        }
+        Kind::Docker => {
+            let (host, image) = engine();
+            let around = Surroundings { configured: Some(host), ..Surroundings::default() };
+            let engines = Arc::new(Engines::new(around, Patience::default()));
+            let (home, image) = (root.to_owned(), Some(image));
+            let config = DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 };
+            Box::new(DockerBackend::new(config, engines))
+        }
+    }
+}
+
+/// The address of the tests' engine, and the image that it has.
+pub(crate) fn engine() -> (String, String) {
+    let engine = Engine::shared();
+    (engine.host(), engine.plain_image().to_owned())
+}
+
+fn command(argv: &[&str]) -> Command {
+    Command {
+        argv: argv.iter().map(OsString::from).collect(),
+        env: Vec::new(),
+        workdir: None,
+        stdio: Stdio::Pipes,
+    }
+}
+
+fn script(text: &str) -> Command {
+    command(&["/bin/sh", "-c", text])
+}
+
+async fn finish(mut process: Process) -> Result<Output, SandboxError> {
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    drop(process.stdin);
+    process.stdout.read_to_string(&mut stdout).await.unwrap();
+    if let Some(errors) = &mut process.stderr {
+        errors.read_to_string(&mut stderr).await.unwrap();
+    }
+    Ok(Output { status: process.exit.await?, stdout, stderr })
+}
+
+async fn run(sandbox: &dyn Sandbox, text: &str) -> Output {
+    finish(sandbox.spawn(script(text)).await.unwrap()).await.unwrap()
+}
+
+async fn says(sandbox: &dyn Sandbox, text: &str) -> String {
+    let output = run(sandbox, text).await;
+    assert_eq!(output.status, ExitStatus::Code(0), "{text}: {output:?}");
+    output.stdout
+}
+
+/// How many processes of the machine have this in their arguments.
+fn processes_with(marker: &str) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let text = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        count += usize::from(String::from_utf8_lossy(&text).contains(marker));
+    }
+    count
+}
+
+macro_rules! on_each_backend {
+    ($($part:ident::$name:ident),* $(,)?) => {
+        mod native {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$part::$name(&super::Bench::native()).await;
+            })*
+        }
+
+        mod docker {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$part::$name(&super::Bench::docker()).await;
+            })*
+        }
+    };
+}
+
+on_each_backend! {
+    programs::files_behave_as_in_a_directory_of_ones_own,
+    programs::a_session_goes_on_where_it_was,
+    programs::nobody_in_it_has_any_privilege,
+    programs::programs_get_their_arguments_environment_streams_and_status,
+    programs::a_program_that_cannot_start_says_which_and_why,
+    programs::a_terminal_is_one,
+    programs::signals_reach_the_whole_group,
+    programs::killing_ends_everything_also_what_hides,
+    programs::dropping_a_sandbox_ends_it,
+    programs::a_fork_bomb_stays_inside,
+    programs::files_and_descriptors_are_limited,
+    programs::memory_is_limited_where_it_can_be,
+    programs::a_sandbox_with_too_much_on_disk_is_ended_and_says_so,
+    files::given_files_are_seen_and_cannot_be_changed,
+    files::a_file_is_put_where_links_lead,
+    files::a_file_cannot_be_given_at_any_path,
+    network::connections_arrive_with_where_they_wanted_to_go,
+    network::names_are_answered_over_datagrams_and_connections,
+    network::everything_else_fails_at_once,
+    network::a_sandboxs_own_servers_are_reached_and_its_network_cannot_be_changed,
+    network::a_pipe_ends_with_its_sandbox_and_there_is_none_without_a_network,
+    network::two_sandboxes_have_two_networks,
+    network::much_goes_through_and_what_is_stuck_holds_up_nothing_else,
+    programs::what_an_earlier_daemon_left_is_ended,
+    programs::twenty_at_once_do_not_see_one_another,
+    programs::a_thousand_programs_one_after_the_other,
+    programs::a_launch_that_fails_leaves_nothing,
+}
