@@ -17,6 +17,7 @@ use crate::audit::{AuditError, AuditSink, Order, Visit};
 use crate::clock::Clock;
 use crate::db::Commit;
 use crate::home::{Home, HomeEnv};
+use crate::sandbox::docker::{Engines, Patience, Surroundings};
 use crate::sandbox::{Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
 use crate::session::record::{Layer, Project, Spec};
 use crate::session::{Removal, layers};
@@ -122,11 +123,13 @@ impl Bed {
         fs::write(dir.path().join("project/a"), "content").unwrap();
         let (log, clock) = (Arc::new(Log::default()), Arc::new(Still::default()));
         clock.now_us.store(NOW_US, Ordering::SeqCst);
+        let nowhere = Surroundings { system: dir.path().to_owned(), ..Surroundings::default() };
         let ports = Ports {
             clock: Arc::clone(&clock) as _,
             audit: Some(Arc::clone(&log) as _),
             sandboxes: [("native", Arc::new(NoSandboxes) as _)].into(),
             dial: Default::default(),
+            engines: Arc::new(Engines::new(nowhere, Patience::default())),
             owner: None,
         };
         let app = App::build(Home::prepare(&env).unwrap(), User::default(), ports).await.unwrap();
