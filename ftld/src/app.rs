@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ftl_core::config::DockerConfig;
 use ftl_core::id::Hash;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -89,6 +90,8 @@ pub struct User {
     pub env: BTreeMap<OsString, OsString>,
     /// Processors of the machine.
     pub processors: u32,
+    /// How containers were to be made when the daemon started.
+    pub docker: DockerConfig,
 }
 
 /// The parts that tests replace.

@@ -106,14 +106,15 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
         env: std::env::vars_os().collect(),
         processors: std::thread::available_parallelism()
             .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+        // A configuration that cannot be read is told to whoever starts a session.
+        docker: ftld::config::user(home.root()).unwrap_or_default().docker,
     };
     // The client's directory may go away; nothing here is relative to it any more.
     std::env::set_current_dir("/").context("cannot leave the client's directory")?;
     let clock = Arc::new(SystemClock::new());
     let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
-    // A configuration that cannot be read is told to whoever starts a session.
-    let settings = ftld::config::user(home.root()).unwrap_or_default().docker;
+    let settings = user.docker.clone();
     let engines = Arc::new(Engines::new(surroundings(settings.host.clone()), Patience::default()));
     let docker = docker(&home, settings, Arc::clone(&engines), umask);
     let ports = Ports {

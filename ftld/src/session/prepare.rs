@@ -27,7 +27,9 @@ use super::record::{Record, Spec};
 use super::seen;
 use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, Tools, TurnSpec};
 use crate::app::Parts;
-use crate::sandbox::{Check, Command, Limits, Network, Outcome, Programs, Sandbox, SandboxSpec, Stdio};
+use crate::sandbox::{
+    Check, Command, Limits, Network, Outcome, Programs, Sandbox, SandboxError, SandboxSpec, Stdio,
+};
 use crate::snapshot::Base;
 use crate::vault::Wanted;
 
@@ -189,6 +191,15 @@ pub(super) async fn launch(
     let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
     let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
     let base_id = record.base.ok_or(Error::Interrupted)?;
+    if backend.programs() == Programs::Image
+        && crate::config::user(parts.home.root())?.docker != parts.user.docker
+    {
+        return Err(SandboxError::Container {
+            why: "`docker` in ~/.ftl/config is not what it was when the daemon started".to_owned(),
+            remedy: "start it again: `ftlctl daemon stop`, then `ftlctl daemon start`".to_owned(),
+        }
+        .into());
+    }
     let (shared, of) = (Arc::clone(parts), record.clone());
     let base = blocking(move || {
         layers::thaw(&shared, &of)?;

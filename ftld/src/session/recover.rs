@@ -43,8 +43,12 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
     })
     .await?;
     for record in parts.db.records::<Record>("")? {
-        sweep(parts, &record).await?;
         let id = record.id.clone();
+        if let Err(error) = sweep(parts, &record).await {
+            // Somebody may still write what it would read; the next start tries again. Others go on.
+            tracing::error!(session = %id, error = %told(&error), "its sandbox could not be ended");
+            continue;
+        }
         let settled = match record.state.is_idle() && record.pending.is_none() {
             true if record.came_with.is_empty() => continue,
             true => look_again(parts, record).await,

@@ -51,6 +51,10 @@ fn empty(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize, raised: &mut u6
             if !is_dir {
                 continue;
             }
+            // What is empty goes without being opened, also when it is somebody else's.
+            if unlinkat(dir, &name, AtFlags::REMOVEDIR).is_ok() {
+                continue;
+            }
             let inner = open(dir, &name)?;
             if depth >= DEPTH {
                 raise(top, dir, &name, raised)?;

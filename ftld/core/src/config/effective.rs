@@ -69,10 +69,12 @@ const WIDENING: [Widening; 16] = [
     },
     Widening {
         name: "sandbox",
+        // Containers have the engine's holes and an image's programs: they are the human's choice.
         widens: |project, user| {
-            user.sandbox.is_some_and(|choice| choice != SandboxChoice::Auto)
-                && project.sandbox.is_some()
-                && project.sandbox != user.sandbox
+            let own = user.sandbox.unwrap_or(SandboxChoice::Auto);
+            project.sandbox.is_some_and(|wanted| {
+                wanted != own && (own != SandboxChoice::Auto || wanted == SandboxChoice::Docker)
+            })
         },
         clear: |project| project.sandbox = None,
     },
@@ -277,12 +279,17 @@ mod tests {
     #[test]
     fn what_the_human_left_open_a_project_may_choose() {
         let project =
-            ProjectConfig::parse(r#"{"agent": "codex", "sandbox": "docker", "limits": {"pids": 9}}"#)
+            ProjectConfig::parse(r#"{"agent": "codex", "sandbox": "native", "limits": {"pids": 9}}"#)
                 .unwrap();
         let settings = effective(&UserConfig::default(), Some((project.clone(), false)));
-        assert_eq!((settings.agent.as_str(), settings.sandbox), ("codex", SandboxChoice::Docker));
+        assert_eq!((settings.agent.as_str(), settings.sandbox), ("codex", SandboxChoice::Native));
         assert_eq!(settings.limits.pids, 9);
         assert_eq!(settings.inert, [""; 0]);
+        let contained = ProjectConfig::parse(r#"{"sandbox": "docker"}"#).unwrap();
+        let settings = effective(&UserConfig::default(), Some((contained.clone(), false)));
+        assert_eq!((settings.sandbox, settings.inert), (SandboxChoice::Auto, vec!["sandbox"]));
+        let chosen = UserConfig { sandbox: Some(SandboxChoice::Docker), ..UserConfig::default() };
+        assert_eq!(widening(&contained, &chosen), [""; 0]);
         let same = UserConfig { agent: Some("codex".into()), ..UserConfig::default() };
         assert_eq!(widening(&project, &same), [""; 0]);
     }

@@ -41,6 +41,36 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
     }
 }
 
+/// Refuses an engine whose containers would be no sandboxes of this session.
+///
+/// # Errors
+/// When they would have other users than this machine, or no way out where there should be one.
+pub(super) fn usable(
+    info: &SystemInfo,
+    spec: &SandboxSpec,
+    config: &DockerConfig,
+) -> Result<(), SandboxError> {
+    let options = info.security_options.iter().flatten();
+    if options.clone().any(|option| option.contains("name=rootless") || option.contains("name=userns")) {
+        return Err(SandboxError::Container {
+            why:
+                "the users of this engine's containers are not those of this machine, so that the workspace \
+                  could not be written"
+                    .to_owned(),
+            remedy: "use an engine that runs as root without user namespaces, or the native sandbox"
+                .to_owned(),
+        });
+    }
+    match config.runtime {
+        // The door joins a network of the host's kernel, and these have one of their own.
+        Some(runtime) if spec.network == Network::Egress => Err(SandboxError::Container {
+            why: format!("with the runtime {} there is no way out to the proxy yet", runtime.name()),
+            remedy: "remove `docker.runtime` from ~/.ftl/config, or use the native sandbox".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Interfaces that lead nowhere; the kernel makes some of them in every namespace when its modules are loaded.
 fn is_loopback(name: &str) -> bool {
     const EVERYWHERE: [&str; 10] =

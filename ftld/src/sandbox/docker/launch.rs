@@ -73,6 +73,7 @@ pub(super) async fn launch(
         role: Role::Sandbox(Box::new(inner)),
     };
     let info = engine.info().await?;
+    enforcement::usable(&info, &spec, &backend.config)?;
     match bring_up(&backend, &engine, &spec, &container, &mut made).await {
         Ok(up) => {
             let enforcement = enforcement::describe(engine.about(), &info, &spec, &up, &backend.config);
@@ -82,7 +83,8 @@ pub(super) async fn launch(
             Ok(DockerSandbox::new(parts))
         }
         Err(error) => {
-            if let Err(left) = made.remove().await {
+            // By its labels: a call that was given up may have made something all the same.
+            if let Err(left) = made.sweep().await {
                 tracing::warn!(session = %spec.session, error = %left, "a container may be left behind");
             }
             Err(error)
@@ -196,7 +198,7 @@ async fn create(
     };
     let body = container.body().map_err(bad)?;
     let id = engine.create(&container.name(), body).await.map_err(explain)?;
-    made.add(id.clone());
+    made.add(engine, id.clone());
     let attached = engine.attach(&id).await?;
     Ok((id, attached))
 }

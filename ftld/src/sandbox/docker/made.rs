@@ -11,6 +11,8 @@ use super::spec::{Belongs, LABEL_INSTANCE, LABEL_SESSION};
 /// What was made.
 pub(super) struct Made {
     engines: Arc<Engines>,
+    /// The one that made them: no other one can say that they are gone. It is reached again after a restart.
+    maker: Option<Engine>,
     belongs: Belongs,
     /// Ids; the first is the sandbox's own.
     containers: Vec<String>,
@@ -19,18 +21,26 @@ pub(super) struct Made {
 impl Made {
     /// Nothing yet.
     pub(super) fn new(engines: Arc<Engines>, belongs: Belongs) -> Self {
-        Self { engines, belongs, containers: Vec::new() }
+        Self { engines, maker: None, belongs, containers: Vec::new() }
     }
 
-    /// Remembers a container.
-    pub(super) fn add(&mut self, id: String) {
+    /// Remembers a container, and the engine that made it.
+    pub(super) fn add(&mut self, engine: &Engine, id: String) {
+        self.maker.get_or_insert_with(|| engine.clone());
         self.containers.push(id);
+    }
+
+    async fn engine(&self) -> Result<Engine, EngineError> {
+        match &self.maker {
+            Some(maker) => Ok(maker.clone()),
+            None => self.engines.get().await,
+        }
     }
 
     /// What the engine knows of the end of the sandbox's container, as a sentence.
     pub(super) async fn ending(&self) -> String {
         let Some(id) = self.containers.first() else { return "it was not there".to_owned() };
-        let asked = async { self.engines.get().await?.inspect(id).await };
+        let asked = async { self.engine().await?.inspect(id).await };
         let state = match asked.await {
             Ok(Some(found)) => found.state.unwrap_or_default(),
             Ok(None) => return "its container was removed by somebody else".to_owned(),
@@ -49,7 +59,7 @@ impl Made {
     /// # Errors
     /// When something of it may be left.
     pub(super) async fn remove(&self) -> Result<(), EngineError> {
-        let engine = self.engines.get().await?;
+        let engine = self.engine().await?;
         remove(&engine, &self.containers).await?;
         engine.remove_volume(&self.belongs.name("workspace")).await
     }

@@ -125,7 +125,10 @@ impl SandboxBackend for DockerBackend {
                 // Its containers are removed before the session's next turn. What counts now is that no
                 // process of them runs.
                 tracing::warn!(%session, %error, "containers of an earlier daemon may be left");
-                linux::record::sweep(dir).await
+                match linux::record::names_any(dir) {
+                    true => linux::record::sweep(dir).await,
+                    false => Err(error.into()),
+                }
             }
             Err(error) => Err(error.into()),
         }

@@ -23,6 +23,9 @@ use crate::pipe::Pipe;
 /// How long processes may take to be gone when the engine does not answer: they end with their stream.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it is waited for at first before the engine is asked again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
 /// What a started sandbox is made of.
 pub(super) struct Parts {
     /// Process 1.
@@ -146,18 +149,28 @@ async fn wait_for_end(running: Arc<Running>, made: Made, process: Option<Held>, 
             running.ending().get_or_insert(Ending::Gone { why }).clone()
         }
     };
+    let mut pause = FIRST_PAUSE;
+    while !is_over(&made, process.as_ref(), &spec).await {
+        // What is written now is not read while somebody may still write it.
+        tracing::error!(session = %spec.session, "it is not known whether a container's processes are gone");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PATIENCE);
+    }
+    record::forget(&spec.dir);
+    running.ended.send_replace(Some(ending));
+}
+
+/// Removes what was made, and says whether no process of it is left: by the kernel's word where there is a hold
+/// on process 1, else by that of the very engine that made it.
+async fn is_over(made: &Made, process: Option<&Held>, spec: &SandboxSpec) -> bool {
     let removed = made.remove().await;
     if let Err(error) = &removed {
         tracing::error!(session = %spec.session, %error, "a container may be left behind");
     }
-    if let (Some(process), true) = (process, removed.is_err()) {
-        // The kernel knows better than an engine that does not answer. Only root may end it this way; for
-        // others it ends with its stream.
+    let Some(process) = process else { return removed.is_ok() };
+    if removed.is_err() {
+        // Only root may end it this way; for others it ends with its stream.
         process.kill();
-        if tokio::time::timeout(PATIENCE, process.gone()).await.is_err() {
-            tracing::error!(session = %spec.session, "a container's first process is still there");
-        }
     }
-    record::forget(&spec.dir);
-    running.ended.send_replace(Some(ending));
+    matches!(tokio::time::timeout(PATIENCE, process.gone()).await, Ok(Ok(())))
 }

@@ -46,9 +46,11 @@ impl Held {
     }
 
     /// Resolves when it has ended, and with it everything in its namespace.
-    pub(in super::super) async fn gone(&self) {
-        // An error here means that it is not watched; there is nothing to wait for then.
-        let _ = self.0.readable().await;
+    ///
+    /// # Errors
+    /// When that cannot be known.
+    pub(in super::super) async fn gone(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
     }
 }
 

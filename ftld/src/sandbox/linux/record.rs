@@ -50,6 +50,11 @@ pub(in super::super) fn forget(dir: &Path) {
     let _ = fs::remove_file(file(dir));
 }
 
+/// Whether processes are written down.
+pub(in super::super) fn names_any(dir: &Path) -> bool {
+    file(dir).exists()
+}
+
 /// Ends the recorded processes that still run and waits until they are gone.
 pub(in super::super) async fn sweep(dir: &Path) -> Result<(), SandboxError> {
     let path = file(dir);
