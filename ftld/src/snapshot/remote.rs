@@ -207,37 +207,41 @@ fn at_once<T: Sync>(
 /// Listings in an order in which each stands after those that it names.
 struct Order<'a> {
     named: &'a HashMap<Hash, Named>,
-    /// Paths beneath each.
-    paths: HashMap<Hash, u64>,
+    /// Of each the paths beneath it and the levels of directories: it can occur again at a greater depth.
+    known: HashMap<Hash, (u64, usize)>,
     order: Vec<Hash>,
 }
 
 /// The listings beneath a root in that order. `named` has all of them.
 fn ordered(root: Hash, named: &HashMap<Hash, Named>) -> Result<Vec<Hash>, RemoteError> {
-    let mut order = Order { named, paths: HashMap::new(), order: Vec::new() };
+    let mut order = Order { named, known: HashMap::new(), order: Vec::new() };
     order.visit(root, 0)?;
     Ok(order.order)
 }
 
 impl Order<'_> {
-    fn visit(&mut self, hash: Hash, depth: usize) -> Result<u64, RemoteError> {
-        if let Some(paths) = self.paths.get(&hash) {
-            return Ok(*paths);
-        }
-        if depth > RelPath::DEEPEST {
+    /// Paths beneath a listing and the levels of directories, when it stands so deep.
+    fn visit(&mut self, hash: Hash, depth: usize) -> Result<(u64, usize), RemoteError> {
+        let known = self.known.get(&hash).copied();
+        if depth + known.map_or(0, |(_, height)| height) > RelPath::DEEPEST {
             return Err(RemoteError::TooLarge);
+        }
+        if let Some(known) = known {
+            return Ok(known);
         }
         let named = self.named.get(&hash).ok_or(RemoteError::Missing { hash })?;
         let mut paths = (named.contents.len() + named.listings.len()) as u64;
+        let mut height = 0;
         for inner in &named.listings {
-            paths = paths.saturating_add(self.visit(*inner, depth + 1)?);
+            let (beneath, levels) = self.visit(*inner, depth + 1)?;
+            (paths, height) = (paths.saturating_add(beneath), height.max(levels + 1));
         }
         if paths > MOST_PATHS {
             return Err(RemoteError::TooLarge);
         }
-        self.paths.insert(hash, paths);
+        self.known.insert(hash, (paths, height));
         self.order.push(hash);
-        Ok(paths)
+        Ok((paths, height))
     }
 }
 

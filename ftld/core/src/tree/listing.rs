@@ -87,7 +87,7 @@ pub fn load<E: From<ListingError>>(
     fetch: &mut dyn FnMut(Hash) -> Result<Vec<u8>, E>,
 ) -> Result<Tree, E> {
     let mut loading = Loading { fetch, known: HashMap::new() };
-    Ok(Tree::of_root(loading.dir(root, 0, 0)?))
+    Ok(Tree::of_root(loading.dir(root, 0, 0)?.dir))
 }
 
 /// A name, what stands there, and the listing of what stands in it.
@@ -157,31 +157,50 @@ pub fn named(bytes: &[u8]) -> Result<Named, ListingError> {
 /// Reading under way.
 struct Loading<'a, E> {
     fetch: &'a mut dyn FnMut(Hash) -> Result<Vec<u8>, E>,
-    known: HashMap<Hash, Arc<Dir>>,
+    known: HashMap<Hash, Known>,
+}
+
+/// A directory that was read. It can occur again where all that is in it would be too deep.
+#[derive(Clone)]
+struct Known {
+    dir: Arc<Dir>,
+    /// Levels of names in it.
+    height: usize,
+    /// The longest path in it with a slash before each name, bytes.
+    longest: usize,
+}
+
+/// Whether names may stand so deep, and paths with a slash before each name be so long.
+fn fits(length: usize, depth: usize) -> Result<(), ListingError> {
+    match length > RelPath::LONGEST + 1 || depth > RelPath::DEEPEST {
+        true => Err(ListingError::Name { at: 0 }),
+        false => Ok(()),
+    }
 }
 
 impl<E: From<ListingError>> Loading<'_, E> {
     /// The directory with this listing, whose path is so long and so deep.
-    fn dir(&mut self, hash: Hash, length: usize, depth: usize) -> Result<Arc<Dir>, E> {
-        if let Some(dir) = self.known.get(&hash) {
-            return Ok(Arc::clone(dir));
+    fn dir(&mut self, hash: Hash, length: usize, depth: usize) -> Result<Known, E> {
+        if let Some(known) = self.known.get(&hash) {
+            fits(length + known.longest, depth + known.height)?;
+            return Ok(known.clone());
         }
         let bytes = (self.fetch)(hash)?;
         if Hash::of(&bytes) != hash {
             return Err(ListingError::Damaged { hash }.into());
         }
-        let mut items = Vec::new();
+        let (mut items, mut height, mut longest) = (Vec::new(), 0, 0);
         for (name, entry, inner) in parse(&bytes)? {
-            let length = length + 1 + name.len();
-            if length > RelPath::LONGEST + 1 || depth >= RelPath::DEEPEST {
-                return Err(ListingError::Name { at: 0 }.into());
-            }
-            let inner = inner.map(|inner| self.dir(inner, length, depth + 1)).transpose()?;
-            items.push((name, entry, inner));
+            let own = 1 + name.len();
+            fits(length + own, depth + 1)?;
+            let inner = inner.map(|inner| self.dir(inner, length + own, depth + 1)).transpose()?;
+            let (levels, beneath) = inner.as_ref().map_or((0, 0), |inner| (inner.height, inner.longest));
+            (height, longest) = (height.max(1 + levels), longest.max(own + beneath));
+            items.push((name, entry, inner.map(|inner| inner.dir)));
         }
-        let dir = Arc::new(Dir::of(items));
-        self.known.insert(hash, Arc::clone(&dir));
-        Ok(dir)
+        let known = Known { dir: Arc::new(Dir::of(items)), height, longest };
+        self.known.insert(hash, known.clone());
+        Ok(known)
     }
 }
 
@@ -285,5 +304,40 @@ mod tests {
         }
         let loaded = load::<ListingError>(dir.hash(), &mut |hash| Ok(kept[&hash].clone()));
         assert!(matches!(loaded, Err(ListingError::Name { .. })), "{loaded:?}");
+    }
+
+    /// Two names for one chain of directories: as it is, and at the end of another chain.
+    fn twice(name: &[u8], levels: usize) -> Result<Tree, ListingError> {
+        let entry = Entry { node: Node::Dir { mode: 0o755 }, mtime_ns: 0 };
+        let mut kept = HashMap::new();
+        let mut within = |items: Vec<(&[u8], &Arc<Dir>)>| {
+            let items =
+                items.into_iter().map(|(name, dir)| (name.to_vec(), entry.clone(), Some(dir.clone())));
+            let dir = Arc::new(Dir::of(items));
+            kept.insert(dir.hash(), dir.listing());
+            dir
+        };
+        let mut chain = within(Vec::new());
+        for _ in 0..levels {
+            chain = within(vec![(name, &chain)]);
+        }
+        let mut other = chain.clone();
+        for _ in 0..levels {
+            other = within(vec![(name, &other)]);
+        }
+        // The short one is read first.
+        let root = within(vec![(b"a", &chain), (b"b", &other)]);
+        load(root.hash(), &mut |hash| Ok(kept[&hash].clone()))
+    }
+
+    #[test]
+    fn a_directory_that_occurs_again_must_fit_there_as_well() {
+        assert!(twice(b"d", 127).is_ok());
+        assert!(matches!(twice(b"d", 128), Err(ListingError::Name { .. })));
+        assert!(matches!(twice(b"d", 200), Err(ListingError::Name { .. })));
+        // Two bytes, and 255 for each level.
+        let long = [b'd'; 254];
+        assert!(twice(&long, 8).is_ok());
+        assert!(matches!(twice(&long, 9), Err(ListingError::Name { .. })));
     }
 }

@@ -224,6 +224,25 @@ fn directories_that_a_stranger_nests_without_end_are_refused() {
 }
 
 #[test]
+fn a_directory_that_a_stranger_hangs_in_twice_must_not_be_too_deep_at_either_place() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (_place, _, remote, other) = world();
+    let within = |items: &[(&str, &std::sync::Arc<Dir>)]| {
+        let entry = Entry { node: Node::Dir { mode: 0o755 }, mtime_ns: 0 };
+        let items =
+            items.iter().map(|(name, dir)| (name.as_bytes().to_vec(), entry.clone(), Some((*dir).clone())));
+        let dir = std::sync::Arc::new(Dir::of(items));
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        dir
+    };
+    let chain = (0..200).fold(within(&[]), |dir, _| within(&[("d", &dir)]));
+    let other_chain = (0..200).fold(chain.clone(), |dir, _| within(&[("d", &dir)]));
+    let root = within(&[("a", &chain), ("b", &other_chain)]);
+    let error = pull(&other, &remote, SnapshotId(root.hash())).unwrap_err();
+    assert!(matches!(error, RemoteError::TooLarge), "{error}");
+}
+
+#[test]
 fn an_upload_that_is_interrupted_anywhere_leaves_no_reference_and_goes_on_later() {
     let (place, taken, remote, other) = world();
     for puts in 0..9 {
