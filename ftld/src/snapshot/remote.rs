@@ -95,8 +95,14 @@ pub enum RemoteError {
         hash: Hash,
     },
     /// A snapshot that no project can have been.
-    #[error("the remote's snapshot has too many paths, or too deep ones")]
+    #[error("the remote's snapshot has too many paths, too deep ones, or too large ignore files")]
     TooLarge,
+    /// More references than are read.
+    #[error("the remote has more than {most} references to snapshots, or too long ones")]
+    Crowded {
+        /// What is accepted.
+        most: usize,
+    },
     /// The remote could not do something.
     #[error("the remote cannot {act}")]
     Failed {
@@ -256,6 +262,7 @@ fn contents_of<'a>(listings: impl IntoIterator<Item = &'a Named>) -> Vec<(Hash, 
 fn unread(hash: Hash, source: io::Error) -> RemoteError {
     match source.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => RemoteError::Damaged { hash },
+        io::ErrorKind::FileTooLarge => RemoteError::TooLarge,
         _ => RemoteError::Failed { act: "hand out an object", source: source.into() },
     }
 }

@@ -48,9 +48,12 @@ const FEW: usize = 16;
 const PAGE: usize = 1000;
 /// A page costs about as much as so many keys asked for one by one.
 const PAGE_COST: usize = 64;
-/// References that are read at most, and the bytes of one.
+/// References that are read at most, the bytes of one, and of all.
 const MOST_REFS: usize = 100_000;
-const LONGEST_REF: usize = 64 * 1024;
+const LONGEST_REF: usize = 16 * 1024;
+const LONGEST_REFS: usize = 64 << 20;
+/// Characters of a snapshot's id.
+const LONGEST_ID: usize = 64;
 /// How objects are compressed. Level 3 keeps 2 MiB of what went before at hand; to read what others wrote
 /// 8 MiB may be kept.
 const LEVEL: i32 = 3;
@@ -153,6 +156,7 @@ impl Bucket {
         })
     }
 
+    /// A reference, unless it is none.
     async fn reference(&self, key: &str) -> Result<Option<Ref>, S3Error> {
         let Some(mut download) = self.client.get(key).await? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -162,10 +166,9 @@ impl Bucket {
                 return Ok(None);
             }
         }
-        let snapshot: Option<SnapshotId> = key.rsplit('/').next().and_then(|id| id.parse().ok());
         let stored: Option<Stored> = serde_json::from_slice(&bytes).ok();
         let stored = stored.filter(|stored| stored.format == FORMAT);
-        Ok(snapshot.zip(stored).map(|(snapshot, stored)| Ref {
+        Ok(snapshot_of(key).zip(stored).map(|(snapshot, stored)| Ref {
             snapshot,
             rules: stored.rules,
             about: stored.about.to_string().into_bytes(),
@@ -175,26 +178,48 @@ impl Bucket {
     /// The references whose ids begin with a prefix, in the order of their ids. What is none is left out.
     pub(super) fn refs_of(&self, prefix: &str) -> Result<Vec<Ref>, RemoteError> {
         let prefix = self.key(&format!("{SNAPSHOTS}{prefix}"));
-        self.wait("list its snapshots", async {
-            let (mut keys, mut after) = (Vec::new(), String::new());
-            loop {
-                let page = self.client.list(&prefix, &after, PAGE).await?;
-                keys.extend(page.keys);
-                match keys.last() {
-                    Some(last) if page.more && keys.len() < MOST_REFS => after.clone_from(last),
-                    _ => break,
+        let refs = self.wait("list its snapshots", async {
+            let Some(keys) = self.ref_keys(&prefix).await? else { return Ok(None) };
+            let mut read = futures_util::stream::iter(keys)
+                .map(|key| async move {
+                    let reference = self.reference(&key).await?;
+                    if reference.is_none() {
+                        tracing::warn!(key, "a reference in the bucket cannot be read");
+                    }
+                    Ok::<_, S3Error>(reference)
+                })
+                .buffered(AT_ONCE);
+            let (mut refs, mut bytes) = (Vec::new(), 0);
+            while let Some(reference) = read.try_next().await? {
+                bytes += reference.as_ref().map_or(0, |reference| reference.about.len());
+                if bytes > LONGEST_REFS {
+                    return Ok(None);
                 }
+                refs.extend(reference);
             }
-            let refs = futures_util::stream::iter(keys).map(|key| async move {
-                let reference = self.reference(&key).await?;
-                if reference.is_none() {
-                    tracing::warn!(key, "a reference in the bucket cannot be read");
-                }
-                Ok::<_, S3Error>(reference)
-            });
-            let refs: Vec<Option<Ref>> = refs.buffered(AT_ONCE).try_collect().await?;
-            Ok(refs.into_iter().flatten().collect())
-        })
+            Ok(Some(refs))
+        })?;
+        refs.ok_or(RemoteError::Crowded { most: MOST_REFS })
+    }
+
+    /// The keys of references that begin with a prefix, unless there are too many.
+    async fn ref_keys(&self, prefix: &str) -> Result<Option<Vec<String>>, S3Error> {
+        let (mut keys, mut after, mut seen) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = self.client.list(prefix, &after, PAGE).await?;
+            seen += page.keys.len();
+            if seen > MOST_REFS {
+                return Ok(None);
+            }
+            let last = page.keys.last().filter(|_| page.more).cloned();
+            // Whoever makes up keys may make up long ones.
+            let most = prefix.len() + LONGEST_ID;
+            keys.extend(page.keys.into_iter().filter(|key| key.len() <= most && snapshot_of(key).is_some()));
+            match last {
+                Some(last) => after = last,
+                None => return Ok(Some(keys)),
+            }
+        }
     }
 }
 
@@ -256,6 +281,10 @@ impl Remote for Bucket {
         let key = self.key(&format!("{SNAPSHOTS}{}", reference.snapshot));
         self.wait(act, self.client.put(&key, body.into()))
     }
+}
+
+fn snapshot_of(key: &str) -> Option<SnapshotId> {
+    key.rsplit('/').next().and_then(|id| id.parse().ok())
 }
 
 fn hash_of(key: &str) -> Option<Hash> {

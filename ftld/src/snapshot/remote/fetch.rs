@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftl_core::id::Hash;
-use ftl_core::tree::named;
+use ftl_core::tree::{Named, named};
 
 use super::super::blob::{Look, SMALL};
 use super::super::rules::Rules;
@@ -17,9 +18,9 @@ use super::super::store::LocalStore;
 use super::super::{SnapshotError, io_error, lock};
 use super::{Journey, Ref, Remote, RemoteError, Told, Travelled, at_once, contents_of, ordered, unread};
 
-/// Bytes of all listings of a snapshot that are fetched; a path takes about a hundred.
+/// Bytes of all listings of a snapshot; a path takes about a hundred.
 const LONGEST_LISTINGS: u64 = 1 << 30;
-/// Bytes of ignore rules.
+/// Bytes of ignore rules as they travel; escaped they are longer than what a project's files may hold.
 const LONGEST_RULES: u64 = 64 << 20;
 /// How a content looks that came from no project's file.
 const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
@@ -69,29 +70,26 @@ pub fn pull(
     Ok(journey.end(total))
 }
 
-type Listings = (HashMap<Hash, ftl_core::tree::Named>, HashMap<Hash, Vec<u8>>);
+type Listings = (HashMap<Hash, Named>, HashMap<Hash, Vec<u8>>);
 
 /// What each listing beneath a root names, and the bytes of those that are not here.
 fn listings(store: &LocalStore, remote: &dyn Remote, root: Hash) -> Result<Listings, RemoteError> {
     let (mut all, mut fresh) = (HashMap::new(), HashMap::new());
-    let mut left = LONGEST_LISTINGS;
+    let left = Budget::new(LONGEST_LISTINGS);
     let mut level = vec![root];
     while !level.is_empty() {
         let read = Mutex::new(BTreeMap::new());
         at_once(&level, &|hash| {
-            let found = listing(store, remote, *hash, left)?;
-            lock(&read).insert(*hash, found);
+            let (bytes, is_here) = listing(store, remote, *hash, &left)?;
+            let named = named(&bytes).map_err(|_| RemoteError::Damaged { hash: *hash })?;
+            lock(&read).insert(*hash, (named, (!is_here).then_some(bytes)));
             Ok(())
         })?;
         level.clear();
-        for (hash, (bytes, is_here)) in read.into_inner().unwrap_or_default() {
-            left = left.checked_sub(bytes.len() as u64).ok_or(RemoteError::TooLarge)?;
-            let named = named(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
+        for (hash, (named, bytes)) in read.into_inner().unwrap_or_default() {
             level.extend(&named.listings);
             all.insert(hash, named);
-            if !is_here {
-                fresh.insert(hash, bytes);
-            }
+            fresh.extend(bytes.map(|bytes| (hash, bytes)));
         }
         level.sort_unstable();
         level.dedup();
@@ -105,12 +103,16 @@ fn listing(
     store: &LocalStore,
     remote: &dyn Remote,
     hash: Hash,
-    most: u64,
+    left: &Budget,
 ) -> Result<(Vec<u8>, bool), RemoteError> {
     match store.listing(hash) {
-        Ok(bytes) if Hash::of(&bytes) == hash => Ok((bytes, true)),
+        Ok(bytes) if Hash::of(&bytes) == hash => {
+            left.take(bytes.len()).map_err(|error| unread(hash, error))?;
+            Ok((bytes, true))
+        }
         Ok(_) | Err(SnapshotError::Missing { .. } | SnapshotError::Damaged { .. }) => {
-            Ok((fetch_bytes(remote, hash, most)?, false))
+            let content = Counted { content: remote.get(hash)?, left };
+            Ok((read_whole(hash, content)?, false))
         }
         Err(error) => Err(error.into()),
     }
@@ -123,8 +125,8 @@ fn rules(store: &LocalStore, remote: &dyn Remote, reference: &Ref) -> Result<Opt
     }
     let Some(hash) = reference.rules else { return Ok(Some(b"[]".to_vec())) };
     let bytes = fetch_bytes(remote, hash, LONGEST_RULES)?;
-    Rules::from_bytes(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
-    Ok(Some(bytes))
+    let rules = Rules::from_bytes(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
+    if rules.are_too_large() { Err(RemoteError::TooLarge) } else { Ok(Some(bytes)) }
 }
 
 fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64) -> Result<(), RemoteError> {
@@ -149,12 +151,44 @@ fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64)
     kept.map(drop)
 }
 
-/// A small object that is what its hash says.
+/// An object of at most so many bytes that is what its hash says.
 fn fetch_bytes(remote: &dyn Remote, hash: Hash, most: u64) -> Result<Vec<u8>, RemoteError> {
+    read_whole(hash, remote.get(hash)?.take(most.saturating_add(1)))
+}
+
+fn read_whole(hash: Hash, mut content: impl Read) -> Result<Vec<u8>, RemoteError> {
     let mut bytes = Vec::new();
-    let read = remote.get(hash)?.take(most.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|source| unread(hash, source))?;
+    content.read_to_end(&mut bytes).map_err(|source| unread(hash, source))?;
     if Hash::of(&bytes) == hash { Ok(bytes) } else { Err(RemoteError::Damaged { hash }) }
+}
+
+/// Bytes that may still be read, by all who read at the same time.
+struct Budget(AtomicU64);
+
+impl Budget {
+    fn new(bytes: u64) -> Self {
+        Self(AtomicU64::new(bytes))
+    }
+
+    fn take(&self, bytes: usize) -> io::Result<()> {
+        let less = |left: u64| left.checked_sub(bytes as u64);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.map(drop).map_err(|_| io::ErrorKind::FileTooLarge.into())
+    }
+}
+
+/// Takes what is read from a budget as it comes, before anybody knows how much it will be.
+struct Counted<'a, R> {
+    content: R,
+    left: &'a Budget,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(into)?;
+        self.left.take(read)?;
+        Ok(read)
+    }
 }
 
 /// Hashes what is read.
@@ -168,5 +202,24 @@ impl<R: Read> Read for Hashing<R> {
         let read = self.content.read(into)?;
         self.hasher.update(into.get(..read).unwrap_or_default());
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_the_same_time_comes_out_of_one_budget() {
+        let left = Budget::new(1000);
+        let read = |bytes: usize| {
+            read_whole(Hash::of(&vec![7; bytes]), Counted { content: &*vec![7; bytes], left: &left })
+        };
+        assert!(read(600).is_ok() && read(400).is_ok() && read(0).is_ok());
+        assert!(matches!(read(1), Err(RemoteError::TooLarge)));
+        // Of what never ends no more is kept than the budget has.
+        let left = Budget::new(1 << 20);
+        let endless = read_whole(Hash::of(b""), Counted { content: io::repeat(0), left: &left });
+        assert!(matches!(endless, Err(RemoteError::TooLarge)));
     }
 }

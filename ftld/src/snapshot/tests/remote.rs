@@ -165,6 +165,17 @@ fn the_ignore_rules_travel_with_their_snapshot() {
 }
 
 #[test]
+fn more_ignore_rules_than_a_project_may_have_are_refused() {
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    let rules = format!(r#"[{{"dir":null,"kind":"Git","text":"{}"}}]"#, "a".repeat((16 << 20) + 1));
+    let hash = Hash::of(rules.as_bytes());
+    fs::write(remote.object(hash), rules).unwrap();
+    remote.put_ref(&Ref { rules: Some(hash), ..reference(&taken) }).unwrap();
+    assert!(matches!(pull(&other, &remote, taken.id), Err(RemoteError::TooLarge)));
+}
+
+#[test]
 fn what_a_listing_here_names_and_is_gone_is_fetched_again() {
     let (place, taken, remote, other) = world();
     push(&place.store, &remote, &reference(&taken)).unwrap();
