@@ -137,6 +137,9 @@ pub fn hint(error: &RemoteError) -> String {
         RemoteError::Crowded { .. } => {
             "name one snapshot by the beginning of its id, or give FTL a prefix of its own in `remote.url`".to_owned()
         }
+        RemoteError::Forbidden { .. } => {
+            "somebody else wrote this snapshot: see who can write to the bucket".to_owned()
+        }
         RemoteError::TooLarge | RemoteError::Store(_) | RemoteError::BrokenOff => String::new(),
     }
 }

@@ -97,6 +97,12 @@ pub enum RemoteError {
     /// A snapshot that no project can have been.
     #[error("the remote's snapshot has too many paths, too deep ones, or too large ignore files")]
     TooLarge,
+    /// A name that no snapshot has: tools on this side would obey what stands there.
+    #[error("the remote's snapshot holds {name}, which no snapshot does")]
+    Forbidden {
+        /// The name, escaped.
+        name: String,
+    },
     /// More references than are read.
     #[error("the remote has more than {most} references to snapshots, or too long ones")]
     Crowded {

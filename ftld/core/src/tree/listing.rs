@@ -114,12 +114,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Line>, ListingError> {
         let kind = reader.array::<1>()?[0];
         let (node, inner) = match kind {
             b'f' => {
-                let mode = u32::from_le_bytes(reader.array()?);
+                let mode = reader.mode()?;
                 let size = u64::from_le_bytes(reader.array()?);
                 (Node::File { mode, size, hash: Hash(reader.array()?) }, None)
             }
             b'd' => {
-                let mode = u32::from_le_bytes(reader.array()?);
+                let mode = reader.mode()?;
                 (Node::Dir { mode }, Some(Hash(reader.array()?)))
             }
             b'l' => (Node::Symlink { target: reader.take_bytes()?.to_vec() }, None),
@@ -144,8 +144,19 @@ pub struct Named {
 /// # Errors
 /// When the bytes are not a listing.
 pub fn named(bytes: &[u8]) -> Result<Named, ListingError> {
+    named_unless(bytes, &mut |_| false)
+}
+
+/// The same unless it holds a name that is refused.
+///
+/// # Errors
+/// When the bytes are not a listing, and for such a name.
+pub fn named_unless(bytes: &[u8], refused: &mut dyn FnMut(&[u8]) -> bool) -> Result<Named, ListingError> {
     let mut named = Named::default();
-    for (_, entry, inner) in parse(bytes)? {
+    for (name, entry, inner) in parse(bytes)? {
+        if refused(&name) {
+            return Err(ListingError::Name { at: 0 });
+        }
         if let Node::File { size, hash, .. } = entry.node {
             named.contents.push((hash, size));
         }
@@ -228,6 +239,13 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| ListingError::Truncated { at })
     }
 
+    /// Permission bits; a listing with others gives rights that no snapshot holds.
+    fn mode(&mut self) -> Result<u32, ListingError> {
+        let at = self.at;
+        let mode = u32::from_le_bytes(self.array()?);
+        if mode & !0o777 == 0 { Ok(mode) } else { Err(ListingError::Unknown { what: "mode", at }) }
+    }
+
     fn take_bytes(&mut self) -> Result<&'a [u8], ListingError> {
         let length = u32::from_le_bytes(self.array()?);
         self.take(length as usize)
@@ -304,6 +322,16 @@ mod tests {
         }
         let loaded = load::<ListingError>(dir.hash(), &mut |hash| Ok(kept[&hash].clone()));
         assert!(matches!(loaded, Err(ListingError::Name { .. })), "{loaded:?}");
+    }
+
+    #[test]
+    fn bits_beside_the_permissions_are_an_error() {
+        for (mode, is_good) in [(0o777, true), (0o4755, false), (0o2755, false), (0o1777, false)] {
+            for node in [Node::Dir { mode }, Node::File { mode, size: 0, hash: Hash::of(b"") }] {
+                let bytes = Dir::of([(b"a".to_vec(), Entry { node, mtime_ns: 0 }, None)]).listing();
+                assert_eq!(named(&bytes).is_ok(), is_good, "{mode:o}");
+            }
+        }
     }
 
     /// Two names for one chain of directories: as it is, and at the end of another chain.

@@ -10,10 +10,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftl_core::id::Hash;
-use ftl_core::tree::{Named, named};
+use ftl_core::tree::{Named, named_unless};
 
 use super::super::blob::{Look, SMALL};
-use super::super::rules::Rules;
+use super::super::rules::{Rules, forbidden};
 use super::super::store::LocalStore;
 use super::super::{SnapshotError, io_error, lock};
 use super::{Journey, Ref, Remote, RemoteError, Told, Travelled, at_once, contents_of, ordered, unread};
@@ -81,7 +81,7 @@ fn listings(store: &LocalStore, remote: &dyn Remote, root: Hash) -> Result<Listi
         let read = Mutex::new(BTreeMap::new());
         at_once(&level, &|hash| {
             let (bytes, is_here) = listing(store, remote, *hash, &left)?;
-            let named = named(&bytes).map_err(|_| RemoteError::Damaged { hash: *hash })?;
+            let named = looked_into(*hash, &bytes)?;
             lock(&read).insert(*hash, (named, (!is_here).then_some(bytes)));
             Ok(())
         })?;
@@ -96,6 +96,19 @@ fn listings(store: &LocalStore, remote: &dyn Remote, root: Hash) -> Result<Listi
         level.retain(|hash| !all.contains_key(hash));
     }
     Ok((all, fresh))
+}
+
+/// What a listing names, if it holds only names that a snapshot can hold.
+fn looked_into(hash: Hash, bytes: &[u8]) -> Result<Named, RemoteError> {
+    let mut found = None;
+    let named = named_unless(bytes, &mut |name| {
+        found = forbidden(name).map(|_| name.escape_ascii().to_string());
+        found.is_some()
+    });
+    match found {
+        Some(name) => Err(RemoteError::Forbidden { name }),
+        None => named.map_err(|_| RemoteError::Damaged { hash }),
+    }
 }
 
 /// A listing's bytes, and whether they are here.

@@ -254,6 +254,28 @@ fn a_directory_that_a_stranger_hangs_in_twice_must_not_be_too_deep_at_either_pla
 }
 
 #[test]
+fn names_and_modes_that_no_snapshot_has_are_refused() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (_place, _, remote, other) = world();
+    let hash = Hash::of(b"");
+    fs::write(remote.object(hash), b"").unwrap();
+    let mut pulled = |name: &str, mode: u32| {
+        let entry = Entry { node: Node::File { mode, size: 0, hash }, mtime_ns: 0 };
+        let dir = Dir::of([(name.as_bytes().to_vec(), entry, None)]);
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        pull(&other, &remote, SnapshotId(dir.hash()))
+    };
+    for name in [".git", ".GIT", ".hg", ".ftl", "git~1"] {
+        let error = pulled(name, 0o644).unwrap_err();
+        assert!(matches!(error, RemoteError::Forbidden { .. }), "{name}: {error}");
+    }
+    for name in [".ftlconfig", ".ftlignore", ".gitignore"] {
+        pulled(name, 0o644).unwrap();
+    }
+    assert!(matches!(pulled("a", 0o4755), Err(RemoteError::Damaged { .. })));
+}
+
+#[test]
 fn an_upload_that_is_interrupted_anywhere_leaves_no_reference_and_goes_on_later() {
     let (place, taken, remote, other) = world();
     for puts in 0..9 {
