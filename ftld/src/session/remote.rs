@@ -74,7 +74,7 @@ pub fn push(sessions: &Sessions, which: &Which, verify: bool, told: &Told<'_>) -
             bytes: row.bytes,
         };
         let about = crate::db::encode(&about, "reference")?;
-        let reference = Ref { snapshot: row.snapshot, rules: None, about };
+        let reference = Ref { snapshot: row.snapshot, rules: None, unread: None, about };
         Ok(remote::push(&parts.store, &bucket, &reference, verify, told)?)
     })
 }

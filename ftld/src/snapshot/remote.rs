@@ -75,6 +75,8 @@ pub struct Ref {
     pub snapshot: SnapshotId,
     /// The object with the ignore rules that it was taken with; [`push`] fills it in.
     pub rules: Option<Hash>,
+    /// The object with what could not be read when it was taken, if anything; [`push`] fills it in.
+    pub unread: Option<Hash>,
     /// What the owner wants to know of it; the store does not look into it.
     pub about: Vec<u8>,
 }

@@ -4,7 +4,7 @@
 //! Must not know which snapshots travel. All of it may have been changed by whoever else can write there.
 //!
 //! ```text
-//! PREFIX/objects/<aa>/<hash>     a content, a listing, or ignore rules; by the hash of what is compressed
+//! PREFIX/objects/<aa>/<hash>     a content, a listing, ignore rules, or what was not readable; by the hash of what is compressed
 //! PREFIX/snapshots/<id>          a reference, written last
 //! ```
 
@@ -34,6 +34,8 @@ struct Stored {
     format: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rules: Option<Hash>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unread: Option<Hash>,
     about: serde_json::Value,
 }
 
@@ -171,6 +173,7 @@ impl Bucket {
         Ok(snapshot_of(key).zip(stored).map(|(snapshot, stored)| Ref {
             snapshot,
             rules: stored.rules,
+            unread: stored.unread,
             about: stored.about.to_string().into_bytes(),
         }))
     }
@@ -276,7 +279,7 @@ impl Remote for Bucket {
         let act = "keep a reference";
         let unsaid = |error: serde_json::Error| RemoteError::Failed { act, source: error.into() };
         let about = serde_json::from_slice(&reference.about).map_err(unsaid)?;
-        let stored = Stored { format: FORMAT, rules: reference.rules, about };
+        let stored = Stored { format: FORMAT, rules: reference.rules, unread: reference.unread, about };
         let body = serde_json::to_vec(&stored).map_err(unsaid)?;
         let key = self.key(&format!("{SNAPSHOTS}{}", reference.snapshot));
         self.wait(act, self.client.put(&key, body.into()))

@@ -13,6 +13,7 @@ use ftl_core::id::Hash;
 use ftl_core::tree::{Named, named_unless};
 
 use super::super::blob::{Look, SMALL};
+use super::super::notes::unread_from;
 use super::super::rules::{Rules, forbidden};
 use super::super::store::LocalStore;
 use super::super::{SnapshotError, io_error, lock};
@@ -20,12 +21,12 @@ use super::{Journey, Ref, Remote, RemoteError, Told, Travelled, at_once, content
 
 /// Bytes of all listings of a snapshot; a path takes about a hundred.
 const LONGEST_LISTINGS: u64 = 1 << 30;
-/// Bytes of ignore rules as they travel; escaped they are longer than what a project's files may hold.
-const LONGEST_RULES: u64 = 64 << 20;
+/// Bytes of ignore rules as they travel, where they are escaped, and of what could not be read.
+const LONGEST_NOTES: u64 = 64 << 20;
 /// How a content looks that came from no project's file.
 const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
 
-/// Fetches a snapshot and its ignore rules. Listings that are here are looked into as well: what they name may
+/// Fetches a snapshot and what is noted beside it. Listings that are here are looked into as well: what they name may
 /// have gone. The caller holds a [`Lease`](super::super::Lease) until something that is stored needs it.
 ///
 /// # Errors
@@ -55,7 +56,11 @@ pub fn pull(
         fetch_content(store, remote, *hash, *size)?;
         journey.add(*size)
     })?;
-    let rules = rules(store, remote, reference)?;
+    let notes = notes(store, remote, reference)?;
+    // Without it a snapshot that is here says that everything could be read.
+    if let Some((_, unread)) = &notes {
+        store.put_unread(reference.snapshot, unread.as_deref())?;
+    }
     // Each after all that it names.
     for hash in order {
         if let Some(bytes) = fresh.get(&hash) {
@@ -63,7 +68,7 @@ pub fn pull(
             journey.add(bytes.len() as u64)?;
         }
     }
-    if let Some(rules) = rules {
+    if let Some((rules, _)) = notes {
         store.put_rules(reference.snapshot, &rules)?;
     }
     store.settle()?;
@@ -131,15 +136,26 @@ fn listing(
     }
 }
 
-/// The rules that came with a snapshot, unless its own are here; those of a reference without any are empty.
-fn rules(store: &LocalStore, remote: &dyn Remote, reference: &Ref) -> Result<Option<Vec<u8>>, RemoteError> {
+/// Ignore rules, and what could not be read, as both are stored.
+type Notes = (Vec<u8>, Option<Vec<u8>>);
+
+/// What came with a snapshot, unless its own is here; the rules of a reference without any are empty.
+fn notes(store: &LocalStore, remote: &dyn Remote, reference: &Ref) -> Result<Option<Notes>, RemoteError> {
     if store.rules(reference.snapshot).is_ok() {
         return Ok(None);
     }
-    let Some(hash) = reference.rules else { return Ok(Some(b"[]".to_vec())) };
-    let bytes = fetch_bytes(remote, hash, LONGEST_RULES)?;
-    let rules = Rules::from_bytes(&bytes).map_err(|_| RemoteError::Damaged { hash })?;
-    if rules.are_too_large() { Err(RemoteError::TooLarge) } else { Ok(Some(bytes)) }
+    let mut rules = b"[]".to_vec();
+    if let Some(hash) = reference.rules {
+        rules = fetch_bytes(remote, hash, LONGEST_NOTES)?;
+        let parsed = Rules::from_bytes(&rules).map_err(|_| RemoteError::Damaged { hash })?;
+        if parsed.are_too_large() {
+            return Err(RemoteError::TooLarge);
+        }
+    }
+    let Some(hash) = reference.unread else { return Ok(Some((rules, None))) };
+    let unread = fetch_bytes(remote, hash, LONGEST_NOTES)?;
+    unread_from(&unread).map_err(|_| RemoteError::Damaged { hash })?;
+    Ok(Some((rules, Some(unread))))
 }
 
 fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64) -> Result<(), RemoteError> {

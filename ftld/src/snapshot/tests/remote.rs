@@ -74,17 +74,21 @@ impl Remote for LocalDir {
         let read = |path: PathBuf| {
             let snapshot = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
             let text = fs::read_to_string(path).unwrap();
-            let (rules, about) = text.split_once(' ').unwrap();
-            Ref { snapshot, rules: rules.parse().ok(), about: about.as_bytes().to_vec() }
+            let [rules, unread, about] = text.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                panic!("{text}")
+            };
+            let about = about.as_bytes().to_vec();
+            Ref { snapshot, rules: rules.parse().ok(), unread: unread.parse().ok(), about }
         };
         Ok(names.map(|entry| read(entry.unwrap().path())).collect())
     }
 
     fn put_ref(&self, reference: &Ref) -> Result<(), RemoteError> {
         let name = reference.snapshot.to_string();
-        let rules = reference.rules.map(|rules| rules.to_hex()).unwrap_or_default();
+        let [rules, unread] = [reference.rules, reference.unread]
+            .map(|note: Option<Hash>| note.map(|note| note.to_hex()).unwrap_or_default());
         let about = String::from_utf8(reference.about.clone()).unwrap();
-        fs::write(self.dir.join("refs").join(name), format!("{rules} {about}")).unwrap();
+        fs::write(self.dir.join("refs").join(name), format!("{rules} {unread} {about}")).unwrap();
         Ok(())
     }
 }
@@ -95,7 +99,7 @@ fn push(store: &LocalStore, to: &LocalDir, reference: &Ref) -> Result<Travelled,
 
 fn pull(store: &LocalStore, from: &LocalDir, id: SnapshotId) -> Result<Travelled, RemoteError> {
     let named = from.refs()?.into_iter().find(|known| known.snapshot == id);
-    let bare = Ref { snapshot: id, rules: None, about: Vec::new() };
+    let bare = Ref { snapshot: id, rules: None, unread: None, about: Vec::new() };
     remote::pull(store, from, &named.unwrap_or(bare), &|_| ControlFlow::Continue(()))
 }
 
@@ -104,7 +108,7 @@ fn large(seed: u32) -> Vec<u8> {
 }
 
 fn reference(taken: &Taken) -> Ref {
-    Ref { snapshot: taken.id, rules: None, about: b"about".to_vec() }
+    Ref { snapshot: taken.id, rules: None, unread: None, about: b"about".to_vec() }
 }
 
 /// A project with a snapshot, a remote, and the store of another machine.
@@ -159,6 +163,25 @@ fn the_ignore_rules_travel_with_their_snapshot() {
     // Rules that were changed on the way are not taken, and neither is their snapshot.
     let rules = remote.refs().unwrap().iter().find(|known| known.snapshot == taken.id).unwrap().rules;
     fs::write(remote.object(rules.unwrap()), "[]").unwrap();
+    let third = LocalStore::open(&place.path("third"), None).unwrap();
+    assert!(matches!(pull(&third, &remote, taken.id), Err(RemoteError::Damaged { .. })));
+    assert!(third.tree(taken.id).is_err());
+}
+
+#[test]
+fn what_could_not_be_read_travels_with_its_snapshot() {
+    use ftl_core::tree::RelPath;
+    let (place, taken, remote, other) = world();
+    let unread = std::collections::BTreeSet::from([RelPath::new("locked").unwrap()]);
+    place.store.put_unread(taken.id, Some(&serde_json::to_vec(&unread).unwrap())).unwrap();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    // What an interrupted attempt left does not stay.
+    other.put_unread(taken.id, Some(b"[]")).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    assert_eq!(other.unread(taken.id).unwrap(), unread);
+
+    let noted = remote.refs().unwrap().remove(0).unread.unwrap();
+    fs::write(remote.object(noted), "[]").unwrap();
     let third = LocalStore::open(&place.path("third"), None).unwrap();
     assert!(matches!(pull(&third, &remote, taken.id), Err(RemoteError::Damaged { .. })));
     assert!(third.tree(taken.id).is_err());
