@@ -13,6 +13,7 @@ use ftl_core::id::Hash;
 use ftl_core::tree::{Named, named_unless};
 
 use super::super::blob::{Look, SMALL};
+use super::super::content::Moved;
 use super::super::notes::unread_from;
 use super::super::rules::{Rules, forbidden};
 use super::super::store::LocalStore;
@@ -46,7 +47,8 @@ pub fn pull(
     let total = order.len() + contents.len();
     let mut wanted = Vec::new();
     for (hash, size) in contents {
-        if !store.has(hash, size)? {
+        // A file that a power cut left without its bytes must not count.
+        if !store.blobs.has_sound(Moved { hash, size })? {
             wanted.push((hash, size));
         }
     }

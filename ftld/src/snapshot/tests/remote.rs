@@ -209,6 +209,20 @@ fn what_a_listing_here_names_and_is_gone_is_fetched_again() {
 }
 
 #[test]
+fn a_file_here_that_a_power_cut_emptied_is_fetched_again() {
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    let path = other.blobs.path(Hash::of(&large(1)));
+    fs::write(&path, vec![0; large(1).len()]).unwrap();
+    // Only a process that has neither written nor read it can find it so.
+    drop(other);
+    let other = LocalStore::open(&place.path("other"), None).unwrap();
+    assert_eq!(pull(&other, &remote, taken.id).unwrap().objects, 1);
+    assert_eq!(fs::read(&path).unwrap(), large(1));
+}
+
+#[test]
 fn what_the_remote_lost_is_sent_again_when_all_is_looked_for() {
     let (place, taken, remote, other) = world();
     push(&place.store, &remote, &reference(&taken)).unwrap();
