@@ -134,6 +134,9 @@ pub fn hint(error: &RemoteError) -> String {
             let found = source.downcast_ref::<S3Error>().or_else(|| inner?.downcast_ref());
             found.map(S3Error::hint).unwrap_or_default()
         }
+        RemoteError::Full { .. } => {
+            "make room where FTL keeps its store; `ftlctl snapshots clean` removes what is not needed".to_owned()
+        }
         RemoteError::Crowded { .. } => {
             "name one snapshot by the beginning of its id, or give FTL a prefix of its own in `remote.url`".to_owned()
         }

@@ -105,6 +105,14 @@ pub enum RemoteError {
         /// The name, escaped.
         name: String,
     },
+    /// More bytes than the disk has.
+    #[error("the snapshot's files take {} MiB and the store's disk has {} MiB left", needed >> 20, free >> 20)]
+    Full {
+        /// Bytes that are not here.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// More references than are read.
     #[error("the remote has more than {most} references to snapshots, or too long ones")]
     Crowded {

@@ -4,26 +4,30 @@
 //! length, how deep directories nest and how often they occur are limited before anything is unfolded.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftl_core::id::Hash;
 use ftl_core::tree::{Named, named_unless};
+use rustix::fs::statvfs;
 
 use super::super::blob::{Look, SMALL};
 use super::super::content::Moved;
 use super::super::notes::unread_from;
 use super::super::rules::{Rules, forbidden};
 use super::super::store::LocalStore;
-use super::super::{SnapshotError, io_error, lock};
+use super::super::{SnapshotError, io_error, lock, step};
 use super::{Journey, Ref, Remote, RemoteError, Told, Travelled, at_once, contents_of, ordered, unread};
 
 /// Bytes of all listings of a snapshot; a path takes about a hundred.
 const LONGEST_LISTINGS: u64 = 1 << 30;
 /// Bytes of ignore rules as they travel, where they are escaped, and of what could not be read.
 const LONGEST_NOTES: u64 = 64 << 20;
+/// Bytes that are written at once, or are a hole.
+const BLOCK: usize = 128 * 1024;
 /// How a content looks that came from no project's file.
 const PLAIN: Look = Look { mode: 0o600, mtime_ns: 0 };
 
@@ -52,6 +56,7 @@ pub fn pull(
             wanted.push((hash, size));
         }
     }
+    has_room(store, wanted.iter().fold(0, |sum, (_, size)| u64::saturating_add(sum, *size)))?;
     journey.expect(wanted.len() + fresh.len());
     journey.tell(Default::default())?;
     at_once(&wanted, &|(hash, size)| {
@@ -160,26 +165,53 @@ fn notes(store: &LocalStore, remote: &dyn Remote, reference: &Ref) -> Result<Opt
     Ok(Some((rules, Some(unread))))
 }
 
+/// That there is room for so many bytes. Compressed and sparse contents take less; a remote that names more
+/// than the disk has must not fill it.
+fn has_room(store: &LocalStore, needed: u64) -> Result<(), RemoteError> {
+    let disk = statvfs(&store.dir).map_err(io_error("measure", &store.dir))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if needed > free { Err(RemoteError::Full { needed, free }) } else { Ok(()) }
+}
+
 fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64) -> Result<(), RemoteError> {
     if size <= SMALL {
         let bytes = fetch_bytes(remote, hash, size)?;
+        if bytes.len() as u64 != size {
+            return Err(RemoteError::Damaged { hash });
+        }
         store.blobs.put_bytes(&bytes, PLAIN)?;
         return Ok(());
     }
     let path = store.blobs.fresh_path();
-    let mut file = File::create_new(&path).map_err(io_error("create", &path))?;
+    let file = step::create(&path).map_err(io_error("create", &path))?;
     let kept = remote.get(hash).and_then(|content| {
-        let mut hashing =
-            Hashing { content: content.take(size.saturating_add(1)), hasher: blake3::Hasher::new() };
-        io::copy(&mut hashing, &mut file).map_err(|source| unread(hash, source))?;
-        if *hashing.hasher.finalize().as_bytes() != hash.0 {
+        let written = write_sparse(&mut content.take(size.saturating_add(1)), hash, (&file, &path))?;
+        if written != (Moved { hash, size }) {
             return Err(RemoteError::Damaged { hash });
         }
-        let file = File::open(&path).map_err(io_error("open", &path))?;
         Ok(store.blobs.put_file(&file, PLAIN)?)
     });
-    fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    step::remove(&path).map_err(io_error("remove", &path))?;
     kept.map(drop)
+}
+
+/// Writes what comes into an empty file, zeros as holes.
+fn write_sparse(content: &mut dyn Read, hash: Hash, to: (&File, &Path)) -> Result<Moved, RemoteError> {
+    let (file, path) = to;
+    let (mut hasher, mut block, mut at) = (blake3::Hasher::new(), Vec::with_capacity(BLOCK), 0);
+    loop {
+        block.clear();
+        content.take(BLOCK as u64).read_to_end(&mut block).map_err(|source| unread(hash, source))?;
+        hasher.update(&block);
+        if block.iter().any(|byte| *byte != 0) {
+            step::write_at(file, &block, at).map_err(io_error("write", path))?;
+        }
+        at += block.len() as u64;
+        if block.len() < BLOCK {
+            step::cut(file, at).map_err(io_error("write", path))?;
+            return Ok(Moved { hash: Hash(*hasher.finalize().as_bytes()), size: at });
+        }
+    }
 }
 
 /// An object of at most so many bytes that is what its hash says.
@@ -218,20 +250,6 @@ impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(into)?;
         self.left.take(read)?;
-        Ok(read)
-    }
-}
-
-/// Hashes what is read.
-struct Hashing<R> {
-    content: R,
-    hasher: blake3::Hasher,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.content.read(into)?;
-        self.hasher.update(into.get(..read).unwrap_or_default());
         Ok(read)
     }
 }

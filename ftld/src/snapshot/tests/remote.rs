@@ -296,7 +296,7 @@ fn names_and_modes_that_no_snapshot_has_are_refused() {
     let (_place, _, remote, other) = world();
     let hash = Hash::of(b"");
     fs::write(remote.object(hash), b"").unwrap();
-    let mut pulled = |name: &str, mode: u32| {
+    let pulled = |name: &str, mode: u32| {
         let entry = Entry { node: Node::File { mode, size: 0, hash }, mtime_ns: 0 };
         let dir = Dir::of([(name.as_bytes().to_vec(), entry, None)]);
         fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
@@ -310,6 +310,43 @@ fn names_and_modes_that_no_snapshot_has_are_refused() {
         pulled(name, 0o644).unwrap();
     }
     assert!(matches!(pulled("a", 0o4755), Err(RemoteError::Damaged { .. })));
+}
+
+#[test]
+fn a_sparse_file_arrives_with_its_holes() {
+    use std::os::unix::fs::MetadataExt;
+    let (place, _, remote, other) = world();
+    let file = fs::File::create(place.project().join("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"in the middle", 9 << 20).unwrap();
+    file.set_len(16 << 20).unwrap();
+    let taken = place.take();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    let hash = Hash::of(&fs::read(place.project().join("sparse")).unwrap());
+    let kept = fs::metadata(other.blobs.path(hash)).unwrap();
+    assert_eq!(kept.len(), 16 << 20);
+    assert!(kept.blocks() * 512 < 1 << 20, "{} bytes on the disk", kept.blocks() * 512);
+    assert_eq!(other.restore(taken.id, &place.path("out")).unwrap().lost, []);
+}
+
+#[test]
+fn sizes_that_a_stranger_makes_up_are_refused_before_anything_is_written() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (_place, _, remote, other) = world();
+    let hash = Hash::of(&large(1));
+    fs::write(remote.object(hash), large(1)).unwrap();
+    let pulled = |size: u64| {
+        let entry = Entry { node: Node::File { mode: 0o644, size, hash }, mtime_ns: 0 };
+        let dir = Dir::of([(b"a".to_vec(), entry, None)]);
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        pull(&other, &remote, SnapshotId(dir.hash()))
+    };
+    assert!(matches!(pulled(u64::MAX), Err(RemoteError::Full { .. })));
+    let size = large(1).len() as u64;
+    for wrong in [size + 1, size - 1] {
+        assert!(matches!(pulled(wrong), Err(RemoteError::Damaged { .. })));
+    }
+    pulled(size).unwrap();
 }
 
 #[test]
