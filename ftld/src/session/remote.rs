@@ -220,6 +220,7 @@ fn known(parts: &Parts, bucket: &Bucket, which: &Which) -> Result<Vec<(SnapshotR
                 created_us: about.created_us.clamp(0, now_us),
                 files: about.files,
                 bytes: about.bytes,
+                pulled_us: now_us,
             };
             found.push((row, reference));
         }

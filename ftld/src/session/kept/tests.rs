@@ -194,6 +194,7 @@ impl Bed {
                 created_us: NOW_US - days * DAY_US,
                 files: taken.files,
                 bytes: taken.bytes,
+                pulled_us: 0,
             };
             self.parts().db.list_snapshot(&row).unwrap();
             taken.id
