@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Named, RelPath};
@@ -165,11 +165,13 @@ pub type Told<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
 struct Journey<'a> {
     told: &'a Told<'a>,
     progress: Mutex<Progress>,
+    /// Whether somebody wanted no more.
+    is_over: AtomicBool,
 }
 
 impl<'a> Journey<'a> {
     fn new(told: &'a Told<'a>) -> Self {
-        Self { told, progress: Mutex::default() }
+        Self { told, progress: Mutex::default(), is_over: AtomicBool::new(false) }
     }
 
     fn expect(&self, objects: usize) {
@@ -189,14 +191,55 @@ impl<'a> Journey<'a> {
     fn tell(&self, progress: Progress) -> Result<(), RemoteError> {
         match (self.told)(progress) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(RemoteError::BrokenOff),
+            ControlFlow::Break(()) => {
+                self.is_over.store(true, Ordering::Relaxed);
+                Err(RemoteError::BrokenOff)
+            }
         }
+    }
+
+    /// Tells once more how far it came; fails when nobody wants to know.
+    fn is_wanted(&self) -> Result<(), RemoteError> {
+        let progress = *lock(&self.progress);
+        self.tell(progress)
+    }
+
+    /// Content on its way, until nobody wants it any more.
+    fn watch<R>(&self, content: R) -> Watched<'_, 'a, R> {
+        Watched { journey: self, content, untold: 0 }
+    }
+
+    /// Why something really failed: content that nobody wanted looks like content that cannot be read.
+    fn why(&self, error: RemoteError) -> RemoteError {
+        if self.is_over.load(Ordering::Relaxed) { RemoteError::BrokenOff } else { error }
     }
 
     /// What travelled of so many objects.
     fn end(self, all: usize) -> Travelled {
         let Progress { objects, bytes, .. } = *lock(&self.progress);
         Travelled { objects, bytes, present: (all as u64).saturating_sub(objects) }
+    }
+}
+
+/// Bytes of one object after which is asked whether it is still wanted.
+const ASK: usize = 64 * 1024;
+
+/// What [`Journey::watch`] gives.
+struct Watched<'a, 'b, R> {
+    journey: &'a Journey<'b>,
+    content: R,
+    untold: usize,
+}
+
+impl<R: Read> Read for Watched<'_, '_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(into)?;
+        self.untold += read;
+        if self.untold >= ASK {
+            self.untold = 0;
+            self.journey.is_wanted().map_err(io::Error::other)?;
+        }
+        Ok(read)
     }
 }
 

@@ -262,6 +262,21 @@ async fn a_session_that_changed_since_it_was_looked_at_stays() {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_is_fetched_again_is_here_since_then() {
+    let bed = Bed::new().await;
+    bed.snapshots(&[40]);
+    let db = &bed.parts().db;
+    let taken = db.snapshots("").unwrap().remove(0);
+    let fetched = SnapshotRow { project: b"/elsewhere".as_slice().into(), pulled_us: 5, ..taken.clone() };
+    let again = SnapshotRow { pulled_us: 9, ..fetched.clone() };
+    db.list_snapshot(&fetched).unwrap();
+    db.list_snapshot(&again).unwrap();
+    db.list_snapshot(&SnapshotRow { pulled_us: 9, ..taken.clone() }).unwrap();
+    let rows = db.snapshots("").unwrap();
+    assert!(rows.len() == 2 && rows.contains(&again) && rows.contains(&taken), "{rows:?}");
+}
+
+#[tokio::test]
 async fn snapshots_go_by_the_retention_only_after_that_is_recorded() {
     let bed = Bed::new().await;
     let ids = bed.snapshots(&[90, 80, 40, 2]);

@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
@@ -60,6 +60,8 @@ const LONGEST_ID: usize = 64;
 /// 8 MiB may be kept.
 const LEVEL: i32 = 3;
 const WINDOW_LOG: u32 = 23;
+/// Bytes that may go in before the first comes out: several times the longest block.
+const MOST_SILENT: usize = 1 << 20;
 /// Beyond what compression takes away, a frame of so many bytes adds less than one 128th and this.
 const FRAME: u64 = 1024;
 
@@ -250,9 +252,7 @@ impl Remote for Bucket {
         let reading = Reading { runtime: self.runtime.clone(), download, piece: Bytes::new() };
         let broken =
             |error: io::Error| RemoteError::Failed { act: "hand out an object", source: error.into() };
-        let mut decoder = zstd::stream::read::Decoder::new(reading).map_err(broken)?;
-        decoder.window_log_max(WINDOW_LOG).map_err(broken)?;
-        Ok(Box::new(Decoding(decoder)))
+        Ok(Box::new(Decoding::new(reading).map_err(broken)?))
     }
 
     fn list(&self, after: Option<Hash>, most: usize) -> Result<Vec<Hash>, RemoteError> {
@@ -319,14 +319,68 @@ impl Read for Reading {
     }
 }
 
+/// What goes into a decoder, as long as something comes out.
+struct Fed<R> {
+    content: R,
+    /// Bytes that went in since the last came out.
+    silent: usize,
+}
+
+impl<R: Read> Read for Fed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.silent > MOST_SILENT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let read = self.content.read(into)?;
+        self.silent += read;
+        Ok(read)
+    }
+}
+
 /// What was compressed. What is no frame is told from a connection that broke.
-struct Decoding<R>(R);
+struct Decoding<R: Read>(zstd::stream::read::Decoder<'static, BufReader<Fed<R>>>);
+
+impl<R: Read> Decoding<R> {
+    fn new(content: R) -> io::Result<Self> {
+        let mut decoder = zstd::stream::read::Decoder::new(Fed { content, silent: 0 })?;
+        decoder.window_log_max(WINDOW_LOG)?;
+        Ok(Self(decoder))
+    }
+}
 
 impl<R: Read> Read for Decoding<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into).map_err(|error| match error.get_ref() {
+        let read = self.0.read(into).map_err(|error| match error.get_ref() {
             Some(inner) if inner.is::<S3Error>() => error,
             _ => io::Error::new(io::ErrorKind::InvalidData, error),
-        })
+        })?;
+        self.0.get_mut().get_mut().silent = 0;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head of a frame that holds nothing, and so many bytes of it.
+    fn nothing(length: u32) -> Vec<u8> {
+        [0x184D_2A50_u32.to_le_bytes(), length.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn an_object_that_goes_on_and_holds_nothing_is_given_up() {
+        let frame = zstd::stream::encode_all(&b"content"[..], LEVEL).unwrap();
+        let whole = [&nothing(3)[..], b"xyz", &frame].concat();
+        let mut read = Vec::new();
+        Decoding::new(&*whole).unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"content");
+
+        let endless = io::Cursor::new(nothing(u32::MAX)).chain(io::repeat(0).take(1 << 30));
+        let mut endless = Decoding::new(endless).unwrap();
+        assert_eq!(endless.read(&mut [0; 10]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        // It was not read to its end.
+        let left = endless.0.get_ref().get_ref().content.get_ref().1.limit();
+        assert!(left > (1 << 30) - (8 << 20), "{left} bytes left");
     }
 }

@@ -45,7 +45,7 @@ pub fn pull(
 ) -> Result<Travelled, RemoteError> {
     let _lease = store.lease();
     let (journey, root) = (Journey::new(told), reference.snapshot.0);
-    let (all, fresh) = listings(store, remote, root)?;
+    let (all, fresh) = listings(store, remote, root, &journey)?;
     let order = ordered(root, &all)?;
     let contents = contents_of(all.values());
     let total = order.len() + contents.len();
@@ -60,7 +60,8 @@ pub fn pull(
     journey.expect(wanted.len() + fresh.len());
     journey.tell(Default::default())?;
     at_once(&wanted, &|(hash, size)| {
-        fetch_content(store, remote, *hash, *size)?;
+        let fetched = fetch_content(store, remote, (*hash, *size), &journey);
+        fetched.map_err(|error| journey.why(error))?;
         journey.add(*size)
     })?;
     let notes = notes(store, remote, reference)?;
@@ -85,7 +86,12 @@ pub fn pull(
 type Listings = (HashMap<Hash, Named>, HashMap<Hash, Vec<u8>>);
 
 /// What each listing beneath a root names, and the bytes of those that are not here.
-fn listings(store: &LocalStore, remote: &dyn Remote, root: Hash) -> Result<Listings, RemoteError> {
+fn listings(
+    store: &LocalStore,
+    remote: &dyn Remote,
+    root: Hash,
+    journey: &Journey<'_>,
+) -> Result<Listings, RemoteError> {
     let (mut all, mut fresh) = (HashMap::new(), HashMap::new());
     let left = Budget::new(LONGEST_LISTINGS);
     let mut level = vec![root];
@@ -93,6 +99,7 @@ fn listings(store: &LocalStore, remote: &dyn Remote, root: Hash) -> Result<Listi
         let read = Mutex::new(BTreeMap::new());
         at_once(&level, &|hash| {
             let (bytes, is_here) = listing(store, remote, *hash, &left)?;
+            journey.is_wanted()?;
             let named = looked_into(*hash, &bytes)?;
             lock(&read).insert(*hash, (named, (!is_here).then_some(bytes)));
             Ok(())
@@ -173,7 +180,12 @@ fn has_room(store: &LocalStore, needed: u64) -> Result<(), RemoteError> {
     if needed > free { Err(RemoteError::Full { needed, free }) } else { Ok(()) }
 }
 
-fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64) -> Result<(), RemoteError> {
+fn fetch_content(
+    store: &LocalStore,
+    remote: &dyn Remote,
+    (hash, size): (Hash, u64),
+    journey: &Journey<'_>,
+) -> Result<(), RemoteError> {
     if size <= SMALL {
         let bytes = fetch_bytes(remote, hash, size)?;
         if bytes.len() as u64 != size {
@@ -185,7 +197,8 @@ fn fetch_content(store: &LocalStore, remote: &dyn Remote, hash: Hash, size: u64)
     let path = store.blobs.fresh_path();
     let file = step::create(&path).map_err(io_error("create", &path))?;
     let kept = remote.get(hash).and_then(|content| {
-        let written = write_sparse(&mut content.take(size.saturating_add(1)), hash, (&file, &path))?;
+        let written =
+            write_sparse(&mut journey.watch(content).take(size.saturating_add(1)), hash, (&file, &path))?;
         if written != (Moved { hash, size }) {
             return Err(RemoteError::Damaged { hash });
         }

@@ -127,13 +127,13 @@ fn send(
     hash: Hash,
     journey: &Journey<'_>,
 ) -> Result<(), RemoteError> {
-    let mut content = store.open_blob(hash)?;
+    let content = store.open_blob(hash)?;
     // A large file is read here for the first time since it was stored: what is damaged must not get its name.
     if !content.is(hash).map_err(io_error("read", store.blobs.path(hash)))? {
         store.blobs.set_aside(hash)?;
         return Err(SnapshotError::Damaged { hash }.into());
     }
     let size = content.size().map_err(io_error("read", store.blobs.path(hash)))?;
-    remote.put(hash, size, &mut content)?;
+    remote.put(hash, size, &mut journey.watch(content)).map_err(|error| journey.why(error))?;
     journey.add(size)
 }

@@ -251,6 +251,27 @@ fn it_ends_when_nobody_wants_it_any_more() {
 }
 
 #[test]
+fn it_ends_within_an_object_that_nobody_wants_any_more() {
+    let (place, _, remote, other) = world();
+    for at in ["a", "e", "twin"] {
+        fs::remove_dir_all(place.project().join(at)).unwrap();
+    }
+    let taken = place.take();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    let kept = remote.refs().unwrap().remove(0);
+    // After it was said how much is to travel, and before the only content is there.
+    let asked = Mutex::new(0);
+    let told = |progress: remote::Progress| {
+        let mut asked = asked.lock().unwrap();
+        *asked += u64::from(progress.of > 0 && progress.objects == 0);
+        if *asked > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let error = remote::pull(&other, &remote, &kept, &told).unwrap_err();
+    assert!(matches!(error, RemoteError::BrokenOff), "{error}");
+    assert!(other.open_blob(Hash::of(&large(1))).is_err());
+}
+
+#[test]
 fn directories_that_a_stranger_nests_without_end_are_refused() {
     use ftl_core::tree::{Dir, Entry, Node};
     let (place, taken, remote, other) = world();
