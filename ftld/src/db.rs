@@ -59,6 +59,9 @@ pub struct SnapshotRow {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// When it was fetched from the human's bucket, microseconds since the Unix epoch; 0 when it was taken here.
+    #[serde(default)]
+    pub pulled_us: i64,
 }
 
 /// Why the database cannot be used.
@@ -199,20 +202,21 @@ impl Db {
         self.flush()
     }
 
-    /// Lists a snapshot; one that is listed already keeps its first time. On the disk for good with the next
-    /// commit or [`Self::flush`].
+    /// Lists a snapshot; one that is listed already keeps its first time, but one that was fetched is here since
+    /// it was fetched last. On the disk for good with the next commit or [`Self::flush`].
     ///
     /// # Errors
     /// When it may not be listed.
     pub fn list_snapshot(&self, row: &SnapshotRow) -> Result<(), DbError> {
         let key = snapshot_key(row);
         let value = encode(row, "snapshot row")?;
-        // Losing the race against the same row is as good as winning it.
-        let _present = self
-            .trees
-            .snapshots
-            .compare_and_swap(key, None::<&[u8]>, Some(value))
-            .map_err(sled_error("write"))?;
+        let pulled_us =
+            |value: &[u8]| decode(value, "snapshot row").map_or(0, |row: SnapshotRow| row.pulled_us);
+        let next = |old: Option<&[u8]>| match old {
+            Some(old) if pulled_us(old) == 0 || row.pulled_us == 0 => Some(old.to_vec()),
+            _ => Some(value.clone()),
+        };
+        self.trees.snapshots.update_and_fetch(key, next).map_err(sled_error("write"))?;
         Ok(())
     }
 

@@ -17,6 +17,15 @@ pub struct Listed {
     pub project: Vec<u8>,
     /// When it was taken, microseconds since the Unix epoch.
     pub time_us: i64,
+    /// When it was fetched from elsewhere, in the same way; 0 when it was taken here.
+    pub pulled_us: i64,
+}
+
+impl Listed {
+    /// Since when it is here.
+    fn here_us(&self) -> i64 {
+        self.time_us.max(self.pulled_us)
+    }
 }
 
 /// What may go.
@@ -51,7 +60,8 @@ pub fn is_over(state: State, since_us: i64, kept_us: i64, now_us: i64) -> bool {
     state.has_ended() && now_us.saturating_sub(since_us) > kept_us
 }
 
-/// The rows that go, as indexes into `rows`. Rows of a snapshot in `needed` never do.
+/// The rows that go, as indexes into `rows`. Rows of a snapshot in `needed` never do. One that was fetched is
+/// as old as its being here, and none that was taken here goes in its place.
 #[must_use]
 pub fn to_drop(
     rows: &[Listed],
@@ -66,9 +76,14 @@ pub fn to_drop(
     let mut gone = BTreeSet::new();
     for of_project in projects.values_mut() {
         of_project.sort_by_key(|at| rows.get(*at).map(|row| std::cmp::Reverse((row.time_us, row.id))));
-        for (rank, at) in of_project.iter().enumerate() {
+        let (mut all, mut taken) = (0, 0);
+        for at in of_project.iter() {
             let Some(row) = rows.get(*at) else { continue };
-            let age = now_us.saturating_sub(row.time_us);
+            let is_taken = row.pulled_us == 0;
+            let rank = if is_taken { taken } else { all };
+            all += 1;
+            taken += usize::from(is_taken);
+            let age = now_us.saturating_sub(row.here_us());
             let goes = match policy {
                 Policy::Last(last) => rank >= last,
                 Policy::OlderThan(limit) => age > limit,
@@ -88,7 +103,7 @@ pub fn to_drop(
 pub fn oldest_first(rows: &[Listed], needed: &BTreeSet<SnapshotId>) -> Vec<usize> {
     let newest = to_drop(rows, Policy::Last(1), needed, 0);
     let mut order: Vec<usize> = newest.into_iter().collect();
-    order.sort_by_key(|at| rows.get(*at).map(|row| (row.time_us, row.id)));
+    order.sort_by_key(|at| rows.get(*at).map(|row| (row.here_us(), row.id)));
     order
 }
 
@@ -99,7 +114,7 @@ mod tests {
 
     fn row(project: &str, time_us: i64) -> Listed {
         let id = SnapshotId(Hash::of(format!("{project}{time_us}").as_bytes()));
-        Listed { id, project: project.into(), time_us }
+        Listed { id, project: project.into(), time_us, pulled_us: 0 }
     }
 
     fn left(policy: Policy, needed: &[usize]) -> Vec<usize> {
@@ -119,6 +134,20 @@ mod tests {
         assert_eq!(left(Policy::Usual { last: 1, older_than_us: 35 }, &[]), [1, 3, 4]);
         // The newest of a project that nobody has touched for long.
         assert_eq!(left(Policy::Usual { last: 0, older_than_us: 0 }, &[]), [1, 4]);
+    }
+
+    #[test]
+    fn what_was_fetched_is_as_old_as_its_being_here_and_drives_nothing_out() {
+        let pulled = |time_us, pulled_us| Listed { pulled_us, ..row("a", time_us) };
+        let gone = |rows: &[Listed], policy, now_us| to_drop(rows, policy, &BTreeSet::new(), now_us);
+        let usual = Policy::Usual { last: 1, older_than_us: 20 };
+        // Newer than what was taken here, and then older.
+        let rows = [row("a", 10), pulled(30, 90), pulled(5, 90)];
+        assert_eq!(gone(&rows, usual, 100), BTreeSet::new());
+        assert_eq!(gone(&rows, usual, 111), BTreeSet::from([2]));
+        assert_eq!(gone(&rows, Policy::OlderThan(20), 100), BTreeSet::from([0]));
+        assert_eq!(gone(&rows, Policy::Last(1), 100), BTreeSet::from([2]));
+        assert_eq!(oldest_first(&[row("a", 10), row("a", 40), pulled(5, 90)], &BTreeSet::new()), [0, 2]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::id::Hash;
 
 pub use changes::{Changed, changes};
 pub use dir::{Dir, Item, Tree};
-pub use listing::{ListingError, Named, load, named};
+pub use listing::{ListingError, Named, load, named, named_unless};
 pub use mark::Mark;
 pub use salvage::{LostDir, salvage};
 

@@ -43,6 +43,8 @@ pub struct Patience {
     pub answer: Duration,
     /// Before the second attempt of a request; see [`s3::again`].
     pub first: Duration,
+    /// For each 64 KiB of an object that comes in.
+    pub share: Duration,
 }
 
 /// A key pair.
@@ -95,7 +97,12 @@ const LONGEST_ANSWER: usize = 8 << 20;
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connect: seconds(10), answer: seconds(30), first: Duration::from_millis(200) }
+        Self {
+            connect: seconds(10),
+            answer: seconds(30),
+            first: Duration::from_millis(200),
+            share: seconds(60),
+        }
     }
 }
 

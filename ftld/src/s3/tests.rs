@@ -110,7 +110,12 @@ impl Site {
 fn client(endpoint: &str, roots: Vec<CertificateDer<'static>>, answer: Duration) -> Arc<Client> {
     let remote = Remote { url: "s3://one/p".into(), endpoint: Some(endpoint.into()), ..Remote::default() };
     let keys = KeyPair { id: "AKIATEST".into(), secret: "secret".into(), token: Some("token".into()) };
-    let patience = Patience { connect: Duration::from_secs(20), answer, first: Duration::from_millis(1) };
+    let patience = Patience {
+        connect: Duration::from_secs(20),
+        answer,
+        first: Duration::from_millis(1),
+        share: Duration::from_secs(20),
+    };
     let location = Location::read(&remote).unwrap();
     let now = Arc::new(|| 1_700_000_000);
     Arc::new(Client::new(Settings { location, keys, roots, patience, now }).unwrap())
@@ -231,6 +236,22 @@ async fn a_download_goes_on_where_it_broke_off() {
         download.next().await.unwrap();
         assert!(download.next().await.is_err());
     }
+}
+
+#[tokio::test]
+async fn an_object_that_comes_too_slowly_is_given_up() {
+    let head = "HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 9\r\n\r\nfirst".to_owned();
+    let site = Site::serve(vec![Next::Cut(head), Next::Hang]).await;
+    let mut client = site.client();
+    Arc::get_mut(&mut client).unwrap().patience.share = Duration::from_millis(100);
+    let mut download = client.get("p/a").await.unwrap().unwrap();
+    let error = loop {
+        match download.next().await {
+            Ok(piece) => assert!(piece.is_some()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, S3Error::Slow("the object")), "{error}");
 }
 
 #[tokio::test]

@@ -253,6 +253,7 @@ fn listed(rows: &[SnapshotRow]) -> Vec<Listed> {
         id: row.snapshot,
         project: row.project.0.clone(),
         time_us: row.created_us,
+        pulled_us: row.pulled_us,
     };
     rows.iter().map(row).collect()
 }

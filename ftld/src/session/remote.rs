@@ -74,7 +74,7 @@ pub fn push(sessions: &Sessions, which: &Which, verify: bool, told: &Told<'_>) -
             bytes: row.bytes,
         };
         let about = crate::db::encode(&about, "reference")?;
-        let reference = Ref { snapshot: row.snapshot, rules: None, about };
+        let reference = Ref { snapshot: row.snapshot, rules: None, unread: None, about };
         Ok(remote::push(&parts.store, &bucket, &reference, verify, told)?)
     })
 }
@@ -133,6 +133,15 @@ pub fn hint(error: &RemoteError) -> String {
             let inner = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             let found = source.downcast_ref::<S3Error>().or_else(|| inner?.downcast_ref());
             found.map(S3Error::hint).unwrap_or_default()
+        }
+        RemoteError::Full { .. } => {
+            "make room where FTL keeps its store; `ftlctl snapshots clean` removes what is not needed".to_owned()
+        }
+        RemoteError::Crowded { .. } => {
+            "name one snapshot by the beginning of its id, or give FTL a prefix of its own in `remote.url`".to_owned()
+        }
+        RemoteError::Forbidden { .. } => {
+            "somebody else wrote this snapshot: see who can write to the bucket".to_owned()
         }
         RemoteError::TooLarge | RemoteError::Store(_) | RemoteError::BrokenOff => String::new(),
     }
@@ -211,6 +220,7 @@ fn known(parts: &Parts, bucket: &Bucket, which: &Which) -> Result<Vec<(SnapshotR
                 created_us: about.created_us.clamp(0, now_us),
                 files: about.files,
                 bytes: about.bytes,
+                pulled_us: now_us,
             };
             found.push((row, reference));
         }

@@ -97,6 +97,7 @@ fn list(
         created_us: now_us,
         files: taken.files,
         bytes: taken.bytes,
+        pulled_us: 0,
     };
     parts.db.list_snapshot(&row)?;
     Ok(Taken { snapshot: taken.id, row, exclusions: taken.exclusions, lease })

@@ -52,11 +52,30 @@ impl LocalStore {
     /// # Errors
     /// When that cannot be said.
     pub fn unread(&self, id: SnapshotId) -> Result<BTreeSet<RelPath>, SnapshotError> {
-        let path = self.dir.join("unread").join(id.to_string());
+        let Some(bytes) = self.unread_bytes(id)? else { return Ok(BTreeSet::new()) };
+        unread_from(&bytes).map_err(io_error("read", self.unread_path(id)))
+    }
+
+    /// The same as it is stored; `None` when everything could be read.
+    pub(super) fn unread_bytes(&self, id: SnapshotId) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let path = self.unread_path(id);
         match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-            Err(error) => Err(io_error("read", &path)(error)),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io_error("read", &path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(io_error("read", &path)),
+        }
+    }
+
+    /// Stores what could not be read, or that it was nothing.
+    pub(super) fn put_unread(&self, id: SnapshotId, bytes: Option<&[u8]>) -> Result<(), SnapshotError> {
+        let path = self.unread_path(id);
+        match bytes {
+            None => step::remove(&path).map_err(io_error("remove", &path)),
+            Some(bytes) => {
+                if self.replace(&path, bytes)? {
+                    *lock(&self.loose_notes) = true;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -65,21 +84,14 @@ impl LocalStore {
         id: SnapshotId,
         exclusions: impl Iterator<Item = &'a Exclusion>,
     ) -> Result<(), SnapshotError> {
-        let path = self.dir.join("unread").join(id.to_string());
         let unread: Vec<&RelPath> =
             exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path).collect();
         if unread.is_empty() {
-            return if path.exists() {
-                step::remove(&path).map_err(io_error("remove", &path))
-            } else {
-                Ok(())
-            };
+            let is_there = self.unread_path(id).exists();
+            return if is_there { self.put_unread(id, None) } else { Ok(()) };
         }
-        let bytes = serde_json::to_vec(&unread).map_err(io_error("write", &path))?;
-        if self.replace(&path, &bytes)? {
-            *lock(&self.loose_notes) = true;
-        }
-        Ok(())
+        let bytes = serde_json::to_vec(&unread).map_err(io_error("write", self.unread_path(id)))?;
+        self.put_unread(id, Some(&bytes))
     }
 
     /// Makes that no power cut takes the names of what was noted.
@@ -90,6 +102,10 @@ impl LocalStore {
         }
         *loose = false;
         Ok(())
+    }
+
+    fn unread_path(&self, id: SnapshotId) -> PathBuf {
+        self.dir.join("unread").join(id.to_string())
     }
 
     fn rules_path(&self, id: SnapshotId) -> PathBuf {
@@ -108,4 +124,9 @@ impl LocalStore {
         step::rename(&fresh, path).map_err(io_error("rename", path))?;
         Ok(true)
     }
+}
+
+/// What could not be read, as it is stored.
+pub(super) fn unread_from(bytes: &[u8]) -> serde_json::Result<BTreeSet<RelPath>> {
+    serde_json::from_slice(bytes)
 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Named, RelPath};
@@ -75,6 +75,8 @@ pub struct Ref {
     pub snapshot: SnapshotId,
     /// The object with the ignore rules that it was taken with; [`push`] fills it in.
     pub rules: Option<Hash>,
+    /// The object with what could not be read when it was taken, if anything; [`push`] fills it in.
+    pub unread: Option<Hash>,
     /// What the owner wants to know of it; the store does not look into it.
     pub about: Vec<u8>,
 }
@@ -95,8 +97,28 @@ pub enum RemoteError {
         hash: Hash,
     },
     /// A snapshot that no project can have been.
-    #[error("the remote's snapshot has too many paths, or too deep ones")]
+    #[error("the remote's snapshot has too many paths, too deep ones, or too large ignore files")]
     TooLarge,
+    /// A name that no snapshot has: tools on this side would obey what stands there.
+    #[error("the remote's snapshot holds {name}, which no snapshot does")]
+    Forbidden {
+        /// The name, escaped.
+        name: String,
+    },
+    /// More bytes than the disk has.
+    #[error("the snapshot's files take {} MiB and the store's disk has {} MiB left", needed >> 20, free >> 20)]
+    Full {
+        /// Bytes that are not here.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// More references than are read.
+    #[error("the remote has more than {most} references to snapshots, or too long ones")]
+    Crowded {
+        /// What is accepted.
+        most: usize,
+    },
     /// The remote could not do something.
     #[error("the remote cannot {act}")]
     Failed {
@@ -143,11 +165,13 @@ pub type Told<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
 struct Journey<'a> {
     told: &'a Told<'a>,
     progress: Mutex<Progress>,
+    /// Whether somebody wanted no more.
+    is_over: AtomicBool,
 }
 
 impl<'a> Journey<'a> {
     fn new(told: &'a Told<'a>) -> Self {
-        Self { told, progress: Mutex::default() }
+        Self { told, progress: Mutex::default(), is_over: AtomicBool::new(false) }
     }
 
     fn expect(&self, objects: usize) {
@@ -167,14 +191,55 @@ impl<'a> Journey<'a> {
     fn tell(&self, progress: Progress) -> Result<(), RemoteError> {
         match (self.told)(progress) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(RemoteError::BrokenOff),
+            ControlFlow::Break(()) => {
+                self.is_over.store(true, Ordering::Relaxed);
+                Err(RemoteError::BrokenOff)
+            }
         }
+    }
+
+    /// Tells once more how far it came; fails when nobody wants to know.
+    fn is_wanted(&self) -> Result<(), RemoteError> {
+        let progress = *lock(&self.progress);
+        self.tell(progress)
+    }
+
+    /// Content on its way, until nobody wants it any more.
+    fn watch<R>(&self, content: R) -> Watched<'_, 'a, R> {
+        Watched { journey: self, content, untold: 0 }
+    }
+
+    /// Why something really failed: content that nobody wanted looks like content that cannot be read.
+    fn why(&self, error: RemoteError) -> RemoteError {
+        if self.is_over.load(Ordering::Relaxed) { RemoteError::BrokenOff } else { error }
     }
 
     /// What travelled of so many objects.
     fn end(self, all: usize) -> Travelled {
         let Progress { objects, bytes, .. } = *lock(&self.progress);
         Travelled { objects, bytes, present: (all as u64).saturating_sub(objects) }
+    }
+}
+
+/// Bytes of one object after which is asked whether it is still wanted.
+const ASK: usize = 64 * 1024;
+
+/// What [`Journey::watch`] gives.
+struct Watched<'a, 'b, R> {
+    journey: &'a Journey<'b>,
+    content: R,
+    untold: usize,
+}
+
+impl<R: Read> Read for Watched<'_, '_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(into)?;
+        self.untold += read;
+        if self.untold >= ASK {
+            self.untold = 0;
+            self.journey.is_wanted().map_err(io::Error::other)?;
+        }
+        Ok(read)
     }
 }
 
@@ -207,37 +272,41 @@ fn at_once<T: Sync>(
 /// Listings in an order in which each stands after those that it names.
 struct Order<'a> {
     named: &'a HashMap<Hash, Named>,
-    /// Paths beneath each.
-    paths: HashMap<Hash, u64>,
+    /// Of each the paths beneath it and the levels of directories: it can occur again at a greater depth.
+    known: HashMap<Hash, (u64, usize)>,
     order: Vec<Hash>,
 }
 
 /// The listings beneath a root in that order. `named` has all of them.
 fn ordered(root: Hash, named: &HashMap<Hash, Named>) -> Result<Vec<Hash>, RemoteError> {
-    let mut order = Order { named, paths: HashMap::new(), order: Vec::new() };
+    let mut order = Order { named, known: HashMap::new(), order: Vec::new() };
     order.visit(root, 0)?;
     Ok(order.order)
 }
 
 impl Order<'_> {
-    fn visit(&mut self, hash: Hash, depth: usize) -> Result<u64, RemoteError> {
-        if let Some(paths) = self.paths.get(&hash) {
-            return Ok(*paths);
-        }
-        if depth > RelPath::DEEPEST {
+    /// Paths beneath a listing and the levels of directories, when it stands so deep.
+    fn visit(&mut self, hash: Hash, depth: usize) -> Result<(u64, usize), RemoteError> {
+        let known = self.known.get(&hash).copied();
+        if depth + known.map_or(0, |(_, height)| height) > RelPath::DEEPEST {
             return Err(RemoteError::TooLarge);
+        }
+        if let Some(known) = known {
+            return Ok(known);
         }
         let named = self.named.get(&hash).ok_or(RemoteError::Missing { hash })?;
         let mut paths = (named.contents.len() + named.listings.len()) as u64;
+        let mut height = 0;
         for inner in &named.listings {
-            paths = paths.saturating_add(self.visit(*inner, depth + 1)?);
+            let (beneath, levels) = self.visit(*inner, depth + 1)?;
+            (paths, height) = (paths.saturating_add(beneath), height.max(levels + 1));
         }
         if paths > MOST_PATHS {
             return Err(RemoteError::TooLarge);
         }
-        self.paths.insert(hash, paths);
+        self.known.insert(hash, (paths, height));
         self.order.push(hash);
-        Ok(paths)
+        Ok((paths, height))
     }
 }
 
@@ -252,6 +321,7 @@ fn contents_of<'a>(listings: impl IntoIterator<Item = &'a Named>) -> Vec<(Hash, 
 fn unread(hash: Hash, source: io::Error) -> RemoteError {
     match source.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => RemoteError::Damaged { hash },
+        io::ErrorKind::FileTooLarge => RemoteError::TooLarge,
         _ => RemoteError::Failed { act: "hand out an object", source: source.into() },
     }
 }

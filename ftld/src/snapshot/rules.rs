@@ -201,6 +201,12 @@ impl Rules {
     }
 }
 
+/// The protected name that a component is taken for and no snapshot has. FTL's files of rules are read by
+/// agents, only never written.
+pub(super) fn forbidden(component: &[u8]) -> Option<&'static str> {
+    protected(component).filter(|name| !matches!(*name, ".ftlconfig" | ".ftlignore"))
+}
+
 impl Chain<'_> {
     /// Why a path stays outside a snapshot, if it does.
     pub(super) fn verdict(&self, path: &RelPath, is_dir: bool) -> Option<Exclusion> {
@@ -212,10 +218,8 @@ impl Chain<'_> {
                 class,
             })
         };
-        // FTL's files of rules are read by agents, only never written.
-        match protected(path.name()) {
-            None | Some(".ftlconfig" | ".ftlignore") => {}
-            Some(name) => return built_in(name, Class::BuiltIn),
+        if let Some(name) = forbidden(path.name()) {
+            return built_in(name, Class::BuiltIn);
         }
         if let Some(pattern) = secret_at_end(path, is_dir) {
             return built_in(pattern, Class::Secret);

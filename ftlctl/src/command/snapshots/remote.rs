@@ -54,6 +54,7 @@ async fn watch(
     mut pieces: Streaming<v1::TravelReply>,
     (verb, present): (&str, &str),
 ) -> Result<(), Failure> {
+    let mut is_summed = false;
     while let Some(reply) = pieces.message().await? {
         match reply.piece {
             Some(Piece::Progress(progress)) => {
@@ -64,11 +65,12 @@ async fn watch(
             Some(Piece::Summary(summary)) => {
                 context.output.moving(None)?;
                 summed(context, &summary, (verb, present))?;
+                is_summed = true;
             }
             None => {}
         }
     }
-    Ok(())
+    if is_summed { Ok(()) } else { Err(Failure::Protocol { what: "ended without saying what travelled" }) }
 }
 
 fn summed(context: &Context, summary: &v1::TravelSummary, words: (&str, &str)) -> Result<(), Failure> {

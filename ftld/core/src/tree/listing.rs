@@ -87,7 +87,7 @@ pub fn load<E: From<ListingError>>(
     fetch: &mut dyn FnMut(Hash) -> Result<Vec<u8>, E>,
 ) -> Result<Tree, E> {
     let mut loading = Loading { fetch, known: HashMap::new() };
-    Ok(Tree::of_root(loading.dir(root, 0, 0)?))
+    Ok(Tree::of_root(loading.dir(root, 0, 0)?.dir))
 }
 
 /// A name, what stands there, and the listing of what stands in it.
@@ -114,12 +114,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Line>, ListingError> {
         let kind = reader.array::<1>()?[0];
         let (node, inner) = match kind {
             b'f' => {
-                let mode = u32::from_le_bytes(reader.array()?);
+                let mode = reader.mode()?;
                 let size = u64::from_le_bytes(reader.array()?);
                 (Node::File { mode, size, hash: Hash(reader.array()?) }, None)
             }
             b'd' => {
-                let mode = u32::from_le_bytes(reader.array()?);
+                let mode = reader.mode()?;
                 (Node::Dir { mode }, Some(Hash(reader.array()?)))
             }
             b'l' => (Node::Symlink { target: reader.take_bytes()?.to_vec() }, None),
@@ -144,8 +144,19 @@ pub struct Named {
 /// # Errors
 /// When the bytes are not a listing.
 pub fn named(bytes: &[u8]) -> Result<Named, ListingError> {
+    named_unless(bytes, &mut |_| false)
+}
+
+/// The same unless it holds a name that is refused.
+///
+/// # Errors
+/// When the bytes are not a listing, and for such a name.
+pub fn named_unless(bytes: &[u8], refused: &mut dyn FnMut(&[u8]) -> bool) -> Result<Named, ListingError> {
     let mut named = Named::default();
-    for (_, entry, inner) in parse(bytes)? {
+    for (name, entry, inner) in parse(bytes)? {
+        if refused(&name) {
+            return Err(ListingError::Name { at: 0 });
+        }
         if let Node::File { size, hash, .. } = entry.node {
             named.contents.push((hash, size));
         }
@@ -157,31 +168,50 @@ pub fn named(bytes: &[u8]) -> Result<Named, ListingError> {
 /// Reading under way.
 struct Loading<'a, E> {
     fetch: &'a mut dyn FnMut(Hash) -> Result<Vec<u8>, E>,
-    known: HashMap<Hash, Arc<Dir>>,
+    known: HashMap<Hash, Known>,
+}
+
+/// A directory that was read. It can occur again where all that is in it would be too deep.
+#[derive(Clone)]
+struct Known {
+    dir: Arc<Dir>,
+    /// Levels of names in it.
+    height: usize,
+    /// The longest path in it with a slash before each name, bytes.
+    longest: usize,
+}
+
+/// Whether names may stand so deep, and paths with a slash before each name be so long.
+fn fits(length: usize, depth: usize) -> Result<(), ListingError> {
+    match length > RelPath::LONGEST + 1 || depth > RelPath::DEEPEST {
+        true => Err(ListingError::Name { at: 0 }),
+        false => Ok(()),
+    }
 }
 
 impl<E: From<ListingError>> Loading<'_, E> {
     /// The directory with this listing, whose path is so long and so deep.
-    fn dir(&mut self, hash: Hash, length: usize, depth: usize) -> Result<Arc<Dir>, E> {
-        if let Some(dir) = self.known.get(&hash) {
-            return Ok(Arc::clone(dir));
+    fn dir(&mut self, hash: Hash, length: usize, depth: usize) -> Result<Known, E> {
+        if let Some(known) = self.known.get(&hash) {
+            fits(length + known.longest, depth + known.height)?;
+            return Ok(known.clone());
         }
         let bytes = (self.fetch)(hash)?;
         if Hash::of(&bytes) != hash {
             return Err(ListingError::Damaged { hash }.into());
         }
-        let mut items = Vec::new();
+        let (mut items, mut height, mut longest) = (Vec::new(), 0, 0);
         for (name, entry, inner) in parse(&bytes)? {
-            let length = length + 1 + name.len();
-            if length > RelPath::LONGEST + 1 || depth >= RelPath::DEEPEST {
-                return Err(ListingError::Name { at: 0 }.into());
-            }
-            let inner = inner.map(|inner| self.dir(inner, length, depth + 1)).transpose()?;
-            items.push((name, entry, inner));
+            let own = 1 + name.len();
+            fits(length + own, depth + 1)?;
+            let inner = inner.map(|inner| self.dir(inner, length + own, depth + 1)).transpose()?;
+            let (levels, beneath) = inner.as_ref().map_or((0, 0), |inner| (inner.height, inner.longest));
+            (height, longest) = (height.max(1 + levels), longest.max(own + beneath));
+            items.push((name, entry, inner.map(|inner| inner.dir)));
         }
-        let dir = Arc::new(Dir::of(items));
-        self.known.insert(hash, Arc::clone(&dir));
-        Ok(dir)
+        let known = Known { dir: Arc::new(Dir::of(items)), height, longest };
+        self.known.insert(hash, known.clone());
+        Ok(known)
     }
 }
 
@@ -207,6 +237,13 @@ impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], ListingError> {
         let at = self.at;
         self.take(N)?.try_into().map_err(|_| ListingError::Truncated { at })
+    }
+
+    /// Permission bits; a listing with others gives rights that no snapshot holds.
+    fn mode(&mut self) -> Result<u32, ListingError> {
+        let at = self.at;
+        let mode = u32::from_le_bytes(self.array()?);
+        if mode & !0o777 == 0 { Ok(mode) } else { Err(ListingError::Unknown { what: "mode", at }) }
     }
 
     fn take_bytes(&mut self) -> Result<&'a [u8], ListingError> {
@@ -285,5 +322,50 @@ mod tests {
         }
         let loaded = load::<ListingError>(dir.hash(), &mut |hash| Ok(kept[&hash].clone()));
         assert!(matches!(loaded, Err(ListingError::Name { .. })), "{loaded:?}");
+    }
+
+    #[test]
+    fn bits_beside_the_permissions_are_an_error() {
+        for (mode, is_good) in [(0o777, true), (0o4755, false), (0o2755, false), (0o1777, false)] {
+            for node in [Node::Dir { mode }, Node::File { mode, size: 0, hash: Hash::of(b"") }] {
+                let bytes = Dir::of([(b"a".to_vec(), Entry { node, mtime_ns: 0 }, None)]).listing();
+                assert_eq!(named(&bytes).is_ok(), is_good, "{mode:o}");
+            }
+        }
+    }
+
+    /// Two names for one chain of directories: as it is, and at the end of another chain.
+    fn twice(name: &[u8], levels: usize) -> Result<Tree, ListingError> {
+        let entry = Entry { node: Node::Dir { mode: 0o755 }, mtime_ns: 0 };
+        let mut kept = HashMap::new();
+        let mut within = |items: Vec<(&[u8], &Arc<Dir>)>| {
+            let items =
+                items.into_iter().map(|(name, dir)| (name.to_vec(), entry.clone(), Some(dir.clone())));
+            let dir = Arc::new(Dir::of(items));
+            kept.insert(dir.hash(), dir.listing());
+            dir
+        };
+        let mut chain = within(Vec::new());
+        for _ in 0..levels {
+            chain = within(vec![(name, &chain)]);
+        }
+        let mut other = chain.clone();
+        for _ in 0..levels {
+            other = within(vec![(name, &other)]);
+        }
+        // The short one is read first.
+        let root = within(vec![(b"a", &chain), (b"b", &other)]);
+        load(root.hash(), &mut |hash| Ok(kept[&hash].clone()))
+    }
+
+    #[test]
+    fn a_directory_that_occurs_again_must_fit_there_as_well() {
+        assert!(twice(b"d", 127).is_ok());
+        assert!(matches!(twice(b"d", 128), Err(ListingError::Name { .. })));
+        assert!(matches!(twice(b"d", 200), Err(ListingError::Name { .. })));
+        // Two bytes, and 255 for each level.
+        let long = [b'd'; 254];
+        assert!(twice(&long, 8).is_ok());
+        assert!(matches!(twice(&long, 9), Err(ListingError::Name { .. })));
     }
 }

@@ -198,6 +198,7 @@ impl Bed {
                 created_us: NOW_US - days * DAY_US,
                 files: taken.files,
                 bytes: taken.bytes,
+                pulled_us: 0,
             };
             self.parts().db.list_snapshot(&row).unwrap();
             taken.id
@@ -262,6 +263,21 @@ async fn a_session_that_changed_since_it_was_looked_at_stays() {
     let early = Removal::Over { before_us: record.updated_us };
     assert!(matches!(bed.app.sessions().forget(&record.id, early).await, Err(Error::Refused(_))));
     assert!(bed.is_there(&record));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_fetched_again_is_here_since_then() {
+    let bed = Bed::new().await;
+    bed.snapshots(&[40]);
+    let db = &bed.parts().db;
+    let taken = db.snapshots("").unwrap().remove(0);
+    let fetched = SnapshotRow { project: b"/elsewhere".as_slice().into(), pulled_us: 5, ..taken.clone() };
+    let again = SnapshotRow { pulled_us: 9, ..fetched.clone() };
+    db.list_snapshot(&fetched).unwrap();
+    db.list_snapshot(&again).unwrap();
+    db.list_snapshot(&SnapshotRow { pulled_us: 9, ..taken.clone() }).unwrap();
+    let rows = db.snapshots("").unwrap();
+    assert!(rows.len() == 2 && rows.contains(&again) && rows.contains(&taken), "{rows:?}");
 }
 
 #[tokio::test]

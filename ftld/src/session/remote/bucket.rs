@@ -4,12 +4,12 @@
 //! Must not know which snapshots travel. All of it may have been changed by whoever else can write there.
 //!
 //! ```text
-//! PREFIX/objects/<aa>/<hash>     a content, a listing, or ignore rules; by the hash of what is compressed
+//! PREFIX/objects/<aa>/<hash>     a content, a listing, ignore rules, or what was not readable; by the hash of what is compressed
 //! PREFIX/snapshots/<id>          a reference, written last
 //! ```
 
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
@@ -34,6 +34,8 @@ struct Stored {
     format: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rules: Option<Hash>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unread: Option<Hash>,
     about: serde_json::Value,
 }
 
@@ -48,13 +50,18 @@ const FEW: usize = 16;
 const PAGE: usize = 1000;
 /// A page costs about as much as so many keys asked for one by one.
 const PAGE_COST: usize = 64;
-/// References that are read at most, and the bytes of one.
+/// References that are read at most, the bytes of one, and of all.
 const MOST_REFS: usize = 100_000;
-const LONGEST_REF: usize = 64 * 1024;
+const LONGEST_REF: usize = 16 * 1024;
+const LONGEST_REFS: usize = 64 << 20;
+/// Characters of a snapshot's id.
+const LONGEST_ID: usize = 64;
 /// How objects are compressed. Level 3 keeps 2 MiB of what went before at hand; to read what others wrote
 /// 8 MiB may be kept.
 const LEVEL: i32 = 3;
 const WINDOW_LOG: u32 = 23;
+/// Bytes that may go in before the first comes out: several times the longest block.
+const MOST_SILENT: usize = 1 << 20;
 /// Beyond what compression takes away, a frame of so many bytes adds less than one 128th and this.
 const FRAME: u64 = 1024;
 
@@ -153,6 +160,7 @@ impl Bucket {
         })
     }
 
+    /// A reference, unless it is none.
     async fn reference(&self, key: &str) -> Result<Option<Ref>, S3Error> {
         let Some(mut download) = self.client.get(key).await? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -162,12 +170,12 @@ impl Bucket {
                 return Ok(None);
             }
         }
-        let snapshot: Option<SnapshotId> = key.rsplit('/').next().and_then(|id| id.parse().ok());
         let stored: Option<Stored> = serde_json::from_slice(&bytes).ok();
         let stored = stored.filter(|stored| stored.format == FORMAT);
-        Ok(snapshot.zip(stored).map(|(snapshot, stored)| Ref {
+        Ok(snapshot_of(key).zip(stored).map(|(snapshot, stored)| Ref {
             snapshot,
             rules: stored.rules,
+            unread: stored.unread,
             about: stored.about.to_string().into_bytes(),
         }))
     }
@@ -175,26 +183,48 @@ impl Bucket {
     /// The references whose ids begin with a prefix, in the order of their ids. What is none is left out.
     pub(super) fn refs_of(&self, prefix: &str) -> Result<Vec<Ref>, RemoteError> {
         let prefix = self.key(&format!("{SNAPSHOTS}{prefix}"));
-        self.wait("list its snapshots", async {
-            let (mut keys, mut after) = (Vec::new(), String::new());
-            loop {
-                let page = self.client.list(&prefix, &after, PAGE).await?;
-                keys.extend(page.keys);
-                match keys.last() {
-                    Some(last) if page.more && keys.len() < MOST_REFS => after.clone_from(last),
-                    _ => break,
+        let refs = self.wait("list its snapshots", async {
+            let Some(keys) = self.ref_keys(&prefix).await? else { return Ok(None) };
+            let mut read = futures_util::stream::iter(keys)
+                .map(|key| async move {
+                    let reference = self.reference(&key).await?;
+                    if reference.is_none() {
+                        tracing::warn!(key, "a reference in the bucket cannot be read");
+                    }
+                    Ok::<_, S3Error>(reference)
+                })
+                .buffered(AT_ONCE);
+            let (mut refs, mut bytes) = (Vec::new(), 0);
+            while let Some(reference) = read.try_next().await? {
+                bytes += reference.as_ref().map_or(0, |reference| reference.about.len());
+                if bytes > LONGEST_REFS {
+                    return Ok(None);
                 }
+                refs.extend(reference);
             }
-            let refs = futures_util::stream::iter(keys).map(|key| async move {
-                let reference = self.reference(&key).await?;
-                if reference.is_none() {
-                    tracing::warn!(key, "a reference in the bucket cannot be read");
-                }
-                Ok::<_, S3Error>(reference)
-            });
-            let refs: Vec<Option<Ref>> = refs.buffered(AT_ONCE).try_collect().await?;
-            Ok(refs.into_iter().flatten().collect())
-        })
+            Ok(Some(refs))
+        })?;
+        refs.ok_or(RemoteError::Crowded { most: MOST_REFS })
+    }
+
+    /// The keys of references that begin with a prefix, unless there are too many.
+    async fn ref_keys(&self, prefix: &str) -> Result<Option<Vec<String>>, S3Error> {
+        let (mut keys, mut after, mut seen) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = self.client.list(prefix, &after, PAGE).await?;
+            seen += page.keys.len();
+            if seen > MOST_REFS {
+                return Ok(None);
+            }
+            let last = page.keys.last().filter(|_| page.more).cloned();
+            // Whoever makes up keys may make up long ones.
+            let most = prefix.len() + LONGEST_ID;
+            keys.extend(page.keys.into_iter().filter(|key| key.len() <= most && snapshot_of(key).is_some()));
+            match last {
+                Some(last) => after = last,
+                None => return Ok(Some(keys)),
+            }
+        }
     }
 }
 
@@ -222,9 +252,7 @@ impl Remote for Bucket {
         let reading = Reading { runtime: self.runtime.clone(), download, piece: Bytes::new() };
         let broken =
             |error: io::Error| RemoteError::Failed { act: "hand out an object", source: error.into() };
-        let mut decoder = zstd::stream::read::Decoder::new(reading).map_err(broken)?;
-        decoder.window_log_max(WINDOW_LOG).map_err(broken)?;
-        Ok(Box::new(Decoding(decoder)))
+        Ok(Box::new(Decoding::new(reading).map_err(broken)?))
     }
 
     fn list(&self, after: Option<Hash>, most: usize) -> Result<Vec<Hash>, RemoteError> {
@@ -251,11 +279,15 @@ impl Remote for Bucket {
         let act = "keep a reference";
         let unsaid = |error: serde_json::Error| RemoteError::Failed { act, source: error.into() };
         let about = serde_json::from_slice(&reference.about).map_err(unsaid)?;
-        let stored = Stored { format: FORMAT, rules: reference.rules, about };
+        let stored = Stored { format: FORMAT, rules: reference.rules, unread: reference.unread, about };
         let body = serde_json::to_vec(&stored).map_err(unsaid)?;
         let key = self.key(&format!("{SNAPSHOTS}{}", reference.snapshot));
         self.wait(act, self.client.put(&key, body.into()))
     }
+}
+
+fn snapshot_of(key: &str) -> Option<SnapshotId> {
+    key.rsplit('/').next().and_then(|id| id.parse().ok())
 }
 
 fn hash_of(key: &str) -> Option<Hash> {
@@ -287,14 +319,68 @@ impl Read for Reading {
     }
 }
 
+/// What goes into a decoder, as long as something comes out.
+struct Fed<R> {
+    content: R,
+    /// Bytes that went in since the last came out.
+    silent: usize,
+}
+
+impl<R: Read> Read for Fed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.silent > MOST_SILENT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let read = self.content.read(into)?;
+        self.silent += read;
+        Ok(read)
+    }
+}
+
 /// What was compressed. What is no frame is told from a connection that broke.
-struct Decoding<R>(R);
+struct Decoding<R: Read>(zstd::stream::read::Decoder<'static, BufReader<Fed<R>>>);
+
+impl<R: Read> Decoding<R> {
+    fn new(content: R) -> io::Result<Self> {
+        let mut decoder = zstd::stream::read::Decoder::new(Fed { content, silent: 0 })?;
+        decoder.window_log_max(WINDOW_LOG)?;
+        Ok(Self(decoder))
+    }
+}
 
 impl<R: Read> Read for Decoding<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into).map_err(|error| match error.get_ref() {
+        let read = self.0.read(into).map_err(|error| match error.get_ref() {
             Some(inner) if inner.is::<S3Error>() => error,
             _ => io::Error::new(io::ErrorKind::InvalidData, error),
-        })
+        })?;
+        self.0.get_mut().get_mut().silent = 0;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head of a frame that holds nothing, and so many bytes of it.
+    fn nothing(length: u32) -> Vec<u8> {
+        [0x184D_2A50_u32.to_le_bytes(), length.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn an_object_that_goes_on_and_holds_nothing_is_given_up() {
+        let frame = zstd::stream::encode_all(&b"content"[..], LEVEL).unwrap();
+        let whole = [&nothing(3)[..], b"xyz", &frame].concat();
+        let mut read = Vec::new();
+        Decoding::new(&*whole).unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"content");
+
+        let endless = io::Cursor::new(nothing(u32::MAX)).chain(io::repeat(0).take(1 << 30));
+        let mut endless = Decoding::new(endless).unwrap();
+        assert_eq!(endless.read(&mut [0; 10]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        // It was not read to its end.
+        let left = endless.0.get_ref().get_ref().content.get_ref().1.limit();
+        assert!(left > (1 << 30) - (8 << 20), "{left} bytes left");
     }
 }

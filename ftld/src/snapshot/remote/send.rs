@@ -16,7 +16,7 @@ use super::{Journey, Ref, Remote, RemoteError, Told, Travelled, at_once, content
 /// Objects that are asked for at once.
 const ASKED: usize = 1000;
 
-/// Sends a snapshot and its ignore rules, then the reference to it. With `verify` every object of it is looked
+/// Sends a snapshot and what is noted beside it, then the reference to it. With `verify` every object of it is looked
 /// for, otherwise none beneath a listing that is there.
 ///
 /// # Errors
@@ -46,13 +46,20 @@ pub fn push(
     for layer in layers(&order, &missing, &all) {
         at_once(&layer, &|hash| send(store, remote, *hash, &journey))?;
     }
-    let rules = store.rules_bytes(reference.snapshot)?;
-    let hash = Hash::of(&rules);
-    if !remote.has(&[hash])?.first().is_some_and(|has| *has) {
-        remote.put(hash, rules.len() as u64, &mut rules.as_slice())?;
-    }
-    remote.put_ref(&Ref { rules: Some(hash), ..reference.clone() })?;
+    let rules = Some(send_note(remote, &store.rules_bytes(reference.snapshot)?)?);
+    let unread = store.unread_bytes(reference.snapshot)?;
+    let unread = unread.map(|unread| send_note(remote, &unread)).transpose()?;
+    remote.put_ref(&Ref { rules, unread, ..reference.clone() })?;
     Ok(journey.end(total))
+}
+
+/// Sends what is noted beside a snapshot.
+fn send_note(remote: &dyn Remote, bytes: &[u8]) -> Result<Hash, RemoteError> {
+    let hash = Hash::of(bytes);
+    if !remote.has(&[hash])?.first().is_some_and(|has| *has) {
+        remote.put(hash, bytes.len() as u64, &mut &*bytes)?;
+    }
+    Ok(hash)
 }
 
 /// What each listing of a snapshot names.
@@ -120,13 +127,13 @@ fn send(
     hash: Hash,
     journey: &Journey<'_>,
 ) -> Result<(), RemoteError> {
-    let mut content = store.open_blob(hash)?;
+    let content = store.open_blob(hash)?;
     // A large file is read here for the first time since it was stored: what is damaged must not get its name.
     if !content.is(hash).map_err(io_error("read", store.blobs.path(hash)))? {
         store.blobs.set_aside(hash)?;
         return Err(SnapshotError::Damaged { hash }.into());
     }
     let size = content.size().map_err(io_error("read", store.blobs.path(hash)))?;
-    remote.put(hash, size, &mut content)?;
+    remote.put(hash, size, &mut journey.watch(content)).map_err(|error| journey.why(error))?;
     journey.add(size)
 }

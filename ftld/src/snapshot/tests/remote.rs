@@ -74,17 +74,21 @@ impl Remote for LocalDir {
         let read = |path: PathBuf| {
             let snapshot = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
             let text = fs::read_to_string(path).unwrap();
-            let (rules, about) = text.split_once(' ').unwrap();
-            Ref { snapshot, rules: rules.parse().ok(), about: about.as_bytes().to_vec() }
+            let [rules, unread, about] = text.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                panic!("{text}")
+            };
+            let about = about.as_bytes().to_vec();
+            Ref { snapshot, rules: rules.parse().ok(), unread: unread.parse().ok(), about }
         };
         Ok(names.map(|entry| read(entry.unwrap().path())).collect())
     }
 
     fn put_ref(&self, reference: &Ref) -> Result<(), RemoteError> {
         let name = reference.snapshot.to_string();
-        let rules = reference.rules.map(|rules| rules.to_hex()).unwrap_or_default();
+        let [rules, unread] = [reference.rules, reference.unread]
+            .map(|note: Option<Hash>| note.map(|note| note.to_hex()).unwrap_or_default());
         let about = String::from_utf8(reference.about.clone()).unwrap();
-        fs::write(self.dir.join("refs").join(name), format!("{rules} {about}")).unwrap();
+        fs::write(self.dir.join("refs").join(name), format!("{rules} {unread} {about}")).unwrap();
         Ok(())
     }
 }
@@ -95,7 +99,7 @@ fn push(store: &LocalStore, to: &LocalDir, reference: &Ref) -> Result<Travelled,
 
 fn pull(store: &LocalStore, from: &LocalDir, id: SnapshotId) -> Result<Travelled, RemoteError> {
     let named = from.refs()?.into_iter().find(|known| known.snapshot == id);
-    let bare = Ref { snapshot: id, rules: None, about: Vec::new() };
+    let bare = Ref { snapshot: id, rules: None, unread: None, about: Vec::new() };
     remote::pull(store, from, &named.unwrap_or(bare), &|_| ControlFlow::Continue(()))
 }
 
@@ -104,7 +108,7 @@ fn large(seed: u32) -> Vec<u8> {
 }
 
 fn reference(taken: &Taken) -> Ref {
-    Ref { snapshot: taken.id, rules: None, about: b"about".to_vec() }
+    Ref { snapshot: taken.id, rules: None, unread: None, about: b"about".to_vec() }
 }
 
 /// A project with a snapshot, a remote, and the store of another machine.
@@ -165,6 +169,36 @@ fn the_ignore_rules_travel_with_their_snapshot() {
 }
 
 #[test]
+fn what_could_not_be_read_travels_with_its_snapshot() {
+    use ftl_core::tree::RelPath;
+    let (place, taken, remote, other) = world();
+    let unread = std::collections::BTreeSet::from([RelPath::new("locked").unwrap()]);
+    place.store.put_unread(taken.id, Some(&serde_json::to_vec(&unread).unwrap())).unwrap();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    // What an interrupted attempt left does not stay.
+    other.put_unread(taken.id, Some(b"[]")).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    assert_eq!(other.unread(taken.id).unwrap(), unread);
+
+    let noted = remote.refs().unwrap().remove(0).unread.unwrap();
+    fs::write(remote.object(noted), "[]").unwrap();
+    let third = LocalStore::open(&place.path("third"), None).unwrap();
+    assert!(matches!(pull(&third, &remote, taken.id), Err(RemoteError::Damaged { .. })));
+    assert!(third.tree(taken.id).is_err());
+}
+
+#[test]
+fn more_ignore_rules_than_a_project_may_have_are_refused() {
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    let rules = format!(r#"[{{"dir":null,"kind":"Git","text":"{}"}}]"#, "a".repeat((16 << 20) + 1));
+    let hash = Hash::of(rules.as_bytes());
+    fs::write(remote.object(hash), rules).unwrap();
+    remote.put_ref(&Ref { rules: Some(hash), ..reference(&taken) }).unwrap();
+    assert!(matches!(pull(&other, &remote, taken.id), Err(RemoteError::TooLarge)));
+}
+
+#[test]
 fn what_a_listing_here_names_and_is_gone_is_fetched_again() {
     let (place, taken, remote, other) = world();
     push(&place.store, &remote, &reference(&taken)).unwrap();
@@ -172,6 +206,20 @@ fn what_a_listing_here_names_and_is_gone_is_fetched_again() {
     fs::remove_file(other.blobs.path(Hash::of(&large(1)))).unwrap();
     assert_eq!(pull(&other, &remote, taken.id).unwrap().objects, 1);
     assert_eq!(other.restore(taken.id, &place.path("out")).unwrap().lost, []);
+}
+
+#[test]
+fn a_file_here_that_a_power_cut_emptied_is_fetched_again() {
+    let (place, taken, remote, other) = world();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    let path = other.blobs.path(Hash::of(&large(1)));
+    fs::write(&path, vec![0; large(1).len()]).unwrap();
+    // Only a process that has neither written nor read it can find it so.
+    drop(other);
+    let other = LocalStore::open(&place.path("other"), None).unwrap();
+    assert_eq!(pull(&other, &remote, taken.id).unwrap().objects, 1);
+    assert_eq!(fs::read(&path).unwrap(), large(1));
 }
 
 #[test]
@@ -203,6 +251,27 @@ fn it_ends_when_nobody_wants_it_any_more() {
 }
 
 #[test]
+fn it_ends_within_an_object_that_nobody_wants_any_more() {
+    let (place, _, remote, other) = world();
+    for at in ["a", "e", "twin"] {
+        fs::remove_dir_all(place.project().join(at)).unwrap();
+    }
+    let taken = place.take();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    let kept = remote.refs().unwrap().remove(0);
+    // After it was said how much is to travel, and before the only content is there.
+    let asked = Mutex::new(0);
+    let told = |progress: remote::Progress| {
+        let mut asked = asked.lock().unwrap();
+        *asked += u64::from(progress.of > 0 && progress.objects == 0);
+        if *asked > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let error = remote::pull(&other, &remote, &kept, &told).unwrap_err();
+    assert!(matches!(error, RemoteError::BrokenOff), "{error}");
+    assert!(other.open_blob(Hash::of(&large(1))).is_err());
+}
+
+#[test]
 fn directories_that_a_stranger_nests_without_end_are_refused() {
     use ftl_core::tree::{Dir, Entry, Node};
     let (place, taken, remote, other) = world();
@@ -221,6 +290,84 @@ fn directories_that_a_stranger_nests_without_end_are_refused() {
         let error = pull(&other, &remote, SnapshotId(dir.hash())).unwrap_err();
         assert!(matches!(error, RemoteError::TooLarge), "{twins}: {error}");
     }
+}
+
+#[test]
+fn a_directory_that_a_stranger_hangs_in_twice_must_not_be_too_deep_at_either_place() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (_place, _, remote, other) = world();
+    let within = |items: &[(&str, &std::sync::Arc<Dir>)]| {
+        let entry = Entry { node: Node::Dir { mode: 0o755 }, mtime_ns: 0 };
+        let items =
+            items.iter().map(|(name, dir)| (name.as_bytes().to_vec(), entry.clone(), Some((*dir).clone())));
+        let dir = std::sync::Arc::new(Dir::of(items));
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        dir
+    };
+    let chain = (0..200).fold(within(&[]), |dir, _| within(&[("d", &dir)]));
+    let other_chain = (0..200).fold(chain.clone(), |dir, _| within(&[("d", &dir)]));
+    let root = within(&[("a", &chain), ("b", &other_chain)]);
+    let error = pull(&other, &remote, SnapshotId(root.hash())).unwrap_err();
+    assert!(matches!(error, RemoteError::TooLarge), "{error}");
+}
+
+#[test]
+fn names_and_modes_that_no_snapshot_has_are_refused() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (_place, _, remote, other) = world();
+    let hash = Hash::of(b"");
+    fs::write(remote.object(hash), b"").unwrap();
+    let pulled = |name: &str, mode: u32| {
+        let entry = Entry { node: Node::File { mode, size: 0, hash }, mtime_ns: 0 };
+        let dir = Dir::of([(name.as_bytes().to_vec(), entry, None)]);
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        pull(&other, &remote, SnapshotId(dir.hash()))
+    };
+    for name in [".git", ".GIT", ".hg", ".ftl", "git~1"] {
+        let error = pulled(name, 0o644).unwrap_err();
+        assert!(matches!(error, RemoteError::Forbidden { .. }), "{name}: {error}");
+    }
+    for name in [".ftlconfig", ".ftlignore", ".gitignore"] {
+        pulled(name, 0o644).unwrap();
+    }
+    assert!(matches!(pulled("a", 0o4755), Err(RemoteError::Damaged { .. })));
+}
+
+#[test]
+fn a_sparse_file_arrives_with_its_holes() {
+    use std::os::unix::fs::MetadataExt;
+    let (place, _, remote, other) = world();
+    let file = fs::File::create(place.project().join("sparse")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"in the middle", 9 << 20).unwrap();
+    file.set_len(16 << 20).unwrap();
+    let taken = place.take();
+    push(&place.store, &remote, &reference(&taken)).unwrap();
+    pull(&other, &remote, taken.id).unwrap();
+    let hash = Hash::of(&fs::read(place.project().join("sparse")).unwrap());
+    let kept = fs::metadata(other.blobs.path(hash)).unwrap();
+    assert_eq!(kept.len(), 16 << 20);
+    assert!(kept.blocks() * 512 < 1 << 20, "{} bytes on the disk", kept.blocks() * 512);
+    assert_eq!(other.restore(taken.id, &place.path("out")).unwrap().lost, []);
+}
+
+#[test]
+fn sizes_that_a_stranger_makes_up_are_refused_before_anything_is_written() {
+    use ftl_core::tree::{Dir, Entry, Node};
+    let (_place, _, remote, other) = world();
+    let hash = Hash::of(&large(1));
+    fs::write(remote.object(hash), large(1)).unwrap();
+    let pulled = |size: u64| {
+        let entry = Entry { node: Node::File { mode: 0o644, size, hash }, mtime_ns: 0 };
+        let dir = Dir::of([(b"a".to_vec(), entry, None)]);
+        fs::write(remote.object(dir.hash()), dir.listing()).unwrap();
+        pull(&other, &remote, SnapshotId(dir.hash()))
+    };
+    assert!(matches!(pulled(u64::MAX), Err(RemoteError::Full { .. })));
+    let size = large(1).len() as u64;
+    for wrong in [size + 1, size - 1] {
+        assert!(matches!(pulled(wrong), Err(RemoteError::Damaged { .. })));
+    }
+    pulled(size).unwrap();
 }
 
 #[test]
