@@ -174,7 +174,12 @@ fn holds_something(upper: &Path) -> bool {
     // The `.git` that the session was given is not its work.
     let is_given = upper.with_file_name(super::history::GIVEN).exists();
     let is_theirs = |entry: std::fs::DirEntry| !(is_given && entry.file_name() == ".git");
-    std::fs::read_dir(upper).is_ok_and(|entries| entries.flatten().any(is_theirs))
+    match std::fs::read_dir(upper) {
+        // What cannot be told is theirs.
+        Ok(mut entries) => entries.any(|entry| entry.map_or(true, is_theirs)),
+        // The sandbox may have closed it, which does not make it empty.
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {

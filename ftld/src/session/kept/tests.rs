@@ -252,6 +252,36 @@ async fn nothing_goes_without_its_record_nor_what_was_never_read_nor_what_others
 }
 
 #[tokio::test]
+async fn what_was_never_read_stays_whatever_became_of_its_session() {
+    let bed = Bed::new().await;
+    let rejected = bed.session(State::Rejected, 90).await;
+    fs::create_dir(bed.home(&rejected).join("upper")).unwrap();
+    fs::write(bed.home(&rejected).join("upper/left"), "by a turn that failed").unwrap();
+    // Its work lies where nobody can list it.
+    let closed = bed.session(State::NoChanges, 90).await;
+    fs::write(bed.home(&closed).join("upper"), "no directory").unwrap();
+    let mut frozen = bed.session(State::Failed, 90).await;
+    frozen.checkpoints.push(crate::session::record::Checkpoint {
+        number: 1,
+        parent: 0,
+        turn: 1,
+        time_us: 0,
+        text: String::new(),
+        digest: None,
+        entries: 0,
+        stack: frozen.stack.clone(),
+    });
+    bed.store(&frozen).await;
+    assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 0);
+    assert!(bed.is_there(&rejected) && bed.is_there(&closed) && bed.is_there(&frozen));
+    let asked = bed.app.sessions().remove(&closed.id, false).await;
+    assert!(matches!(asked, Err(Error::Refused(_))), "{asked:?}");
+    bed.app.sessions().remove(&rejected.id, false).await.unwrap();
+    bed.app.sessions().remove(&closed.id, true).await.unwrap();
+    assert!(!bed.is_there(&rejected) && !bed.is_there(&closed));
+}
+
+#[tokio::test]
 async fn a_session_that_changed_since_it_was_looked_at_stays() {
     let bed = Bed::new().await;
     let record = bed.session(State::Rejected, 90).await;
