@@ -140,15 +140,20 @@ pub(super) fn sweep(parts: &Parts) {
 
 fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {
     let dir = parts.home.layers();
-    let records = match parts.db.records::<Record>("") {
-        Ok(records) => records,
-        Err(error) => {
-            tracing::warn!(%error, "layers that nobody names cannot be told");
-            return;
-        }
-    };
-    let mut kept: BTreeSet<String> = records.iter().flat_map(Record::layers).map(str::to_owned).collect();
-    kept.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    // Sessions come and go while they are read. A branch that was made behind the first reading, and whose
+    // origin went before it came there, is met by the second.
+    for _ in 0..2 {
+        let records = match parts.db.records::<Record>("") {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "layers that nobody names cannot be told");
+                return;
+            }
+        };
+        kept.extend(records.iter().flat_map(Record::layers).map(str::to_owned));
+        kept.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
+    }
     for item in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
         let name = item.file_name().to_string_lossy().into_owned();
         if wanted(&name)
