@@ -199,6 +199,10 @@ impl Driver {
     /// Forgets the session.
     pub(super) async fn remove(&mut self, removal: Removal) -> Result<(), Error> {
         let discard = removal == Removal::Asked { discard: true };
+        if !discard && self.has_lost_ground() {
+            // It may hold work again, and not have been told.
+            self.look_again().await?;
+        }
         self.may(Request::Remove { discard })?;
         if self.holds_unread(removal) {
             return Err(Refusal::WorkWaits.into());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Level, Stage as StageName};
 use ftl_core::id::SessionId;
-use ftl_core::lifecycle::{self, Changes, Request, State, Step};
+use ftl_core::lifecycle::{self, Request, State, Step};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
@@ -423,7 +423,7 @@ impl Driver {
         if self.record.state.is_idle() {
             return;
         }
-        let work = if self.record.digest.is_some() { Changes::Some } else { Changes::None };
+        let work = self.still_waits().await;
         if let Err(error) = self.enter(Step::Failed { work }, reason, vec![]).await {
             tracing::error!(session = %self.record.id, error = %told(&error), "the failure could not be kept");
         }

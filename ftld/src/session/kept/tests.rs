@@ -7,8 +7,10 @@ use std::sync::{Mutex, mpsc};
 
 use async_trait::async_trait;
 use ftl_core::chain::Verdict;
-use ftl_core::id::{ApplyId, SessionId};
+use ftl_core::diff::UpperNode;
+use ftl_core::id::{ApplyId, Digest, SessionId};
 use ftl_core::lifecycle::State;
+use ftl_core::tree::RelPath;
 use tempfile::TempDir;
 
 use super::*;
@@ -18,7 +20,7 @@ use crate::clock::Clock;
 use crate::db::Commit;
 use crate::home::{Home, HomeEnv};
 use crate::sandbox::{Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
-use crate::session::record::{Layer, Project, Spec};
+use crate::session::record::{Apply, Checkpoint, Layer, Project, Spec, Work};
 use crate::session::{Removal, layers};
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
@@ -261,7 +263,7 @@ async fn what_was_never_read_stays_whatever_became_of_its_session() {
     let closed = bed.session(State::NoChanges, 90).await;
     fs::write(bed.home(&closed).join("upper"), "no directory").unwrap();
     let mut frozen = bed.session(State::Failed, 90).await;
-    frozen.checkpoints.push(crate::session::record::Checkpoint {
+    frozen.checkpoints.push(Checkpoint {
         number: 1,
         parent: 0,
         turn: 1,
@@ -355,4 +357,34 @@ async fn the_base_of_a_session_whose_start_fails_stays_until_its_record_names_it
     let base = record.base.unwrap();
     assert_eq!((record.state, bed.listed().contains(&base)), (State::Failed, true), "the base is gone");
     assert!(bed.parts().store.tree(base).is_ok());
+}
+
+#[tokio::test]
+async fn what_came_back_by_an_undoing_stays_and_one_session_in_trouble_keeps_no_other() {
+    let bed = Bed::new().await;
+    let base = bed.snapshots(&[1])[0];
+    let apply = |number| Apply {
+        id: ApplyId::from_random([number; 10]),
+        digest: Digest(Hash::of(b"approved")),
+        time_us: 0,
+        steps: Vec::new(),
+        undone: false,
+    };
+    // Its origin took back what it came with, and nobody told it.
+    let mut heir = bed.session(State::NoChanges, 90).await;
+    let upper = vec![(RelPath::new("a").unwrap(), UpperNode::Whiteout)];
+    let work = captured::put(bed.parts(), None, Work { upper, ..Work::default() }).unwrap();
+    (heir.base, heir.work, heir.came_with) = (Some(base), Some(work), vec![apply(1)]);
+    // What it came with is gone as well, and it cannot be looked at.
+    let mut lost = bed.session(State::NoChanges, 90).await;
+    (lost.base, lost.came_with) = (Some(SnapshotId(Hash::of(b"lost"))), vec![apply(1)]);
+    let over = bed.session(State::NoChanges, 90).await;
+    for record in [&heir, &lost] {
+        bed.store(record).await;
+    }
+    let journal = bed.parts().home.journal().join(format!("{}.undone", apply(1).id));
+    fs::write(journal, b"").unwrap();
+    assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 1);
+    assert!(bed.is_there(&heir) && bed.is_there(&lost) && !bed.is_there(&over));
+    assert_eq!(bed.app.sessions().get(&heir.id).unwrap().state, State::AwaitingReview);
 }
