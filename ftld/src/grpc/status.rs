@@ -88,6 +88,11 @@ fn row(error: &Error) -> Row {
             (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
         }
         Error::UnreadableCheckpoint { .. } => (Code::FailedPrecondition, "unreadable-checkpoint", ""),
+        Error::UnreadWork { .. } => (
+            Code::FailedPrecondition,
+            "unread-work",
+            "name the end of an earlier turn, as `ftlctl sessions --checkpoints SESSION` lists them",
+        ),
         Error::History(_) => (Code::FailedPrecondition, "history", ""),
         Error::Project(_) => {
             (Code::InvalidArgument, "project", "name a project's own directory with --project")

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::driver::{Driver, told};
 use super::layers;
-use super::record::{Apply, Pending, Project, Record, Stack};
+use super::record::{Apply, Pending, Project, Record};
 use super::{Error, Outcome, Removal};
 use crate::app::Parts;
 use crate::audit::Sync;
@@ -250,8 +250,7 @@ impl Driver {
             Removal::Asked { discard: false } => record.state != State::Rejected && is_loose(),
             // Nobody was asked. A checkpoint may have been made of what could not be read.
             Removal::Over { .. } => {
-                let is_unread = |stack: &Stack| stack.work.is_none() && !stack.layers.is_empty();
-                is_loose() || record.checkpoints.iter().any(|checkpoint| is_unread(&checkpoint.stack))
+                is_loose() || record.checkpoints.iter().any(|checkpoint| checkpoint.stack.is_unread())
             }
         }
     }

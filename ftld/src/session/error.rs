@@ -233,6 +233,12 @@ pub enum Error {
         /// Which.
         number: u32,
     },
+    /// What a session's last turn left could not be read when the turn ended.
+    #[error("what the last turn of session {session} left could not be read, so nobody can say what it is")]
+    UnreadWork {
+        /// Which session.
+        session: SessionId,
+    },
     /// The project's history cannot be read or written.
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),

@@ -21,7 +21,7 @@ use crate::db::Commit;
 use crate::home::{Home, HomeEnv};
 use crate::sandbox::{Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
 use crate::session::record::{Apply, Checkpoint, Layer, Project, Spec, Work};
-use crate::session::{Removal, layers};
+use crate::session::{Back, Removal, layers};
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 const NOW_US: i64 = 1000 * DAY_US;
@@ -254,6 +254,46 @@ async fn nothing_goes_without_its_record_nor_what_was_never_read_nor_what_others
 }
 
 #[tokio::test]
+async fn work_that_was_never_read_is_not_told_as_none_and_can_be_gone_back_from() {
+    let bed = Bed::new().await;
+    let base = bed.snapshots(&[1])[0];
+    let mut record = bed.session(State::Failed, 1).await;
+    let layers = std::mem::take(&mut record.stack.layers);
+    record.base = Some(base);
+    bed.store(&record).await;
+    let sessions = bed.app.sessions();
+    assert_eq!(sessions.point(record.id.as_str()).unwrap().tree.id(), base);
+    fs::create_dir(bed.home(&record).join("upper")).unwrap();
+    fs::write(bed.home(&record).join("upper/left"), "by a turn that failed").unwrap();
+    assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadWork { .. })));
+    // As it is over a layer that nobody could read.
+    record.stack.layers = layers;
+    record.checkpoints.push(unread(&record));
+    record.at = 1;
+    bed.store(&record).await;
+    let mut again = sessions.rewind(&record.id, Back::To(0)).await.unwrap();
+    assert_eq!((again.at, again.checkpoints.len(), again.checkpoints[1].stack.is_unread()), (0, 2, true));
+    assert_eq!(sessions.point(record.id.as_str()).unwrap().tree.id(), base);
+    (again.at, again.stack) = (2, again.checkpoints[1].stack.clone());
+    bed.store(&again).await;
+    assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadableCheckpoint { .. })));
+}
+
+/// A checkpoint of what a session has, which nobody could read.
+fn unread(record: &Record) -> Checkpoint {
+    Checkpoint {
+        number: 1,
+        parent: 0,
+        turn: 1,
+        time_us: 0,
+        text: String::new(),
+        digest: None,
+        entries: 0,
+        stack: record.stack.clone(),
+    }
+}
+
+#[tokio::test]
 async fn what_was_never_read_stays_whatever_became_of_its_session() {
     let bed = Bed::new().await;
     let rejected = bed.session(State::Rejected, 90).await;
@@ -263,16 +303,7 @@ async fn what_was_never_read_stays_whatever_became_of_its_session() {
     let closed = bed.session(State::NoChanges, 90).await;
     fs::write(bed.home(&closed).join("upper"), "no directory").unwrap();
     let mut frozen = bed.session(State::Failed, 90).await;
-    frozen.checkpoints.push(Checkpoint {
-        number: 1,
-        parent: 0,
-        turn: 1,
-        time_us: 0,
-        text: String::new(),
-        digest: None,
-        entries: 0,
-        stack: frozen.stack.clone(),
-    });
+    frozen.checkpoints.push(unread(&frozen));
     bed.store(&frozen).await;
     assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 0);
     assert!(bed.is_there(&rejected) && bed.is_there(&closed) && bed.is_there(&frozen));
