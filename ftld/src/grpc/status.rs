@@ -146,6 +146,7 @@ fn row(error: &Error) -> Row {
         | Error::NoProgram { .. }
         | Error::Setup { .. }
         | Error::Stopped { .. }
+        | Error::Layers { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
         Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
             return decision_row(error);
@@ -202,6 +203,13 @@ fn turn_row(error: &Error) -> Row {
         Error::Setup { .. } => {
             (Code::FailedPrecondition, "setup", hint("`ftlctl attach` shows its output again"))
         }
+        Error::Layers { .. } => (
+            Code::FailedPrecondition,
+            "layers",
+            hint(
+                "go back to an earlier turn with `ftlctl rewind`, or approve the work and begin another session; the daemon's log says why they could not",
+            ),
+        ),
         Error::TurnFailed { .. } => {
             (Code::FailedPrecondition, "turn-failed", hint("see `ftlctl attach` for what happened"))
         }

@@ -79,9 +79,7 @@ impl Driver {
         let work = match self.capture_work().await {
             Ok(()) => self.record.work,
             // It can be kept all the same, although nobody knows what it is. Any other error may pass.
-            Err(
-                error @ (Error::Store(SnapshotError::Odd { .. }) | Error::UnreadableCheckpoint { .. }),
-            ) => {
+            Err(error @ (Error::Store(SnapshotError::Odd { .. }) | Error::UnreadableCheckpoint { .. })) => {
                 let text = format!("what a turn left cannot be read: {}", told(&error));
                 self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
                 None

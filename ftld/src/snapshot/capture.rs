@@ -13,7 +13,9 @@ use std::path::Path;
 use ftl_core::diff::{SpecialKind, UpperNode, UpperTree};
 use ftl_core::id::Hash;
 use ftl_core::tree::{RelPath, Tree};
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, chmodat, fgetxattr, flistxattr, fstat, openat, readlinkat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, Stat, chmodat, fgetxattr, flistxattr, fstat, openat, readlinkat,
+};
 use rustix::io::Errno;
 
 use super::blob::{Blobs, Look};

@@ -279,6 +279,20 @@ async fn work_that_was_never_read_is_not_told_as_none_and_can_be_gone_back_from(
     assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadableCheckpoint { .. })));
 }
 
+#[tokio::test]
+async fn a_turn_is_refused_when_there_are_more_layers_than_can_be_mounted() {
+    let bed = Bed::new().await;
+    let mut record = bed.session(State::NoChanges, 1).await;
+    // They are not there, so they cannot be folded.
+    let layer = |number| Layer { name: layers::name(&record.id, number), bytes: 0 };
+    record.stack.layers = (2..50).map(layer).collect();
+    bed.store(&record).await;
+    let said = bed.app.sessions().say(&record.id, "go on".into()).await;
+    assert!(matches!(said, Err(Error::Layers { layers: 48 })), "{said:?}");
+    let after = bed.app.sessions().get(&record.id).unwrap();
+    assert_eq!((after.state, after.turns), (State::NoChanges, 1));
+}
+
 /// A checkpoint of what a session has, which nobody could read.
 fn unread(record: &Record) -> Checkpoint {
     Checkpoint {
