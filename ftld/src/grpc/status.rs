@@ -99,6 +99,11 @@ fn row(error: &Error) -> Row {
             (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
         }
         Error::UnreadableCheckpoint { .. } => (Code::FailedPrecondition, "unreadable-checkpoint", ""),
+        Error::UnreadWork { .. } => (
+            Code::FailedPrecondition,
+            "unread-work",
+            "name the end of an earlier turn, as `ftlctl sessions --checkpoints SESSION` lists them",
+        ),
         Error::History(_) => (Code::FailedPrecondition, "history", ""),
         Error::Project(_) => {
             (Code::InvalidArgument, "project", "name a project's own directory with --project")
@@ -152,6 +157,7 @@ fn row(error: &Error) -> Row {
         | Error::NoProgram { .. }
         | Error::Setup { .. }
         | Error::Stopped { .. }
+        | Error::Layers { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
         Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
             return decision_row(error);
@@ -208,6 +214,13 @@ fn turn_row(error: &Error) -> Row {
         Error::Setup { .. } => {
             (Code::FailedPrecondition, "setup", hint("`ftlctl attach` shows its output again"))
         }
+        Error::Layers { .. } => (
+            Code::FailedPrecondition,
+            "layers",
+            hint(
+                "go back to an earlier turn with `ftlctl rewind`, or approve the work and begin another session; the daemon's log says why they could not",
+            ),
+        ),
         Error::TurnFailed { .. } => {
             (Code::FailedPrecondition, "turn-failed", hint("see `ftlctl attach` for what happened"))
         }

@@ -26,6 +26,8 @@ impl Driver {
     /// Begins another session with the work of this one, or of one of its checkpoints.
     pub(super) async fn branch(&mut self, checkpoint: Option<u32>) -> Result<SessionId, Error> {
         self.may(Request::Branch)?;
+        // Until the new record names what it has: this session's may be gone by then.
+        let _lease = self.lease().await?;
         self.secure().await?;
         let at = checkpoint.unwrap_or(self.record.at);
         let stack = self.stack_at(at)?;

@@ -79,7 +79,7 @@ impl Driver {
         let work = match self.capture_work().await {
             Ok(()) => self.record.work,
             // It can be kept all the same, although nobody knows what it is. Any other error may pass.
-            Err(error @ Error::Store(SnapshotError::Odd { .. })) => {
+            Err(error @ (Error::Store(SnapshotError::Odd { .. }) | Error::UnreadableCheckpoint { .. })) => {
                 let text = format!("what a turn left cannot be read: {}", told(&error));
                 self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
                 None
@@ -152,10 +152,7 @@ pub(super) fn stack_at(record: &Record, number: u32) -> Result<Stack, Error> {
         return record.base.map(|_| Stack::default()).ok_or_else(missing);
     }
     let stack = record.checkpoint(number).ok_or_else(missing)?.stack.clone();
-    match stack.work {
-        None if !stack.layers.is_empty() => Err(Error::UnreadableCheckpoint { number }),
-        _ => Ok(stack),
-    }
+    if stack.is_unread() { Err(Error::UnreadableCheckpoint { number }) } else { Ok(stack) }
 }
 
 /// Whether there is anything to review.

@@ -199,9 +199,12 @@ impl Driver {
     /// Forgets the session.
     pub(super) async fn remove(&mut self, removal: Removal) -> Result<(), Error> {
         let discard = removal == Removal::Asked { discard: true };
+        if !discard && self.has_lost_ground() {
+            // It may hold work again, and not have been told.
+            self.look_again().await?;
+        }
         self.may(Request::Remove { discard })?;
-        if !discard && self.record.state != State::Rejected && layers::is_loose(&self.parts, &self.record) {
-            // A turn failed before its work could be read; what it wrote may be all there is of it.
+        if self.holds_unread(removal) {
             return Err(Refusal::WorkWaits.into());
         }
         let detail = match removal {
@@ -232,6 +235,24 @@ impl Driver {
         .await?;
         forget_journals(&self.parts, self.record.journals().collect()).await;
         Ok(())
+    }
+}
+
+impl Driver {
+    /// Whether the session must stay for work that was never read: a turn failed before that, and what it wrote
+    /// may be all there is of it.
+    fn holds_unread(&self, removal: Removal) -> bool {
+        let record = &self.record;
+        let is_loose = || layers::is_loose(&self.parts, record);
+        match removal {
+            Removal::Asked { discard: true } => false,
+            // Who rejected the session says no to all that is in it.
+            Removal::Asked { discard: false } => record.state != State::Rejected && is_loose(),
+            // Nobody was asked. A checkpoint may have been made of what could not be read.
+            Removal::Over { .. } => {
+                is_loose() || record.checkpoints.iter().any(|checkpoint| checkpoint.stack.is_unread())
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind, Level, Stage as StageName};
 use ftl_core::id::SessionId;
-use ftl_core::lifecycle::{self, Changes, Request, State, Step};
+use ftl_core::lifecycle::{self, Request, State, Step};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
@@ -176,7 +176,10 @@ impl Driver {
         {
             let reason = told(&error);
             self.fail(reason.clone()).await;
-            turn.fail(reason);
+            turn.fail(match error {
+                Error::Layers { .. } => error,
+                _ => Error::TurnFailed { reason },
+            });
         }
         drop(lease);
         if let Some(Done { code, output }) = last_exec {
@@ -197,7 +200,7 @@ impl Driver {
     ) -> Result<(), Error> {
         let root = self.root();
         let settings = trust::settings(&self.parts, &root)?;
-        self.make_room().await;
+        self.make_room(inbox, stopping).await?;
         self.begin_turn(turn, &settings).await?;
         *lease = self.snapshot(inbox, stopping).await?;
         let opened = self.open_sandbox(&settings, inbox, stopping).await?;
@@ -423,7 +426,7 @@ impl Driver {
         if self.record.state.is_idle() {
             return;
         }
-        let work = if self.record.digest.is_some() { Changes::Some } else { Changes::None };
+        let work = self.still_waits().await;
         if let Err(error) = self.enter(Step::Failed { work }, reason, vec![]).await {
             tracing::error!(session = %self.record.id, error = %told(&error), "the failure could not be kept");
         }
@@ -439,19 +442,17 @@ impl Turn {
     }
 
     /// Tells whoever still waits for the turn's beginning that it failed.
-    fn fail(self, reason: String) {
+    fn fail(self, error: Error) {
         match self {
-            Self::Agent { begun: Some(reply), .. } => answer(reply, Err(Error::TurnFailed { reason })),
-            Self::Commands { first: Some(Command::Exec { reply, .. }) } => {
-                answer(reply, Err(Error::TurnFailed { reason }));
-            }
+            Self::Agent { begun: Some(reply), .. } => answer(reply, Err(error)),
+            Self::Commands { first: Some(Command::Exec { reply, .. }) } => answer(reply, Err(error)),
             Self::Agent { begun: None, .. } | Self::Commands { .. } => {}
         }
     }
 }
 
 /// Does something that takes its time, and answers commands meanwhile. Stopping ends the wait.
-async fn during<T>(
+pub(super) async fn during<T>(
     inbox: &mut Inbox,
     stopping: &mut Stopping,
     busy: State,

@@ -233,6 +233,18 @@ pub enum Error {
         /// Which.
         number: u32,
     },
+    /// A session has more layers than can be mounted, and they could not be folded.
+    #[error("the session has {layers} layers, and they could not be made fewer")]
+    Layers {
+        /// How many.
+        layers: usize,
+    },
+    /// What a session's last turn left could not be read when the turn ended.
+    #[error("what the last turn of session {session} left could not be read, so nobody can say what it is")]
+    UnreadWork {
+        /// Which session.
+        session: SessionId,
+    },
     /// The project's history cannot be read or written.
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),

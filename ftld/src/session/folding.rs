@@ -8,10 +8,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ftl_core::lifecycle::State;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::decide::blocking;
-use super::driver::{Driver, Inbox, told};
+use super::driver::{Driver, Inbox, Stopping, during, told};
 use super::layers;
 use super::record::{Layer, Record};
 use super::{Command, Error};
@@ -56,13 +57,28 @@ impl Driver {
         self.folding = Some(Folding { layers, made });
     }
 
-    /// Waits for a fold without which the next turn could not begin.
-    pub(super) async fn make_room(&mut self) {
+    /// Waits for a fold without which the next turn could not begin. Stopping ends the wait.
+    ///
+    /// # Errors
+    /// When it was stopped, and when there are still too many layers.
+    pub(super) async fn make_room(
+        &mut self,
+        inbox: &mut Inbox,
+        stopping: &mut Stopping,
+    ) -> Result<(), Error> {
         if self.record.stack.layers.len() < MOST {
-            return;
+            return Ok(());
         }
         self.begin_folding();
-        self.end_folding().await;
+        if let Some(folding) = &mut self.folding {
+            let waiting = async { Ok((&mut folding.made).await) };
+            let made = during(inbox, stopping, State::Starting, waiting).await?;
+            self.take_over(made).await;
+        }
+        match self.record.stack.layers.len() {
+            layers if layers < MOST => Ok(()),
+            layers => Err(Error::Layers { layers }),
+        }
     }
 
     /// Waits until nothing is folded any more.

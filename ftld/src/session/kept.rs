@@ -109,14 +109,14 @@ pub async fn keep_small(sessions: Arc<Sessions>) {
 /// Looks once for what may go. `whole` also looks for what nobody needs although no snapshot went.
 ///
 /// # Errors
-/// Those of [`forget_over`], [`forget_histories`] and [`retain`].
+/// Those of [`forget_over`] and [`retain`].
 async fn look(sessions: &Sessions, whole: bool) -> Result<(), Error> {
     let parts = Arc::clone(sessions.parts());
     let config = crate::config::user(parts.home.root())?.store;
     let gone = forget_over(sessions, &config).await?;
     blocking(move || {
-        if whole {
-            forget_histories(&parts)?;
+        if whole && let Err(error) = forget_histories(&parts) {
+            tracing::warn!(error = %told(&error), "histories of projects that are gone could not be removed");
         }
         retain(&parts, &config, whole || gone > 0).map(drop)
     })
@@ -127,7 +127,7 @@ async fn look(sessions: &Sessions, whole: bool) -> Result<(), Error> {
 /// waits for a human, or was never read, stay. Says how many went.
 ///
 /// # Errors
-/// When sessions cannot be read, or a removal cannot be recorded or done.
+/// When sessions cannot be read, or a removal cannot be recorded.
 pub async fn forget_over(sessions: &Sessions, config: &StoreConfig) -> Result<usize, Error> {
     let (now_us, kept_us) = (sessions.parts().clock.now_us(), config.ended_us());
     let mut gone = 0;
@@ -139,7 +139,9 @@ pub async fn forget_over(sessions: &Sessions, config: &StoreConfig) -> Result<us
             Ok(()) => gone += 1,
             // It holds something all the same, or someone was quicker.
             Err(Error::Refused(_) | Error::NoSuchSession { .. } | Error::Gone { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error @ Error::Audit(_)) => return Err(error),
+            // One that cannot go keeps nothing else.
+            Err(error) => tracing::warn!(session = %record.id, error = %told(&error), "could not be removed"),
         }
     }
     Ok(gone)

@@ -140,15 +140,20 @@ pub(super) fn sweep(parts: &Parts) {
 
 fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {
     let dir = parts.home.layers();
-    let records = match parts.db.records::<Record>("") {
-        Ok(records) => records,
-        Err(error) => {
-            tracing::warn!(%error, "layers that nobody names cannot be told");
-            return;
-        }
-    };
-    let mut kept: BTreeSet<String> = records.iter().flat_map(Record::layers).map(str::to_owned).collect();
-    kept.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    // Sessions come and go while they are read. A branch that was made behind the first reading, and whose
+    // origin went before it came there, is met by the second.
+    for _ in 0..2 {
+        let records = match parts.db.records::<Record>("") {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "layers that nobody names cannot be told");
+                return;
+            }
+        };
+        kept.extend(records.iter().flat_map(Record::layers).map(str::to_owned));
+        kept.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
+    }
     for item in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
         let name = item.file_name().to_string_lossy().into_owned();
         if wanted(&name)
@@ -174,7 +179,12 @@ fn holds_something(upper: &Path) -> bool {
     // The `.git` that the session was given is not its work.
     let is_given = upper.with_file_name(super::history::GIVEN).exists();
     let is_theirs = |entry: std::fs::DirEntry| !(is_given && entry.file_name() == ".git");
-    std::fs::read_dir(upper).is_ok_and(|entries| entries.flatten().any(is_theirs))
+    match std::fs::read_dir(upper) {
+        // What cannot be told is theirs.
+        Ok(mut entries) => entries.any(|entry| entry.map_or(true, is_theirs)),
+        // The sandbox may have closed it, which does not make it empty.
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {

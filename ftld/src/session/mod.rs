@@ -302,10 +302,15 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is none, or the project has changed since.
-    pub async fn undo(&self, id: &SessionId) -> Result<Outcome, Error> {
-        let outcome = self.ask(id, |reply| Command::Undo { reply }).await?;
-        self.tell_heirs(&outcome.apply).await;
-        Ok(outcome)
+    pub async fn undo(self: &Arc<Self>, id: &SessionId) -> Result<Outcome, Error> {
+        let (sessions, of) = (Arc::clone(self), id.clone());
+        // Whoever asked may go; those that came with what is taken back must be told all the same.
+        let undone = self.tasks.spawn(async move {
+            let outcome = sessions.ask(&of, |reply| Command::Undo { reply }).await;
+            sessions.tell_heirs(&of).await;
+            outcome
+        });
+        undone.await.map_err(|_| Error::Interrupted)?
     }
 
     /// Takes a session's work back to where it was after an earlier turn. The turns that are left stay as

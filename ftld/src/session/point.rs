@@ -12,7 +12,7 @@ use ftl_core::lifecycle::Refusal;
 use ftl_core::tree::{RelPath, Tree};
 use ftl_core::{refuse, stack};
 
-use super::{Error, Sessions, captured, checkpoint, workspace};
+use super::{Error, Sessions, captured, checkpoint, layers, workspace};
 
 /// A state by its name.
 #[derive(Clone, Debug)]
@@ -73,6 +73,12 @@ impl Sessions {
         let (work, time_us, name) = match number {
             // What it is by now is not known before the turn has ended.
             None if !record.state.is_idle() => return Err(Error::Refused(Refusal::Busy(record.state))),
+            None if layers::is_loose(self.parts(), &record) && record.work == record.stack.work => {
+                return Err(Error::UnreadWork { session: record.id });
+            }
+            None if record.stack.is_unread() => {
+                return Err(Error::UnreadableCheckpoint { number: record.at });
+            }
             None => (record.work, record.updated_us, format!("session {}", record.id)),
             Some(number) => {
                 let stack = checkpoint::stack_at(&record, number)?;

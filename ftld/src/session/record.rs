@@ -141,6 +141,14 @@ pub struct Stack {
     pub work: Option<ftl_core::id::Hash>,
 }
 
+impl Stack {
+    /// Whether there are layers and nobody knows what they hold.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.work.is_none() && !self.layers.is_empty()
+    }
+}
+
 /// One frozen layer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Layer {

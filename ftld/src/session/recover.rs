@@ -92,7 +92,8 @@ async fn settle(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {
     }
     let captured = match state {
         State::Starting if driver.record.work.is_some() => {
-            driver.enter(Step::Failed { work: waiting(&driver.record) }, BEFORE_WORK.into(), vec![]).await
+            let work = driver.still_waits().await;
+            driver.enter(Step::Failed { work }, BEFORE_WORK.into(), vec![]).await
         }
         State::Created | State::Snapshotting | State::Starting => {
             driver.enter(Step::Failed { work: Changes::None }, BEFORE_WORK.into(), vec![]).await
@@ -107,12 +108,8 @@ async fn settle(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {
         State::AwaitingReview | State::NoChanges | State::Merged | State::Rejected | State::Failed => Ok(()),
     };
     if let Err(error) = captured {
-        let work = waiting(&driver.record);
+        let work = driver.still_waits().await;
         driver.enter(Step::Failed { work }, told(&error), vec![]).await?;
     }
     Ok(())
-}
-
-fn waiting(record: &Record) -> Changes {
-    if record.digest.is_some() { Changes::Some } else { Changes::None }
 }

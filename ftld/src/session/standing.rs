@@ -4,9 +4,11 @@
 //! when it branched off. The origin may take them back at any time, so that is asked of the journals whenever
 //! the work is looked at. Must not know how something is applied or taken back.
 
-use ftl_core::id::ApplyId;
+use std::collections::BTreeSet;
+
+use ftl_core::id::{ApplyId, SessionId};
 use ftl_core::landed::Landed;
-use ftl_core::lifecycle::{State, Step};
+use ftl_core::lifecycle::{Changes, State, Step};
 
 use super::checkpoint::changes;
 use super::driver::{Driver, told};
@@ -70,19 +72,42 @@ impl Driver {
         // What cannot be told is looked at.
         self.record.came_with.iter().any(|apply| self.parts.merge.was_undone(&apply.id).unwrap_or(true))
     }
+
+    /// Whether earlier work waits when a turn comes to nothing. What the session came with may have been taken
+    /// back meanwhile: a busy session is not told.
+    pub(super) async fn still_waits(&mut self) -> Changes {
+        if self.has_lost_ground() {
+            match self.reviewed(&self.record).await {
+                Ok(reviewed) => {
+                    self.record.digest = reviewed.review.digest();
+                    return changes(&reviewed);
+                }
+                Err(error) => {
+                    tracing::warn!(session = %self.record.id, error = %told(&error), "could not look again");
+                }
+            }
+        }
+        if self.record.digest.is_some() { Changes::Some } else { Changes::None }
+    }
 }
 
 impl Sessions {
-    /// Lets every session look again that came with an application.
-    pub(super) async fn tell_heirs(&self, apply: &ApplyId) {
-        let records = match self.parts.db.records::<Record>("") {
-            Ok(records) => records,
+    /// Lets every session look again that came with something that a session has taken back, also when its
+    /// record could not be brought to say so.
+    pub(super) async fn tell_heirs(&self, origin: &SessionId) {
+        let read = || Ok::<_, Error>((self.get(origin)?, self.parts.db.records::<Record>("")?));
+        let (origin, records) = match read() {
+            Ok(read) => read,
             Err(error) => {
+                let error = told(&error);
                 tracing::warn!(%error, "sessions that came with an application cannot be told");
                 return;
             }
         };
-        let came_with = |record: &Record| record.came_with.iter().any(|of| of.id == *apply);
+        let is_gone = |apply: &ApplyId| self.parts.merge.was_undone(apply).unwrap_or(true);
+        let gone: BTreeSet<ApplyId> =
+            origin.applies.into_iter().map(|apply| apply.id).filter(is_gone).collect();
+        let came_with = |record: &Record| record.came_with.iter().any(|of| gone.contains(&of.id));
         for id in records.into_iter().filter(came_with).map(|record| record.id) {
             match self.ask(&id, |reply| Command::LookAgain { reply }).await {
                 // A busy one looks when its turn ends.

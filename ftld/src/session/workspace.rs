@@ -109,7 +109,7 @@ impl Driver {
                 // The layer of a turn that ended before anything could be written.
                 false => Captured::default(),
             };
-            if record.stack.work.is_none() && !record.stack.layers.is_empty() {
+            if record.stack.is_unread() {
                 // What this turn stands on is not known, and would be missing from what is shown.
                 return Err(Error::UnreadableCheckpoint { number: record.at });
             }

@@ -13,7 +13,9 @@ use std::path::Path;
 use ftl_core::diff::{SpecialKind, UpperNode, UpperTree};
 use ftl_core::id::Hash;
 use ftl_core::tree::{RelPath, Tree};
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, chmodat, fgetxattr, flistxattr, fstat, readlinkat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, Stat, chmodat, fgetxattr, flistxattr, fstat, openat, readlinkat,
+};
 use rustix::io::Errno;
 
 use super::blob::{Blobs, Look};
@@ -81,8 +83,11 @@ pub(super) fn capture(
     blobs: &Blobs,
     most: usize,
 ) -> Result<Captured, SnapshotError> {
-    let root = dir::open_root(upper).map_err(io_error("open", upper))?;
-    let (todo, opened) = (vec![None], Vec::new());
+    // Not to be read yet: the sandbox may have closed it.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, upper, flags, Mode::empty()).map_err(io_error("open", upper))?;
+    let closed = lift(&root, 0o500).map_err(io_error("open", upper))?;
+    let (todo, opened) = (vec![None], closed.map(|mode| (None, mode)).into_iter().collect());
     let (hashes, found) = (BTreeSet::new(), Captured::default());
     let mut reading = Reading { root, shown: upper, base, rules, blobs, todo, opened, hashes, most, found };
     let walked = reading.walk();
@@ -96,6 +101,16 @@ pub(super) fn capture(
 pub(super) fn set_mode(node: impl AsFd, mode: u32) -> rustix::io::Result<()> {
     let place = format!("/proc/self/fd/{}", node.as_fd().as_raw_fd());
     chmodat(CWD, place, Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())
+}
+
+/// Gives the owner of a node bits of its mode that are missing. Says the mode that it had if it changed.
+pub(super) fn lift(node: impl AsFd, needed: u32) -> rustix::io::Result<Option<u32>> {
+    let mode = fstat(&node)?.st_mode & 0o7777;
+    let is_closed = mode & needed != needed;
+    if is_closed {
+        set_mode(&node, mode | needed)?;
+    }
+    Ok(is_closed.then_some(mode))
 }
 
 impl Reading<'_> {
@@ -194,9 +209,7 @@ impl Reading<'_> {
             Err(error) => return Err(error),
         }
         let node = dir::open_beneath(&self.root, path, OFlags::PATH | OFlags::NOFOLLOW)?;
-        let mode = fstat(&node)?.st_mode & 0o7777;
-        set_mode(&node, mode | needed)?;
-        self.opened.push((path.cloned(), mode));
+        self.opened.extend(lift(&node, needed)?.map(|mode| (path.cloned(), mode)));
         dir::open_beneath(&self.root, path, flags)
     }
 

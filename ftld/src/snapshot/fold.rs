@@ -17,8 +17,9 @@ use rustix::fs::{
     fchown, fgetxattr, fsetxattr, fstat, futimens, linkat, mkdirat, openat, readlinkat, symlinkat,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 
-use super::capture::set_mode;
+use super::capture::{lift, set_mode};
 use super::dir::{self, Item, LIST};
 use super::{SnapshotError, content, io_error};
 
@@ -41,8 +42,7 @@ enum By {
 pub fn fold(layers: &[impl AsRef<Path>], target: &Path) -> Result<(), SnapshotError> {
     let mut roots = Vec::new();
     for layer in layers {
-        let root = dir::open_root(layer.as_ref()).map_err(io_error("open", layer))?;
-        roots.push(Part { dir: root, closed: None });
+        roots.push(open(CWD, layer.as_ref()).map_err(io_error("open", layer))?);
     }
     new_root(target)
         .and_then(|to| make(&roots, &to, By::Link, 0))
@@ -56,11 +56,12 @@ pub fn fold(layers: &[impl AsRef<Path>], target: &Path) -> Result<(), SnapshotEr
 /// When the directory cannot be read, or the new one not be written; what there is of it is the caller's to
 /// remove.
 pub fn copy(from: &Path, target: &Path) -> Result<(), SnapshotError> {
-    let root = dir::open_root(from).map_err(io_error("open", from))?;
-    let roots = [Part { dir: root, closed: None }];
+    let roots = [open(CWD, from).map_err(io_error("open", from))?];
     let copied = new_root(target).and_then(|to| {
         make(&roots, &to, By::Copy, 0)?;
-        dress(&to, &fstat(&roots[0].dir)?, false)
+        let mut like = fstat(&roots[0].dir)?;
+        like.st_mode = roots[0].closed.unwrap_or(like.st_mode);
+        dress(&to, &like, false)
     });
     copied.map_err(io_error("copy to", target))
 }
@@ -112,7 +113,7 @@ fn make(parts: &[Part], target: &OwnedFd, by: By, depth: usize) -> io::Result<()
             if opaque {
                 break;
             }
-            let part = open(&parts[*at].dir, &name)?;
+            let part = open(&parts[*at].dir, name.as_c_str())?;
             opaque = is_opaque(&part.dir)?;
             inner.push(part);
             if opaque {
@@ -128,15 +129,11 @@ fn make(parts: &[Part], target: &OwnedFd, by: By, depth: usize) -> io::Result<()
 }
 
 /// Opens a directory to be listed; gives its owner the right to first if that is missing.
-fn open(at: &OwnedFd, name: &CStr) -> io::Result<Part> {
+fn open(at: impl AsFd, name: impl Arg + Copy) -> io::Result<Part> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let place = openat(at, name, flags, Mode::empty())?;
-    let mode = fstat(&place)?.st_mode & 0o7777;
-    let closed = (mode & 0o500 != 0o500).then_some(mode);
-    if closed.is_some() {
-        set_mode(&place, mode | 0o500)?;
-    }
-    let opened = openat(at, name, LIST | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let place = openat(&at, name, flags, Mode::empty())?;
+    let closed = lift(&place, 0o500)?;
+    let opened = openat(&at, name, LIST | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     match opened {
         Ok(dir) => Ok(Part { dir, closed }),
         Err(error) => {

@@ -7,8 +7,10 @@ use std::sync::{Mutex, mpsc};
 
 use async_trait::async_trait;
 use ftl_core::chain::Verdict;
-use ftl_core::id::{ApplyId, SessionId};
+use ftl_core::diff::UpperNode;
+use ftl_core::id::{ApplyId, Digest, SessionId};
 use ftl_core::lifecycle::State;
+use ftl_core::tree::RelPath;
 use tempfile::TempDir;
 
 use super::*;
@@ -20,8 +22,8 @@ use crate::home::{Home, HomeEnv};
 use crate::sandbox::docker::endpoint::Surroundings;
 use crate::sandbox::docker::engine::{Engines, Patience};
 use crate::sandbox::{Limits, Owner, Sandbox, SandboxBackend, SandboxError, SandboxSpec};
-use crate::session::record::{Layer, Project, Spec};
-use crate::session::{Removal, layers};
+use crate::session::record::{Apply, Checkpoint, Layer, Project, Spec, Work};
+use crate::session::{Back, Removal, layers};
 
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 const NOW_US: i64 = 1000 * DAY_US;
@@ -257,6 +259,81 @@ async fn nothing_goes_without_its_record_nor_what_was_never_read_nor_what_others
 }
 
 #[tokio::test]
+async fn work_that_was_never_read_is_not_told_as_none_and_can_be_gone_back_from() {
+    let bed = Bed::new().await;
+    let base = bed.snapshots(&[1])[0];
+    let mut record = bed.session(State::Failed, 1).await;
+    let layers = std::mem::take(&mut record.stack.layers);
+    record.base = Some(base);
+    bed.store(&record).await;
+    let sessions = bed.app.sessions();
+    assert_eq!(sessions.point(record.id.as_str()).unwrap().tree.id(), base);
+    fs::create_dir(bed.home(&record).join("upper")).unwrap();
+    fs::write(bed.home(&record).join("upper/left"), "by a turn that failed").unwrap();
+    assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadWork { .. })));
+    // As it is over a layer that nobody could read.
+    record.stack.layers = layers;
+    record.checkpoints.push(unread(&record));
+    record.at = 1;
+    bed.store(&record).await;
+    let mut again = sessions.rewind(&record.id, Back::To(0)).await.unwrap();
+    assert_eq!((again.at, again.checkpoints.len(), again.checkpoints[1].stack.is_unread()), (0, 2, true));
+    assert_eq!(sessions.point(record.id.as_str()).unwrap().tree.id(), base);
+    (again.at, again.stack) = (2, again.checkpoints[1].stack.clone());
+    bed.store(&again).await;
+    assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadableCheckpoint { .. })));
+}
+
+#[tokio::test]
+async fn a_turn_is_refused_when_there_are_more_layers_than_can_be_mounted() {
+    let bed = Bed::new().await;
+    let mut record = bed.session(State::NoChanges, 1).await;
+    // They are not there, so they cannot be folded.
+    let layer = |number| Layer { name: layers::name(&record.id, number), bytes: 0 };
+    record.stack.layers = (2..50).map(layer).collect();
+    bed.store(&record).await;
+    let said = bed.app.sessions().say(&record.id, "go on".into()).await;
+    assert!(matches!(said, Err(Error::Layers { layers: 48 })), "{said:?}");
+    let after = bed.app.sessions().get(&record.id).unwrap();
+    assert_eq!((after.state, after.turns), (State::NoChanges, 1));
+}
+
+/// A checkpoint of what a session has, which nobody could read.
+fn unread(record: &Record) -> Checkpoint {
+    Checkpoint {
+        number: 1,
+        parent: 0,
+        turn: 1,
+        time_us: 0,
+        text: String::new(),
+        digest: None,
+        entries: 0,
+        stack: record.stack.clone(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_never_read_stays_whatever_became_of_its_session() {
+    let bed = Bed::new().await;
+    let rejected = bed.session(State::Rejected, 90).await;
+    fs::create_dir(bed.home(&rejected).join("upper")).unwrap();
+    fs::write(bed.home(&rejected).join("upper/left"), "by a turn that failed").unwrap();
+    // Its work lies where nobody can list it.
+    let closed = bed.session(State::NoChanges, 90).await;
+    fs::write(bed.home(&closed).join("upper"), "no directory").unwrap();
+    let mut frozen = bed.session(State::Failed, 90).await;
+    frozen.checkpoints.push(unread(&frozen));
+    bed.store(&frozen).await;
+    assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 0);
+    assert!(bed.is_there(&rejected) && bed.is_there(&closed) && bed.is_there(&frozen));
+    let asked = bed.app.sessions().remove(&closed.id, false).await;
+    assert!(matches!(asked, Err(Error::Refused(_))), "{asked:?}");
+    bed.app.sessions().remove(&rejected.id, false).await.unwrap();
+    bed.app.sessions().remove(&closed.id, true).await.unwrap();
+    assert!(!bed.is_there(&rejected) && !bed.is_there(&closed));
+}
+
+#[tokio::test]
 async fn a_session_that_changed_since_it_was_looked_at_stays() {
     let bed = Bed::new().await;
     let record = bed.session(State::Rejected, 90).await;
@@ -345,4 +422,34 @@ async fn the_base_of_a_session_whose_start_fails_stays_until_its_record_names_it
     let base = record.base.unwrap();
     assert_eq!((record.state, bed.listed().contains(&base)), (State::Failed, true), "the base is gone");
     assert!(bed.parts().store.tree(base).is_ok());
+}
+
+#[tokio::test]
+async fn what_came_back_by_an_undoing_stays_and_one_session_in_trouble_keeps_no_other() {
+    let bed = Bed::new().await;
+    let base = bed.snapshots(&[1])[0];
+    let apply = |number| Apply {
+        id: ApplyId::from_random([number; 10]),
+        digest: Digest(Hash::of(b"approved")),
+        time_us: 0,
+        steps: Vec::new(),
+        undone: false,
+    };
+    // Its origin took back what it came with, and nobody told it.
+    let mut heir = bed.session(State::NoChanges, 90).await;
+    let upper = vec![(RelPath::new("a").unwrap(), UpperNode::Whiteout)];
+    let work = captured::put(bed.parts(), None, Work { upper, ..Work::default() }).unwrap();
+    (heir.base, heir.work, heir.came_with) = (Some(base), Some(work), vec![apply(1)]);
+    // What it came with is gone as well, and it cannot be looked at.
+    let mut lost = bed.session(State::NoChanges, 90).await;
+    (lost.base, lost.came_with) = (Some(SnapshotId(Hash::of(b"lost"))), vec![apply(1)]);
+    let over = bed.session(State::NoChanges, 90).await;
+    for record in [&heir, &lost] {
+        bed.store(record).await;
+    }
+    let journal = bed.parts().home.journal().join(format!("{}.undone", apply(1).id));
+    fs::write(journal, b"").unwrap();
+    assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 1);
+    assert!(bed.is_there(&heir) && bed.is_there(&lost) && !bed.is_there(&over));
+    assert_eq!(bed.app.sessions().get(&heir.id).unwrap().state, State::AwaitingReview);
 }

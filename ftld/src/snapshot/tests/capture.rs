@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use ftl_core::diff::{SeenFiles, SpecialKind, UpperNode, between};
 use ftl_core::tree::RelPath;
 use rustix::fs::{XattrFlags, setxattr};
+use rustix::thread::CapabilitySet;
 
 use super::*;
 
@@ -227,4 +228,31 @@ fn a_layer_of_more_paths_than_are_reviewed_is_an_error_that_says_so() {
     assert_eq!(most(3).unwrap().upper.len(), 3);
     let error = most(2).unwrap_err();
     assert_eq!(error.to_string(), "the session made or changed more than 2 paths");
+}
+
+/// Lets this thread, which is the test's own, into no directory that its owner closed.
+fn obey_modes() {
+    let mut sets = rustix::thread::capabilities(None).unwrap();
+    sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    rustix::thread::set_capabilities(None, sets).unwrap();
+}
+
+#[test]
+fn a_layer_whose_root_the_sandbox_closed_is_read_folded_and_copied() {
+    obey_modes();
+    let work = Work::over(&[("a", "a")]);
+    write(&work.upper, "new", "n");
+    let mode = || fs::metadata(&work.upper).unwrap().mode() & 0o7777;
+    for closed in [0o000, 0o300, 0o400] {
+        fs::set_permissions(&work.upper, fs::Permissions::from_mode(closed)).unwrap();
+        assert_eq!(work.changes(), ["added new"]);
+        assert_eq!(mode(), closed);
+        let [folded, copied] =
+            ["folded", "copied"].map(|name| work.place.path(&format!("{name}-{closed:o}")));
+        fold::fold(&[&work.upper], &folded).unwrap();
+        assert_eq!((fs::read(folded.join("new")).unwrap(), mode()), (b"n".to_vec(), closed));
+        copy(&work.upper, &copied).unwrap();
+        assert_eq!((fs::metadata(&copied).unwrap().mode() & 0o7777, mode()), (closed, closed));
+    }
+    fs::set_permissions(&work.upper, fs::Permissions::from_mode(0o700)).unwrap();
 }
