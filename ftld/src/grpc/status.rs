@@ -113,20 +113,7 @@ fn row(error: &Error) -> Row {
         Error::Config(_) => (Code::InvalidArgument, "config", ""),
         Error::Gone { .. } => (Code::Unavailable, "session-gone", ""),
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
-        Error::Store(SnapshotError::Occupied { .. }) => {
-            (Code::FailedPrecondition, "occupied", "name a new directory")
-        }
-        Error::Store(SnapshotError::Rules { .. }) => (
-            Code::FailedPrecondition,
-            "ignore-files",
-            "remove .gitignore and .ftlignore files that some program made, or name their directory in one above",
-        ),
-        Error::Store(SnapshotError::Paths { .. }) => (
-            Code::FailedPrecondition,
-            "too-many-paths",
-            "name directories of generated files in .ftlignore, so that they are not taken in",
-        ),
-        Error::Store(_) => (Code::Internal, "store", ""),
+        Error::Store(error) => return store_row(error),
         Error::Db(_) => (Code::Internal, "db", ""),
         Error::Home { .. } | Error::Write { .. } => (Code::Internal, "write", "see that the disk has space"),
         Error::Audit(_) => {
@@ -162,6 +149,25 @@ fn row(error: &Error) -> Row {
         Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
             return decision_row(error);
         }
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about what is stored.
+fn store_row(error: &SnapshotError) -> Row {
+    let (code, reason, hint) = match error {
+        SnapshotError::Occupied { .. } => (Code::FailedPrecondition, "occupied", "name a new directory"),
+        SnapshotError::Rules { .. } => (
+            Code::FailedPrecondition,
+            "ignore-files",
+            "remove .gitignore and .ftlignore files that some program made, or name their directory in one above",
+        ),
+        SnapshotError::Paths { .. } => (
+            Code::FailedPrecondition,
+            "too-many-paths",
+            "name directories of generated files in .ftlignore, so that they are not taken in",
+        ),
+        _ => (Code::Internal, "store", ""),
     };
     (code, reason, hint.to_owned())
 }

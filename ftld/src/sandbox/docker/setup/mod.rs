@@ -124,6 +124,12 @@ pub enum SetupError {
         #[source]
         source: io::Error,
     },
+    /// A proxy's address that would be shown to the image's programs.
+    #[error("{name} has a name and password in it, which the programs of the image would see")]
+    Proxy {
+        /// The variable.
+        name: &'static str,
+    },
     /// The registry's address cannot be used.
     #[error("the registry's address in NPM_CONFIG_REGISTRY cannot be used: {address:?}")]
     Registry {
@@ -187,6 +193,7 @@ impl SetupError {
             Self::Unknown { .. } => {
                 format!("there is: {}", PROGRAMS.map(|program| program.name).join(", "))
             }
+            Self::Proxy { .. } => "start the daemon with a proxy that needs no password: `ftlctl daemon stop` first".to_owned(),
             Self::Registry { .. } => {
                 "write it as https://host/path, without a name and password".to_owned()
             }

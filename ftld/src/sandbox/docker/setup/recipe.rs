@@ -45,7 +45,7 @@ impl Reach {
     /// Reads the settings that the human has made; without any, nothing is passed on.
     ///
     /// # Errors
-    /// When the registry's address has a name and password in it, or is none.
+    /// When the registry's address or a proxy's has a name and password in it, or the first is none.
     pub fn from_env(env: &BTreeMap<OsString, OsString>) -> Result<Self, SetupError> {
         let get = |name: &str| {
             let value = env.get(&OsString::from(name))?.to_string_lossy().into_owned();
@@ -58,6 +58,10 @@ impl Reach {
             return Err(SetupError::Registry { address });
         }
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+        if let Some(name) = proxies.iter().find(|name| get(name).is_some_and(|value| value.contains('@'))) {
+            // The programs of the image that is built upon would have it.
+            return Err(SetupError::Proxy { name });
+        }
         Ok(Self {
             registry: registry.map(|address| address.trim_end_matches('/').to_owned()),
             authorities: get("SSL_CERT_FILE").map(PathBuf::from),
@@ -211,5 +215,8 @@ mod tests {
         let error = env(&[("NPM_CONFIG_REGISTRY", "https://me:hunter2@npm.example")]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         assert!(env(&[("NPM_CONFIG_REGISTRY", "https://x/$(id)")]).is_err());
+        let error = env(&[("https_proxy", "http://me:hunter2@proxy:1")]).unwrap_err();
+        assert!(matches!(error, SetupError::Proxy { name: "https_proxy" }), "{error}");
+        assert!(!error.remedy().is_empty() && !error.to_string().contains("hunter2"), "{error}");
     }
 }
