@@ -376,7 +376,7 @@ mod tests {
         Decoding::new(&*whole).unwrap().read_to_end(&mut read).unwrap();
         assert_eq!(read, b"content");
 
-        let endless = io::Read::chain(io::Cursor::new(nothing(u32::MAX)), io::repeat(0).take(1 << 30));
+        let endless = Read::chain(io::Cursor::new(nothing(u32::MAX)), io::repeat(0).take(1 << 30));
         let mut endless = Decoding::new(endless).unwrap();
         assert_eq!(endless.read(&mut [0; 10]).unwrap_err().kind(), io::ErrorKind::InvalidData);
         // It was not read to its end.
