@@ -330,6 +330,20 @@ async fn a_turn_is_refused_when_there_are_more_layers_than_can_be_mounted() {
     assert_eq!((after.state, after.turns), (State::NoChanges, 1));
 }
 
+#[tokio::test]
+async fn going_back_takes_nothing_that_was_ignored_then() {
+    let bed = Bed::new().await;
+    fs::write(bed.project().join(".gitignore"), "b\n").unwrap();
+    let then = bed.snapshots(&[1])[0];
+    fs::remove_file(bed.project().join(".gitignore")).unwrap();
+    fs::write(bed.project().join("b"), "not known then").unwrap();
+    fs::write(bed.project().join("c"), "not there then").unwrap();
+    let id = bed.app.sessions().propose(&bed.project(), &then.to_string()).await.unwrap();
+    let reviewed = bed.app.sessions().review(&id).await.unwrap();
+    let paths: Vec<String> = reviewed.review.changes().iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(paths, [".gitignore", "c"]);
+}
+
 fn applied(number: u8) -> Apply {
     let (id, digest) = (ApplyId::from_random([number; 10]), Digest(Hash::of(b"approved")));
     Apply { id, digest, time_us: 0, steps: Vec::new(), undone: false }
