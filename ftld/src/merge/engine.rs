@@ -115,6 +115,15 @@ impl Merge {
         Ok(is(Stage::Done)?.is_some() || is(Stage::Undone)?.is_some())
     }
 
+    /// Whether an application was cut short and is not put back yet.
+    ///
+    /// # Errors
+    /// When the journals cannot be read.
+    pub fn is_open(&self, id: &ApplyId) -> Result<bool, MergeError> {
+        let journal = journal::path(&self.journals, id, Stage::Open);
+        journal.try_exists().map_err(io_error("look for the journal of", id))
+    }
+
     /// Whether an application took place and was taken back.
     ///
     /// # Errors

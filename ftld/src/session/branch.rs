@@ -11,6 +11,7 @@ use ftl_core::event::Kind;
 use ftl_core::id::SessionId;
 use ftl_core::lifecycle::{Request, State, Step};
 use ftl_core::stack;
+use ftl_core::tree::{Entry, RelPath};
 use serde_json::json;
 
 use super::checkpoint::changes;
@@ -96,7 +97,14 @@ impl Sessions {
         let base = taken.snapshot;
         let stack = blocking(move || {
             let now = shared.store.tree(base)?;
-            let tree = stack::with_unread(&now, &wanted.tree, &wanted.unread);
+            let rules = shared.store.rules(wanted.rules)?;
+            let is_ignored = |(path, entry): &(RelPath, &Entry)| {
+                !wanted.tree.contains_key(path) && rules.ignores(path, entry.node.is_dir())
+            };
+            // What was ignored then was not looked at, so it is not known to be gone either.
+            let ignored = now.iter().filter(is_ignored).map(|(path, _)| path);
+            let unread = ignored.chain(wanted.unread.iter().cloned()).collect();
+            let tree = stack::with_unread(&now, &wanted.tree, &unread);
             let upper: Vec<_> = stack::between(&now, &tree).into_iter().collect();
             let work = Some(captured::put(&shared, None, Work { upper, ..Work::default() })?);
             let name = layers::make(&shared, &layer, |half| {

@@ -22,6 +22,12 @@ use crate::app::Parts;
 use crate::audit::Sync;
 use crate::merge::{Identity, LeftAlone, Root};
 
+/// What became of an application that a crash cut short.
+const PUT_BACK: &str = "the daemon ended while it applied; the project was put back";
+const NOT_PUT_BACK: &str = "an application was cut short and could not be put back yet";
+/// Paths that are named in such a sentence.
+const SHOWN: usize = 5;
+
 impl Driver {
     /// Applies what the human approved.
     pub(super) async fn approve(&mut self, digest: &str, paths: Vec<RelPath>) -> Result<Outcome, Error> {
@@ -175,8 +181,9 @@ impl Driver {
         Ok(Outcome { apply, paths, left_alone, record: self.record.clone() })
     }
 
-    /// Finishes in the record what a crash left to the journal: it happened, or it was taken back.
-    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+    /// Finishes in the record what a crash left to the journal: it happened, or it was taken back, but for
+    /// those paths that someone else has written since. What could not be taken back stays pending.
+    pub(super) async fn settle(&mut self, foreign: &[RelPath]) -> Result<(), Error> {
         match self.record.pending.take() {
             None => Ok(()),
             Some(Pending::Apply(apply)) if self.parts.merge.happened(&apply.id)? => {
@@ -185,15 +192,43 @@ impl Driver {
                 self.record.applies.push(apply);
                 self.landed(id, paths, Vec::new()).await.map(drop)
             }
-            Some(Pending::Apply(_)) => {
-                let reason = "the daemon ended while it applied; the project was put back".to_owned();
-                self.enter(Step::ApplyFailed, reason, vec![]).await
+            Some(pending @ Pending::Apply(_)) => {
+                let reason = self.put_back(pending, foreign)?.unwrap_or_else(|| PUT_BACK.to_owned());
+                if self.record.state == State::Applying {
+                    return self.enter(Step::ApplyFailed, reason, vec![]).await;
+                }
+                // It was told once that it could not be put back.
+                self.record.reason = reason;
+                self.keep(vec![]).await
             }
             Some(Pending::Undo { apply, journal }) if self.parts.merge.happened(&journal)? => {
                 self.taken_back(apply, Vec::new(), Vec::new()).await.map(drop)
             }
-            Some(Pending::Undo { .. }) => self.keep(vec![]).await,
+            Some(pending @ Pending::Undo { .. }) => {
+                if let Some(reason) = self.put_back(pending, foreign)? {
+                    self.record.reason = reason;
+                }
+                self.keep(vec![]).await
+            }
         }
+    }
+
+    /// What is to be told of a way back that is not complete. It stays pending when it is not at its end.
+    fn put_back(&mut self, pending: Pending, foreign: &[RelPath]) -> Result<Option<String>, Error> {
+        if self.parts.merge.is_open(pending.journal())? {
+            self.record.pending = Some(pending);
+            return Ok(Some(NOT_PUT_BACK.to_owned()));
+        }
+        let mut shown: Vec<String> = foreign.iter().take(SHOWN).map(ToString::to_string).collect();
+        if foreign.len() > SHOWN {
+            shown.push(format!("{} more", foreign.len() - SHOWN));
+        }
+        let done = match pending {
+            Pending::Apply(_) => PUT_BACK,
+            Pending::Undo { .. } => "the daemon ended while it took an application back; that stands again",
+        };
+        let told = || format!("{done}, but for what someone else wrote since: {}", shown.join(", "));
+        Ok((!shown.is_empty()).then(told))
     }
 
     /// Forgets the session.

@@ -21,6 +21,8 @@ pub struct Point {
     pub tree: Arc<Tree>,
     /// What could not be read when it was taken, and so is not known to be gone.
     pub unread: BTreeSet<RelPath>,
+    /// The snapshot whose rules say what was left out of it.
+    pub(super) rules: SnapshotId,
     /// The name in full.
     pub name: String,
     /// What the session's workspace showed in the place of secret files.
@@ -59,7 +61,8 @@ impl Sessions {
                 let id = self.snapshot(text)?;
                 let (tree, name) = (self.parts().store.tree(id)?, format!("snapshot {id}"));
                 let (seen, upper, whole) = (SeenFiles::new(), UpperTree::new(), Arc::clone(&tree));
-                return Ok(Point { tree, unread: self.parts().store.unread(id)?, name, seen, upper, whole });
+                let unread = self.parts().store.unread(id)?;
+                return Ok(Point { tree, unread, rules: id, name, seen, upper, whole });
             }
         };
         let no_such = || Error::NoSuchSnapshot { text: text.chars().take(80).collect() };
@@ -68,8 +71,8 @@ impl Sessions {
             return Err(no_such());
         }
         let record = self.get(&self.resolve(session, &[])?)?;
-        let base = record.base.ok_or_else(no_such)?;
-        let (base, unread) = (self.parts().store.tree(base)?, self.parts().store.unread(base)?);
+        let rules = record.base.ok_or_else(no_such)?;
+        let (base, unread) = (self.parts().store.tree(rules)?, self.parts().store.unread(rules)?);
         let (work, time_us, name) = match number {
             // What it is by now is not known before the turn has ended.
             None if !record.state.is_idle() => return Err(Error::Refused(Refusal::Busy(record.state))),
@@ -91,7 +94,7 @@ impl Sessions {
         let (upper, seen) = (work.upper.iter().cloned().collect(), work.seen.iter().cloned().collect());
         let tree = Arc::new(workspace::allowed(&base, work, mtime_ns));
         let whole = stack::shown(&diff::with_seen(&base, &seen), &upper, mtime_ns);
-        Ok(Point { tree, unread, name, seen, upper, whole: Arc::new(whole) })
+        Ok(Point { tree, unread, rules, name, seen, upper, whole: Arc::new(whole) })
     }
 
     /// The id of the snapshot that a human means.

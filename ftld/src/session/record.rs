@@ -90,6 +90,17 @@ pub enum Pending {
     },
 }
 
+impl Pending {
+    /// The id of its own journal.
+    #[must_use]
+    pub fn journal(&self) -> &ApplyId {
+        match self {
+            Self::Apply(apply) => &apply.id,
+            Self::Undo { journal, .. } => journal,
+        }
+    }
+}
+
 /// A project directory and its identity.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Project {

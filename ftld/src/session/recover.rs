@@ -3,16 +3,18 @@
 //! Owns what becomes of a session that was under way. Nothing of it runs any more afterwards, its work is
 //! captured, half an application is taken back, and the reason is told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ftl_core::lifecycle::{Changes, State, Step};
+use ftl_core::tree::RelPath;
 use serde_json::json;
 
 use super::Error;
 use super::decide::blocking;
 use super::driver::{Driver, told};
 use super::layers;
-use super::record::Record;
+use super::record::{Pending, Record};
 use crate::app::Parts;
 use crate::audit::Sync;
 
@@ -28,6 +30,7 @@ const DURING_WORK: &str = "the daemon ended while the agent worked";
 pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
     let journals = Arc::clone(parts);
     let recovered = blocking(move || Ok(journals.merge.recover(&*journals.store)?)).await?;
+    let mut foreign = BTreeMap::new();
     for one in recovered {
         for path in &one.foreign {
             tracing::warn!(apply = %one.id, %path, "left alone: it is neither as before the application nor as after");
@@ -35,6 +38,7 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
         if let Some(error) = &one.failed {
             tracing::error!(apply = %one.id, error = %told(error), "half an application could not be taken back");
         }
+        foreign.insert(one.id, one.foreign);
     }
     let shared = Arc::clone(parts);
     blocking(move || {
@@ -52,7 +56,11 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<(), Error> {
         let settled = match record.state.is_idle() && record.pending.is_none() {
             true if record.came_with.is_empty() => continue,
             true => look_again(parts, record).await,
-            false => settle(parts, record).await,
+            false => {
+                let id = record.pending.as_ref().map(Pending::journal);
+                let foreign = id.and_then(|id| foreign.remove(id)).unwrap_or_default();
+                settle(parts, record, &foreign).await
+            }
         };
         if let Err(error) = settled {
             tracing::error!(session = %id, error = %told(&error), "could not be brought to rest");
@@ -83,13 +91,17 @@ async fn look_again(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {
     if driver.has_lost_ground() { driver.look_again().await } else { Ok(()) }
 }
 
-async fn settle(parts: &Arc<Parts>, record: Record) -> Result<(), Error> {
+async fn settle(parts: &Arc<Parts>, record: Record, foreign: &[RelPath]) -> Result<(), Error> {
     let mut driver = Driver::resume(Arc::clone(parts), record)?;
     let state = driver.record.state;
     driver.audit("recovered", json!({ "state": state }), Sync::Kernel).await?;
     if driver.record.pending.is_some() {
-        return driver.settle().await;
+        driver.settle(foreign).await?;
     }
+    if driver.record.state.is_idle() {
+        return Ok(());
+    }
+    // An application that is not put back may be pending beside a turn.
     let captured = match state {
         State::Starting if driver.record.work.is_some() => {
             let work = driver.still_waits().await;

@@ -1,6 +1,8 @@
-//! What goes by itself and what stays, in a daemon without sandboxes whose clock stands where a test puts it.
+//! What goes by itself and what stays, and what is told of what could be neither read nor put back: in a daemon
+//! without sandboxes whose clock stands where a test puts it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -285,6 +287,41 @@ async fn work_that_was_never_read_is_not_told_as_none_and_can_be_gone_back_from(
 }
 
 #[tokio::test]
+async fn an_application_that_cannot_be_put_back_is_not_told_as_put_back() {
+    let bed = Bed::new().await;
+    let mut record = bed.session(State::Applying, 1).await;
+    let (apply, path) = (applied(1), RelPath::new("a").unwrap());
+    record.pending = Some(Pending::Apply(apply.clone()));
+    bed.store(&record).await;
+    let link = |target: &[u8]| Some(Node::Symlink { target: target.to_vec() });
+    let steps = [Step { path, before: None, after: link(b"b") }];
+    let cut_short = |device: u64, inode: u64| {
+        let journal = json!({
+            "id": apply.id, "session": record.id, "digest": apply.digest, "root": record.project.root,
+            "identity": { "device": device, "inode": inode }, "steps": steps, "left_alone": [], "undoes": null,
+        });
+        let at = bed.parts().home.journal().join(format!("{}.open", apply.id));
+        fs::write(at, journal.to_string()).unwrap();
+    };
+    let sessions = bed.app.sessions();
+    // Another directory stands in the place of the project.
+    cut_short(1, 1);
+    for _ in 0..2 {
+        sessions.recover().await.unwrap();
+        let after = sessions.get(&record.id).unwrap();
+        assert_eq!((after.state, after.pending), (State::AwaitingReview, record.pending.clone()));
+        assert!(after.reason.ends_with("could not be put back yet"), "{}", after.reason);
+    }
+    // It is there again, and someone has written what the application was to write.
+    let project = fs::metadata(bed.project()).unwrap();
+    cut_short(project.dev(), project.ino());
+    sessions.recover().await.unwrap();
+    let after = sessions.get(&record.id).unwrap();
+    assert_eq!((after.state, after.pending), (State::AwaitingReview, None));
+    assert!(after.reason.ends_with("put back, but for what someone else wrote since: a"), "{}", after.reason);
+}
+
+#[tokio::test]
 async fn a_turn_is_refused_when_there_are_more_layers_than_can_be_mounted() {
     let bed = Bed::new().await;
     let mut record = bed.session(State::NoChanges, 1).await;
@@ -296,6 +333,25 @@ async fn a_turn_is_refused_when_there_are_more_layers_than_can_be_mounted() {
     assert!(matches!(said, Err(Error::Layers { layers: 48 })), "{said:?}");
     let after = bed.app.sessions().get(&record.id).unwrap();
     assert_eq!((after.state, after.turns), (State::NoChanges, 1));
+}
+
+#[tokio::test]
+async fn going_back_takes_nothing_that_was_ignored_then() {
+    let bed = Bed::new().await;
+    fs::write(bed.project().join(".gitignore"), "b\n").unwrap();
+    let then = bed.snapshots(&[1])[0];
+    fs::remove_file(bed.project().join(".gitignore")).unwrap();
+    fs::write(bed.project().join("b"), "not known then").unwrap();
+    fs::write(bed.project().join("c"), "not there then").unwrap();
+    let id = bed.app.sessions().propose(&bed.project(), &then.to_string()).await.unwrap();
+    let reviewed = bed.app.sessions().review(&id).await.unwrap();
+    let paths: Vec<String> = reviewed.review.changes().iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(paths, [".gitignore", "c"]);
+}
+
+fn applied(number: u8) -> Apply {
+    let (id, digest) = (ApplyId::from_random([number; 10]), Digest(Hash::of(b"approved")));
+    Apply { id, digest, time_us: 0, steps: Vec::new(), undone: false }
 }
 
 /// A checkpoint of what a session has, which nobody could read.
@@ -428,26 +484,19 @@ async fn the_base_of_a_session_whose_start_fails_stays_until_its_record_names_it
 async fn what_came_back_by_an_undoing_stays_and_one_session_in_trouble_keeps_no_other() {
     let bed = Bed::new().await;
     let base = bed.snapshots(&[1])[0];
-    let apply = |number| Apply {
-        id: ApplyId::from_random([number; 10]),
-        digest: Digest(Hash::of(b"approved")),
-        time_us: 0,
-        steps: Vec::new(),
-        undone: false,
-    };
     // Its origin took back what it came with, and nobody told it.
     let mut heir = bed.session(State::NoChanges, 90).await;
     let upper = vec![(RelPath::new("a").unwrap(), UpperNode::Whiteout)];
     let work = captured::put(bed.parts(), None, Work { upper, ..Work::default() }).unwrap();
-    (heir.base, heir.work, heir.came_with) = (Some(base), Some(work), vec![apply(1)]);
+    (heir.base, heir.work, heir.came_with) = (Some(base), Some(work), vec![applied(1)]);
     // What it came with is gone as well, and it cannot be looked at.
     let mut lost = bed.session(State::NoChanges, 90).await;
-    (lost.base, lost.came_with) = (Some(SnapshotId(Hash::of(b"lost"))), vec![apply(1)]);
+    (lost.base, lost.came_with) = (Some(SnapshotId(Hash::of(b"lost"))), vec![applied(1)]);
     let over = bed.session(State::NoChanges, 90).await;
     for record in [&heir, &lost] {
         bed.store(record).await;
     }
-    let journal = bed.parts().home.journal().join(format!("{}.undone", apply(1).id));
+    let journal = bed.parts().home.journal().join(format!("{}.undone", applied(1).id));
     fs::write(journal, b"").unwrap();
     assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 1);
     assert!(bed.is_there(&heir) && bed.is_there(&lost) && !bed.is_there(&over));
