@@ -26,6 +26,8 @@ pub(super) struct Connection {
     /// The program sends no more.
     program_ended: bool,
     daemon: Daemon,
+    /// The program has sent something.
+    asked: bool,
     /// The daemon has sent something, and be it an end.
     answered: bool,
     /// The program was told that no more comes.
@@ -57,6 +59,7 @@ impl Connection {
             taken: 0,
             program_ended: false,
             daemon: Daemon::Open,
+            asked: false,
             answered: false,
             shut: false,
         }
@@ -114,14 +117,14 @@ impl Connection {
             self.shut = true;
         }
         let gone = delivered && self.daemon == Daemon::Gone;
-        if gone && !self.answered {
+        if gone && self.asked && !self.answered {
             self.refuse();
         }
         Ok(gone || self.program_ended && self.shut)
     }
 
-    /// Has the program see an error, not an answer that is empty: closing a socket of which everything was
-    /// read looks like one. Nothing that was sent can be lost by it, because nothing was.
+    /// Has the program see an error, not an empty answer to what it sent: that is what closing a socket of
+    /// which everything was read looks like. No answer can be lost by it, because there was none.
     fn refuse(&self) {
         // Only a hint.
         let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
@@ -156,6 +159,7 @@ impl Connection {
             Ok((count, _)) => {
                 bytes.truncate(count);
                 self.credit -= count;
+                self.asked = true;
                 outgoing.add(&Frame::Data { id, bytes });
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
