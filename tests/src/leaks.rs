@@ -108,23 +108,9 @@ pub struct Processes {
     pub found: Vec<String>,
 }
 
-/// Searches every process that descends from a daemon, but not the daemon.
+/// Searches processes.
 #[must_use]
-pub fn in_processes(daemon: i32, values: &[&str]) -> Processes {
-    search(descendants(daemon), values)
-}
-
-/// Searches every process of a user, which is how those in containers are found: they descend from the
-/// engine, if from anybody.
-#[must_use]
-pub fn in_processes_of(user: u32, values: &[&str]) -> Processes {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mine = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == user));
-    let pids = mine.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    search(pids.collect(), values)
-}
-
-fn search(pids: Vec<i32>, values: &[&str]) -> Processes {
+pub fn in_processes(pids: Vec<i32>, values: &[&str]) -> Processes {
     let forms = automaton(values);
     let mut all = Processes { searched: 0, found: Vec::new() };
     let mut roots = HashSet::new();
@@ -172,6 +158,16 @@ pub fn descendants(of: i32) -> Vec<i32> {
         next.extend(below);
     }
     found
+}
+
+/// Every process in the same network namespace as one.
+#[must_use]
+pub fn in_network_of(pid: i32) -> Vec<i32> {
+    let space = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let Some(wanted) = space(pid) else { return Vec::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| space(*pid).as_ref() == Some(&wanted)).collect()
 }
 
 fn in_memory(process: &Path, forms: &AhoCorasick) -> bool {

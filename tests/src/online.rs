@@ -34,8 +34,7 @@ pub struct Setup {
     pub daemon: Vec<(String, String)>,
     /// Whether the sandbox has the Python environment of the tests.
     pub python: bool,
-    /// Whether the session runs in a container. With `FTL_TEST_SANDBOX=docker` all do, so that what is
-    /// tried of the way out can be tried there too.
+    /// Whether the session runs in a container.
     pub docker: bool,
 }
 
@@ -77,7 +76,7 @@ impl Setup {
             commands: Vec::new(),
             daemon: Vec::new(),
             python: false,
-            docker: std::env::var_os("FTL_TEST_SANDBOX").is_some_and(|name| name == "docker"),
+            docker: false,
         }
     }
 
@@ -288,16 +287,26 @@ impl Online {
     }
 
     fn in_processes(&self, values: &[&str]) -> Processes {
-        let mut all = leaks::in_processes(self.world.daemon_pid(), values);
-        if self.docker {
-            let home =
-                std::fs::metadata(self.world.ftl_home().join("sessions").join(&self.session).join("home"));
-            let user = std::os::unix::fs::MetadataExt::uid(&home.expect("the session's home"));
-            let contained = leaks::in_processes_of(user, values);
-            all.searched += contained.searched;
-            all.found.extend(contained.found);
+        leaks::in_processes(self.processes(), values)
+    }
+
+    /// The processes that the session consists of. Those in containers descend from the engine, if from
+    /// anybody: what they have in common is a network that nobody else is in, the door's process too.
+    ///
+    /// # Panics
+    /// When the daemon has not written down which is the container's first.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let below = leaks::descendants(self.world.daemon_pid());
+        if !self.docker {
+            return below;
         }
-        all
+        let record = self.world.ftl_home().join("sessions").join(&self.session).join("pid");
+        let record = std::fs::read(record).expect("a record of the container");
+        let record: serde_json::Value = serde_json::from_slice(&record).expect("a record");
+        let first = record["processes"][0]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let inside = leaks::in_network_of(first.unwrap_or_else(|| panic!("{record}")));
+        below.into_iter().chain(inside).collect()
     }
 
     /// Where values are in the session's processes or in what the daemon has written.

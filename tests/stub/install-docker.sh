@@ -2,7 +2,7 @@
 # Installs a container engine and makes a small root filesystem, for the tests of the docker sandbox.
 #
 #   install-docker.sh DIR      then dockerd, crun and runsc are installed and DIR/root.tar is a root
-#                              filesystem with what the suites run: a shell, git, Python, curl
+#                              filesystem with what the suites run: a shell, git, curl, wget, Python with clients
 #
 # Needs root on Debian. Running it again does nothing when the same is there. No engine is left running:
 # the tests start one of their own, with everything that belongs to it in a directory of its own.
@@ -11,8 +11,8 @@ set -eu
 dir=${1:?usage: install-docker.sh DIR}
 # The suite's release follows the machine's, so that one mirror serves both.
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-packages=bash,ca-certificates,coreutils,curl,git,python3-minimal
-wanted="1 $suite $packages"
+packages=bash,ca-certificates,coreutils,curl,git,python3,python3-h2,python3-httpx,python3-requests,wget
+wanted="2 $suite $packages"
 
 missing=
 for program in dockerd:docker.io mmdebstrap:mmdebstrap crun:crun runsc:runsc; do

@@ -1,5 +1,6 @@
 //! What every sandbox backend promises, tried on each of them.
 
+mod containers;
 mod files;
 mod network;
 mod programs;
@@ -39,6 +40,8 @@ const SELDOM: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Native,
+    /// Native, with the way out that there is where descriptors cannot be handed over.
+    Streamed,
     Docker,
 }
 
@@ -60,6 +63,10 @@ struct Output {
 impl Bench {
     fn native() -> Self {
         Self::with(Kind::Native, SELDOM)
+    }
+
+    fn streamed() -> Self {
+        Self::with(Kind::Streamed, SELDOM)
     }
 
     fn docker() -> Self {
@@ -117,7 +124,7 @@ impl Bench {
     /// The user and group that programs see.
     fn ids(&self) -> (u32, u32) {
         match (self.kind, self.backend.owner().unwrap()) {
-            (Kind::Native, _) => (1000, 1000),
+            (Kind::Native | Kind::Streamed, _) => (1000, 1000),
             (Kind::Docker, Some(owner)) => (owner.uid, owner.gid),
             (Kind::Docker, None) => {
                 (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
@@ -126,12 +133,18 @@ impl Bench {
     }
 }
 
-fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxBackend> {
+/// What a backend calls itself whose things lie there.
+fn instance(root: &Path) -> String {
     let name = root.file_name().unwrap().to_string_lossy().to_lowercase();
-    let instance = format!("test-{}", name.trim_start_matches('.'));
+    format!("test-{}", name.trim_start_matches('.'))
+}
+
+fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxBackend> {
+    let instance = instance(root);
     match kind {
-        Kind::Native => {
-            let (protected, carrier) = (vec![root.join("state")], Carrier::Descriptors);
+        Kind::Native | Kind::Streamed => {
+            let carrier = if kind == Kind::Native { Carrier::Descriptors } else { Carrier::Stream };
+            let protected = vec![root.join("state")];
             let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
             Box::new(NativeBackend::new(config).unwrap())
         }
@@ -195,50 +208,66 @@ fn processes_with(marker: &str) -> usize {
     count
 }
 
-macro_rules! on_each_backend {
-    ($($part:ident::$name:ident),* $(,)?) => {
-        mod native {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$part::$name(&super::Bench::native()).await;
-            })*
-        }
+macro_rules! on {
+    ($kind:ident: $($part:ident::$name:ident),* $(,)?) => {
+        $(#[tokio::test]
+        async fn $name() {
+            super::$part::$name(&super::Bench::$kind()).await;
+        })*
+    };
+}
 
-        mod docker {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$part::$name(&super::Bench::docker()).await;
-            })*
+macro_rules! everything_on {
+    ($kind:ident) => {
+        on! { $kind:
+            programs::files_behave_as_in_a_directory_of_ones_own,
+            programs::a_session_goes_on_where_it_was,
+            programs::nobody_in_it_has_any_privilege,
+            programs::programs_get_their_arguments_environment_streams_and_status,
+            programs::a_program_that_cannot_start_says_which_and_why,
+            programs::a_terminal_is_one,
+            programs::signals_reach_the_whole_group,
+            programs::killing_ends_everything_also_what_hides,
+            programs::dropping_a_sandbox_ends_it,
+            programs::a_fork_bomb_stays_inside,
+            programs::files_and_descriptors_are_limited,
+            programs::memory_is_limited_where_it_can_be,
+            programs::a_sandbox_with_too_much_on_disk_is_ended_and_says_so,
+            files::given_files_are_seen_and_cannot_be_changed,
+            files::a_file_is_put_where_links_lead,
+            files::a_file_cannot_be_given_at_any_path,
+            programs::what_an_earlier_daemon_left_is_ended,
+            programs::twenty_at_once_do_not_see_one_another,
+            programs::a_thousand_programs_one_after_the_other,
+            programs::a_launch_that_fails_leaves_nothing,
+        }
+        the_way_out_on! { $kind }
+    };
+}
+
+macro_rules! the_way_out_on {
+    ($kind:ident) => {
+        on! { $kind:
+            network::connections_arrive_with_where_they_wanted_to_go,
+            network::a_connection_that_is_refused_is_no_empty_answer,
+            network::names_are_answered_over_datagrams_and_connections,
+            network::everything_else_fails_at_once,
+            network::a_sandboxs_own_servers_are_reached_and_its_network_cannot_be_changed,
+            network::a_pipe_ends_with_its_sandbox_and_there_is_none_without_a_network,
+            network::two_sandboxes_have_two_networks,
+            network::much_goes_through_and_what_is_stuck_holds_up_nothing_else,
         }
     };
 }
 
-on_each_backend! {
-    programs::files_behave_as_in_a_directory_of_ones_own,
-    programs::a_session_goes_on_where_it_was,
-    programs::nobody_in_it_has_any_privilege,
-    programs::programs_get_their_arguments_environment_streams_and_status,
-    programs::a_program_that_cannot_start_says_which_and_why,
-    programs::a_terminal_is_one,
-    programs::signals_reach_the_whole_group,
-    programs::killing_ends_everything_also_what_hides,
-    programs::dropping_a_sandbox_ends_it,
-    programs::a_fork_bomb_stays_inside,
-    programs::files_and_descriptors_are_limited,
-    programs::memory_is_limited_where_it_can_be,
-    programs::a_sandbox_with_too_much_on_disk_is_ended_and_says_so,
-    files::given_files_are_seen_and_cannot_be_changed,
-    files::a_file_is_put_where_links_lead,
-    files::a_file_cannot_be_given_at_any_path,
-    network::connections_arrive_with_where_they_wanted_to_go,
-    network::names_are_answered_over_datagrams_and_connections,
-    network::everything_else_fails_at_once,
-    network::a_sandboxs_own_servers_are_reached_and_its_network_cannot_be_changed,
-    network::a_pipe_ends_with_its_sandbox_and_there_is_none_without_a_network,
-    network::two_sandboxes_have_two_networks,
-    network::much_goes_through_and_what_is_stuck_holds_up_nothing_else,
-    programs::what_an_earlier_daemon_left_is_ended,
-    programs::twenty_at_once_do_not_see_one_another,
-    programs::a_thousand_programs_one_after_the_other,
-    programs::a_launch_that_fails_leaves_nothing,
+mod native {
+    everything_on! { native }
+}
+
+mod streamed {
+    the_way_out_on! { streamed }
+}
+
+mod docker {
+    everything_on! { docker }
 }

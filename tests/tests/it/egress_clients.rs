@@ -12,6 +12,11 @@ use serde_json::Value;
 /// Another real value, for a second credential.
 const OTHER: &str = "hG7+nB2/cX9-zA4_sD6.fQ8wE1rT5yU3iO0pLkM=";
 
+// Clients that the containers' image has as well.
+in_each_sandbox! {
+    curl_and_wget, python_requests_and_httpx, no_server_sent_event_is_held_back, git_clones_and_pushes,
+}
+
 /// The one request to a path, which must carry the real value as a bearer's.
 fn arrived(online: &Online, path: &str) -> Seen {
     let seen = online.upstream.at(path);
@@ -30,9 +35,8 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-#[test]
-fn curl_and_wget() {
-    let online = Setup::new().start();
+fn curl_and_wget(setup: Setup) {
+    let online = setup.start();
     let shadow = online.shadow(KEY);
     let header = "-H \"Authorization: Bearer $TEST_API_KEY\"";
     let ran = online.clean(&format!("curl -sS --fail {header} -d 'a body' https://{HOST}/curl"));
@@ -53,9 +57,8 @@ fn curl_and_wget() {
     assert_eq!(row["credentials"], serde_json::json!([KEY]), "{row}");
 }
 
-#[test]
-fn python_requests_and_httpx() {
-    let online = Setup::new().python().start();
+fn python_requests_and_httpx(setup: Setup) {
+    let online = setup.python().start();
     let hold = "print('HELD', flush=True); sys.stdin.read()";
     let headers = "{'Authorization': 'Bearer ' + os.environ['TEST_API_KEY']}";
     for (name, import, get) in [
@@ -179,9 +182,8 @@ fn a_websocket() {
     arrived(&online, "/ws");
 }
 
-#[test]
-fn no_server_sent_event_is_held_back() {
-    let online = Setup::new().start();
+fn no_server_sent_event_is_held_back(setup: Setup) {
+    let online = setup.start();
     // The server sends an event only when its forerunner is acknowledged: one that was held back would
     // hold up everything.
     let source = format!(
@@ -199,8 +201,7 @@ fn no_server_sent_event_is_held_back() {
     assert!(said.code == 0 && said.out.contains("all in order"), "{said:#?}");
 }
 
-#[test]
-fn git_clones_and_pushes() {
+fn git_clones_and_pushes(setup: Setup) {
     let repositories = tempfile::tempdir_in("/var/tmp").unwrap();
     let git = |args: &[&str]| {
         let status = Command::new("git").args(args).current_dir(repositories.path()).status().unwrap();
@@ -211,7 +212,7 @@ fn git_clones_and_pushes() {
         root: repositories.path().to_owned(),
         authorization: format!("Basic {}", base64(&format!("dev:{OTHER}"))),
     };
-    let online = Setup::new()
+    let online = setup
         .service("git.example.com", service)
         .env("GIT_PASSWORD", OTHER)
         .command([
@@ -428,7 +429,10 @@ fn an_agent_streams_from_its_models_own_host(agent: &Agent) {
     assert!(!leaks::holds(printed.as_bytes(), &[agent.key]), "{printed}");
     let found = leaks::in_files(&world.ftl_home(), &[agent.key], &[world.ftl_home().join("credentials")]);
     assert_eq!(found, Vec::<String>::new());
-    assert_eq!(leaks::in_processes(world.daemon_pid(), &[agent.key]).found, Vec::<String>::new());
+    assert_eq!(
+        leaks::in_processes(leaks::descendants(world.daemon_pid()), &[agent.key]).found,
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -3,6 +3,26 @@
 //! `tidy` keeps the rules of the codebase, `promises` those of the README; every other module is a part
 //! of what users do, on the real programs.
 
+/// Tests of what a session does, whatever its sandbox: each is a function of a `Setup` in the module that
+/// names it, and is tried in a native sandbox and in a container.
+macro_rules! in_each_sandbox {
+    ($($name:ident),* $(,)?) => {
+        mod native {
+            $(#[test]
+            fn $name() {
+                super::$name(ftl_tests::online::Setup::new());
+            })*
+        }
+
+        mod docker {
+            $(#[test]
+            fn $name() {
+                super::$name(ftl_tests::online::Setup::new().docker());
+            })*
+        }
+    };
+}
+
 mod agents;
 mod api;
 mod apply;

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use ftl_guest::relay::{FIRST_CREDIT, Frame, MAX_PAYLOAD, WINDOW};
 use rustix::event::PollFlags;
@@ -25,6 +26,10 @@ pub(super) struct Connection {
     /// The program sends no more.
     program_ended: bool,
     daemon: Daemon,
+    /// The program has sent something.
+    asked: bool,
+    /// The daemon has sent something, and be it an end.
+    answered: bool,
     /// The program was told that no more comes.
     shut: bool,
 }
@@ -54,6 +59,8 @@ impl Connection {
             taken: 0,
             program_ended: false,
             daemon: Daemon::Open,
+            asked: false,
+            answered: false,
             shut: false,
         }
     }
@@ -76,6 +83,7 @@ impl Connection {
             return Err(Overrun);
         }
         self.waiting.extend(bytes);
+        self.answered = true;
         Ok(())
     }
 
@@ -88,6 +96,7 @@ impl Connection {
     pub(super) fn end(&mut self) {
         if self.daemon == Daemon::Open {
             self.daemon = Daemon::Ended;
+            self.answered = true;
         }
     }
 
@@ -107,7 +116,18 @@ impl Connection {
             rustix::net::shutdown(&self.socket, Shutdown::Write)?;
             self.shut = true;
         }
-        Ok(delivered && self.daemon == Daemon::Gone || self.program_ended && self.shut)
+        let gone = delivered && self.daemon == Daemon::Gone;
+        if gone && self.asked && !self.answered {
+            self.refuse();
+        }
+        Ok(gone || self.program_ended && self.shut)
+    }
+
+    /// Has the program see an error, not an empty answer to what it sent: that is what closing a socket of
+    /// which everything was read looks like. No answer can be lost by it, because there was none.
+    fn refuse(&self) {
+        // Only a hint.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 
     fn write(&mut self, id: u32, outgoing: &mut Outgoing) -> io::Result<()> {
@@ -139,6 +159,7 @@ impl Connection {
             Ok((count, _)) => {
                 bytes.truncate(count);
                 self.credit -= count;
+                self.asked = true;
                 outgoing.add(&Frame::Data { id, bytes });
             }
             Err(Errno::AGAIN | Errno::INTR) => {}

@@ -84,6 +84,20 @@ pub(super) async fn connections_arrive_with_where_they_wanted_to_go(bench: &Benc
     sandbox.kill().await;
 }
 
+pub(super) async fn a_connection_that_is_refused_is_no_empty_answer(bench: &Bench) {
+    let (sandbox, pipe) = online(bench).await;
+    let mut transparent = pipe.transparent.unwrap();
+    let refuse = async {
+        let mut arrived = transparent.accept().await.unwrap();
+        // The rest of the line is there as well, and is never read.
+        arrived.stream.read_u8().await.unwrap()
+    };
+    let (said, first) = tokio::join!(spoken(&*sandbox, "198.18.3.4", 53), refuse);
+    assert_eq!(first, b'h');
+    assert!(said.contains("Connection reset by peer"), "{said:?}");
+    sandbox.kill().await;
+}
+
 pub(super) async fn names_are_answered_over_datagrams_and_connections(bench: &Bench) {
     let (sandbox, pipe) = online(bench).await;
     let answering = tokio::spawn(answer(pipe.names));

@@ -5,9 +5,8 @@ use ftl_tests::upstream::ENCODINGS;
 
 use super::{KEPT, Waiting, attack, nothing_leaked, online};
 
-#[test]
-fn what_a_host_reflects_comes_back_as_the_shadow_in_every_encoding_and_chunking() {
-    let online = online();
+pub(super) fn what_a_host_reflects_comes_back_as_the_shadow_in_every_encoding_and_chunking(setup: Setup) {
+    let online = online(setup);
     let encodings = ENCODINGS.join(" ");
     let said = attack(
         &online,
@@ -40,9 +39,8 @@ print('gzip', status, body)"
     nothing_leaked(&online);
 }
 
-#[test]
-fn a_shadow_in_the_wrong_place_never_becomes_real() {
-    let online = online();
+pub(super) fn a_shadow_in_the_wrong_place_never_becomes_real(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "quoted = ''.join('%%%02X' % byte for byte in KEY.encode())
@@ -94,9 +92,8 @@ for host in (HOST, OTHER):
     }
 }
 
-#[test]
-fn a_redirect_is_a_new_decision() {
-    let online = online();
+pub(super) fn a_redirect_is_a_new_decision(setup: Setup) {
+    let online = online(setup);
     let said = online.inside(
         "for to in https://other.example.com/away https://evil.test/away http://api.example.com/away; do
         curl -s -L --location-trusted -H \"Authorization: Bearer $TEST_API_KEY\" \"https://api.example.com/redirect?to=$to\"
@@ -144,9 +141,8 @@ except (OSError, http.client.HTTPException) as error:
     format!("{same}{new}")
 }
 
-#[test]
-fn what_is_revoked_on_an_open_connection_is_gone_from_the_next_request_on() {
-    let online = online();
+pub(super) fn what_is_revoked_on_an_open_connection_is_gone_from_the_next_request_on(setup: Setup) {
+    let online = online(setup);
     let said = between_two_requests(&online, KEY, || {
         online.world.ok(["policy", "deny", HOST]);
     });
@@ -154,9 +150,9 @@ fn what_is_revoked_on_an_open_connection_is_gone_from_the_next_request_on() {
     assert!(online.upstream.at("/second").is_empty(), "{said} {:#?}", online.upstream.seen());
 }
 
-#[test]
-fn a_credential_that_is_removed_on_an_open_connection_is_gone_from_the_next_request_on() {
-    let mut setup = Setup::new();
+pub(super) fn a_credential_that_is_removed_on_an_open_connection_is_gone_from_the_next_request_on(
+    mut setup: Setup,
+) {
     setup.stored.push(("KEPT_TOKEN".into(), KEPT.into()));
     let header = "Authorization: Bearer {}";
     let online = setup

@@ -16,6 +16,11 @@ use ftl_tests::online::{HOST, KEY, Online, REAL, Setup};
 use ftl_tests::upstream::Service;
 use ftl_tests::world::Said;
 
+use credentials::*;
+use network::*;
+use reflection::*;
+use requests::*;
+
 /// A host that is allowed, and that no credential is bound to.
 const OTHER: &str = "other.example.com";
 /// A real value that the daemon keeps itself.
@@ -23,8 +28,30 @@ const KEPT: &str = "wB6+kT9/mZ3-xR8_cN5.vL2hG7fD4sA1qY0pJiU=";
 
 const PRELUDE: &str = include_str!("../../../stub/hostile_client.py");
 
-fn online() -> Online {
-    Setup::new().service(OTHER, Service::Test).start()
+in_each_sandbox! {
+    what_a_host_reflects_comes_back_as_the_shadow_in_every_encoding_and_chunking,
+    a_shadow_in_the_wrong_place_never_becomes_real,
+    a_redirect_is_a_new_decision,
+    what_is_revoked_on_an_open_connection_is_gone_from_the_next_request_on,
+    a_credential_that_is_removed_on_an_open_connection_is_gone_from_the_next_request_on,
+    questions_for_names_carry_nothing_out,
+    nothing_but_tcp_leaves_and_that_only_to_the_proxy,
+    without_the_daemon_nothing_goes_out_any_more,
+    rarer_encodings_and_broken_lines_come_back_without_the_value,
+    names_silent_compression_and_parts_bring_nothing_back,
+    a_websocket_that_reflects_in_fragments_brings_the_shadow,
+    writes_cut_at_every_offset_are_judged_like_whole_ones,
+    bytes_that_are_neither_tls_nor_http_reach_nobody,
+    a_host_that_is_not_the_connections_own_is_refused,
+    an_authority_of_http_2_that_is_not_the_connections_own_is_refused,
+    odd_hosts_and_addresses_reach_nobody,
+    a_name_in_tls_does_not_front_for_an_address,
+    no_second_request_is_smuggled,
+    a_refusal_says_what_to_do_and_reaches_nobody,
+}
+
+fn online(setup: Setup) -> Online {
+    setup.service(OTHER, Service::Test).start()
 }
 
 /// Runs a hostile script, which must come to its end and print nothing real.

@@ -1,12 +1,11 @@
 //! Ways out that are not the proxy.
 
-use ftl_tests::leaks;
+use ftl_tests::online::Setup;
 
 use super::{Waiting, attack, nothing_was_reached, online};
 
-#[test]
-fn questions_for_names_carry_nothing_out() {
-    let online = online();
+pub(super) fn questions_for_names_carry_nothing_out(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "def query(name, kind, server='127.0.0.1', over_tcp=False):
@@ -46,9 +45,8 @@ assert query(HOST, 1)[:2] == (0, 1)",
     nothing_was_reached(&online, &said);
 }
 
-#[test]
-fn nothing_but_tcp_leaves_and_that_only_to_the_proxy() {
-    let online = online();
+pub(super) fn nothing_but_tcp_leaves_and_that_only_to_the_proxy(setup: Setup) {
+    let online = online(setup);
     let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     outside.set_nonblocking(true).unwrap();
     let port = outside.local_addr().unwrap().port();
@@ -90,9 +88,8 @@ refused('host', lambda: socket.create_connection(('127.0.0.1', {port}), 3))"
     nothing_was_reached(&online, &said);
 }
 
-#[test]
-fn without_the_daemon_nothing_goes_out_any_more() {
-    let online = online();
+pub(super) fn without_the_daemon_nothing_goes_out_any_more(setup: Setup) {
+    let online = online(setup);
     let script = "import threading
 print(get('/before', bearer())[0])
 sys.stdin.readline()
@@ -102,7 +99,7 @@ while True:
     assert_eq!(waiting.line(), "200\n");
     let daemon = online.world.daemon_pid();
     let pid = rustix::process::Pid::from_raw(daemon).unwrap();
-    let inside = leaks::descendants(daemon);
+    let inside = online.processes();
     assert!(!inside.is_empty());
     let open = |pid: &i32| {
         let pid = rustix::process::Pid::from_raw(*pid).unwrap();

@@ -1,13 +1,12 @@
 //! Hosts that send the real value back in rarer ways, and where a search could not see it.
 
-use ftl_tests::online::{KEY, REAL};
+use ftl_tests::online::{KEY, REAL, Setup};
 use ftl_tests::upstream::{RARE, encoded};
 
 use super::{attack, nothing_leaked, online};
 
-#[test]
-fn rarer_encodings_and_broken_lines_come_back_without_the_value() {
-    let online = online();
+pub(super) fn rarer_encodings_and_broken_lines_come_back_without_the_value(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         &format!(
@@ -34,9 +33,8 @@ for encoding in '{}'.split():
     nothing_leaked(&online);
 }
 
-#[test]
-fn names_silent_compression_and_parts_bring_nothing_back() {
-    let online = online();
+pub(super) fn names_silent_compression_and_parts_bring_nothing_back(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "answer = through(head_of(b'/reflect/name', b'Authorization: Bearer ' + KEY.encode() + b'\\r\\n') + b'\\r\\n')
@@ -57,9 +55,8 @@ assert status_of == 200 and gzip.decompress(body) == b'a package', (status_of, h
     nothing_leaked(&online);
 }
 
-#[test]
-fn a_websocket_that_reflects_in_fragments_brings_the_shadow() {
-    let online = online();
+pub(super) fn a_websocket_that_reflects_in_fragments_brings_the_shadow(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "for size in (1, 2, 3, 7, 16, 100):

@@ -5,9 +5,8 @@ use ftl_tests::upstream::Service;
 
 use super::{OTHER, PRELUDE, attack, nothing_leaked, nothing_was_reached, online};
 
-#[test]
-fn writes_cut_at_every_offset_are_judged_like_whole_ones() {
-    let online = online();
+pub(super) fn writes_cut_at_every_offset_are_judged_like_whole_ones(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "request = head_of(b'/cut', b'Authorization: Bearer ' + KEY.encode() + b'\\r\\n') + b'\\r\\n'
@@ -33,9 +32,8 @@ print(done)",
     nothing_leaked(&online);
 }
 
-#[test]
-fn bytes_that_are_neither_tls_nor_http_reach_nobody() {
-    let online = online();
+pub(super) fn bytes_that_are_neither_tls_nor_http_reach_nobody(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "garbage = [b'SSH-2.0-OpenSSH_9.0\\r\\n', b'\\x16', b'\\x16\\x03', b'\\x16\\x02\\x01\\x00\\x05hello', b'G', b'\\x00' * 64,
@@ -63,9 +61,8 @@ for data in garbage:
     nothing_was_reached(&online, &said);
 }
 
-#[test]
-fn a_host_that_is_not_the_connections_own_is_refused() {
-    let online = online();
+pub(super) fn a_host_that_is_not_the_connections_own_is_refused(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "auth = b'Authorization: Bearer ' + KEY.encode() + b'\\r\\n'
@@ -106,9 +103,8 @@ for line, host in [(b'GET http://' + other + b'/mismatch', own), (b'GET https://
     nothing_was_reached(&online, &said);
 }
 
-#[test]
-fn an_authority_of_http_2_that_is_not_the_connections_own_is_refused() {
-    let online = Setup::new().python().service(OTHER, Service::Test).start();
+pub(super) fn an_authority_of_http_2_that_is_not_the_connections_own_is_refused(setup: Setup) {
+    let online = setup.python().service(OTHER, Service::Test).start();
     let script = "import h2.config, h2.connection, h2.events
 def ask(headers, name=HOST):
     stream, answer = connect(name + ':443')
@@ -154,9 +150,8 @@ for headers in [
     nothing_leaked(&online);
 }
 
-#[test]
-fn odd_hosts_and_addresses_reach_nobody() {
-    let online = online();
+pub(super) fn odd_hosts_and_addresses_reach_nobody(setup: Setup) {
+    let online = online(setup);
     let (tls, plain) = (online.upstream.tls().port(), online.upstream.plain().port());
     let script = "
 hosts = ['127.0.0.1', 'localhost', '0.0.0.0', '127.1', '2130706433', '0x7f000001', '0177.0.0.1', '[::1]', '[::]',
@@ -194,9 +189,8 @@ for target in targets:
     nothing_was_reached(&online, &said);
 }
 
-#[test]
-fn a_name_in_tls_does_not_front_for_an_address() {
-    let online = online();
+pub(super) fn a_name_in_tls_does_not_front_for_an_address(setup: Setup) {
+    let online = online(setup);
     let script = "
 for address in ['192.0.2.1', '8.8.8.8', '169.254.169.254', '10.1.2.3', '198.19.255.254']:
     for name, host in [(HOST, HOST), (OTHER, HOST), (HOST, OTHER)]:
@@ -228,9 +222,8 @@ for name, host in [(OTHER, OTHER), (OTHER, HOST), (HOST, OTHER)]:
     nothing_was_reached(&online, &said);
 }
 
-#[test]
-fn no_second_request_is_smuggled() {
-    let online = online();
+pub(super) fn no_second_request_is_smuggled(setup: Setup) {
+    let online = online(setup);
     let said = attack(
         &online,
         "hidden = b'GET /smuggled HTTP/1.1\\r\\nHost: ' + HOST.encode() + b'\\r\\n\\r\\n'
@@ -261,9 +254,8 @@ for body in [b'1;a=\\nxx\\r\\n', b'0x5\\r\\nhello\\r\\n', b'5 \\r\\nhello\\r\\n'
     nothing_leaked(&online);
 }
 
-#[test]
-fn a_refusal_says_what_to_do_and_reaches_nobody() {
-    let online = online();
+pub(super) fn a_refusal_says_what_to_do_and_reaches_nobody(setup: Setup) {
+    let online = online(setup);
     let said = online
         .inside("curl -s -i --suppress-connect-headers --http1.1 https://denied.example.com/a/path?query=x");
     let (head, body) = said.out.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{said:#?}"));
