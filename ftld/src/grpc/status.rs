@@ -99,11 +99,6 @@ fn row(error: &Error) -> Row {
             (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
         }
         Error::UnreadableCheckpoint { .. } => (Code::FailedPrecondition, "unreadable-checkpoint", ""),
-        Error::UnreadWork { .. } => (
-            Code::FailedPrecondition,
-            "unread-work",
-            "name the end of an earlier turn, as `ftlctl sessions --checkpoints SESSION` lists them",
-        ),
         Error::History(_) => (Code::FailedPrecondition, "history", ""),
         Error::Project(_) => {
             (Code::InvalidArgument, "project", "name a project's own directory with --project")
@@ -130,11 +125,6 @@ fn row(error: &Error) -> Row {
             "write it as https://host/path, or with a port as https://host:port/path",
         ),
         Error::Egress(_) => (Code::Internal, "egress", ""),
-        Error::NoKey { names, .. } => {
-            let name = names.first().copied().unwrap_or_default();
-            let hint = format!("`ftlctl auth {name}` keeps one outside every sandbox");
-            return (Code::FailedPrecondition, "no-key", hint);
-        }
         Error::Refused(_)
         | Error::Unsupported { .. }
         | Error::Agent(_)
@@ -145,6 +135,8 @@ fn row(error: &Error) -> Row {
         | Error::Setup { .. }
         | Error::Stopped { .. }
         | Error::Layers { .. }
+        | Error::UnreadWork { .. }
+        | Error::NoKey { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
         Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
             return decision_row(error);
@@ -220,6 +212,16 @@ fn turn_row(error: &Error) -> Row {
         Error::Setup { .. } => {
             (Code::FailedPrecondition, "setup", hint("`ftlctl attach` shows its output again"))
         }
+        Error::NoKey { names, .. } => {
+            let name = names.first().copied().unwrap_or_default();
+            let hint = format!("`ftlctl auth {name}` keeps one outside every sandbox");
+            (Code::FailedPrecondition, "no-key", hint)
+        }
+        Error::UnreadWork { .. } => (
+            Code::FailedPrecondition,
+            "unread-work",
+            hint("name the end of an earlier turn, as `ftlctl sessions --checkpoints SESSION` lists them"),
+        ),
         Error::Layers { .. } => (
             Code::FailedPrecondition,
             "layers",
