@@ -26,7 +26,13 @@ const DEEPEST: usize = 300;
 
 /// Makes a session's directories, empties the overlay's working directory, gives all to `owner`.
 pub(super) fn prepare(dir: &Path, owner: Option<Owner>) -> Result<(), SandboxError> {
-    remove_tree(&dir.join("work")).map_err(failed("removing", &dir.join("work")))?;
+    let work = dir.join("work");
+    match remove_tree(&work) {
+        // What an engine's user left there is not ours to remove; the next mount empties it. Only the mark
+        // of a volatile mount would stop that, and there is none without an owner.
+        Err(_) if owner.is_none() && path_is_directory(&work) => {}
+        removed => removed.map_err(failed("removing", &work))?,
+    }
     for (name, mode) in [("upper", 0o755), ("work", 0o700), ("home", 0o755), ("tmp", 0o1777)] {
         let path = dir.join(name);
         match fs::DirBuilder::new().mode(0o700).create(&path) {

@@ -51,11 +51,14 @@ fn empty(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize, raised: &mut u6
             if !is_dir {
                 continue;
             }
-            // What is empty goes without being opened, also when it is somebody else's.
-            if unlinkat(dir, &name, AtFlags::REMOVEDIR).is_ok() {
-                continue;
-            }
-            let inner = open(dir, &name)?;
+            let inner = match open(dir, &name) {
+                // Another user's, as who mounted an overlay made one in there: it can go when it is empty.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    unlinkat(dir, &name, AtFlags::REMOVEDIR).map_err(|_| error)?;
+                    continue;
+                }
+                opened => opened?,
+            };
             if depth >= DEPTH {
                 raise(top, dir, &name, raised)?;
             } else {

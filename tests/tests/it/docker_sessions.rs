@@ -53,6 +53,27 @@ fn a_task_in_a_container_changes_nothing_until_it_is_approved() {
 }
 
 #[test]
+fn an_ordinary_users_daemon_uses_an_engine_that_runs_as_root() {
+    let world = world(Who::Ordinary);
+    world.files(&[("a.txt", "one\n"), ("dir/gone.txt", "x\n")]);
+    let first =
+        world.shell("echo two >> a.txt; rm -r dir; mkdir dir; echo new > dir/b.txt; echo note > ~/note");
+    let session = first["session"].as_str().unwrap().to_owned();
+    let second =
+        world.json(0, ["code", "--no-review", "--session", &session, "cat ~/note; echo three >> a.txt"]);
+    assert_eq!(left(&world), "");
+    world.json(0, ["approve", &session, "--digest", second["digest"].as_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(world.project().join("a.txt")).unwrap(), "one\ntwo\nthree\n");
+    assert!(world.project().join("dir/b.txt").exists() && !world.project().join("dir/gone.txt").exists());
+    // The engine's user made a directory among the session's own.
+    let other = world.shell("echo four >> a.txt");
+    let dir = world.ftl_home().join("sessions").join(other["session"].as_str().unwrap());
+    assert!(dir.exists());
+    world.ok(["rm", "--discard", other["session"].as_str().unwrap()]);
+    assert!(!dir.exists());
+}
+
+#[test]
 fn a_follow_up_in_a_container_goes_on_where_it_was() {
     let world = world(Who::Me);
     world.files(&[("a.txt", "one\n")]);
