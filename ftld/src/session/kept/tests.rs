@@ -1,6 +1,8 @@
 //! What goes by itself and what stays, and what is told of what could be neither read nor put back: in a daemon
 //! without sandboxes whose clock stands where a test puts it.
 
+mod trouble;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -258,95 +260,6 @@ async fn nothing_goes_without_its_record_nor_what_was_never_read_nor_what_others
     assert!(bed.is_there(&unread) && bed.is_there(&half) && bed.is_there(&heir));
     assert!(!bed.home(&over).exists() && bed.app.sessions().get(&over.id).is_err());
     assert!(bed.layer(&over).exists(), "the layer is the other session's as well");
-}
-
-#[tokio::test]
-async fn work_that_was_never_read_is_not_told_as_none_and_can_be_gone_back_from() {
-    let bed = Bed::new().await;
-    let base = bed.snapshots(&[1])[0];
-    let mut record = bed.session(State::Failed, 1).await;
-    let layers = std::mem::take(&mut record.stack.layers);
-    record.base = Some(base);
-    bed.store(&record).await;
-    let sessions = bed.app.sessions();
-    assert_eq!(sessions.point(record.id.as_str()).unwrap().tree.id(), base);
-    fs::create_dir(bed.home(&record).join("upper")).unwrap();
-    fs::write(bed.home(&record).join("upper/left"), "by a turn that failed").unwrap();
-    assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadWork { .. })));
-    // As it is over a layer that nobody could read.
-    record.stack.layers = layers;
-    record.checkpoints.push(unread(&record));
-    record.at = 1;
-    bed.store(&record).await;
-    let mut again = sessions.rewind(&record.id, Back::To(0)).await.unwrap();
-    assert_eq!((again.at, again.checkpoints.len(), again.checkpoints[1].stack.is_unread()), (0, 2, true));
-    assert_eq!(sessions.point(record.id.as_str()).unwrap().tree.id(), base);
-    (again.at, again.stack) = (2, again.checkpoints[1].stack.clone());
-    bed.store(&again).await;
-    assert!(matches!(sessions.point(record.id.as_str()), Err(Error::UnreadableCheckpoint { .. })));
-}
-
-#[tokio::test]
-async fn an_application_that_cannot_be_put_back_is_not_told_as_put_back() {
-    let bed = Bed::new().await;
-    let mut record = bed.session(State::Applying, 1).await;
-    let (apply, path) = (applied(1), RelPath::new("a").unwrap());
-    record.pending = Some(Pending::Apply(apply.clone()));
-    bed.store(&record).await;
-    let link = |target: &[u8]| Some(Node::Symlink { target: target.to_vec() });
-    let steps = [Step { path, before: None, after: link(b"b") }];
-    let cut_short = |device: u64, inode: u64| {
-        let journal = json!({
-            "id": apply.id, "session": record.id, "digest": apply.digest, "root": record.project.root,
-            "identity": { "device": device, "inode": inode }, "steps": steps, "left_alone": [], "undoes": null,
-        });
-        let at = bed.parts().home.journal().join(format!("{}.open", apply.id));
-        fs::write(at, journal.to_string()).unwrap();
-    };
-    let sessions = bed.app.sessions();
-    // Another directory stands in the place of the project.
-    cut_short(1, 1);
-    for _ in 0..2 {
-        sessions.recover().await.unwrap();
-        let after = sessions.get(&record.id).unwrap();
-        assert_eq!((after.state, after.pending), (State::AwaitingReview, record.pending.clone()));
-        assert!(after.reason.ends_with("could not be put back yet"), "{}", after.reason);
-    }
-    // It is there again, and someone has written what the application was to write.
-    let project = fs::metadata(bed.project()).unwrap();
-    cut_short(project.dev(), project.ino());
-    sessions.recover().await.unwrap();
-    let after = sessions.get(&record.id).unwrap();
-    assert_eq!((after.state, after.pending), (State::AwaitingReview, None));
-    assert!(after.reason.ends_with("put back, but for what someone else wrote since: a"), "{}", after.reason);
-}
-
-#[tokio::test]
-async fn a_turn_is_refused_when_there_are_more_layers_than_can_be_mounted() {
-    let bed = Bed::new().await;
-    let mut record = bed.session(State::NoChanges, 1).await;
-    // They are not there, so they cannot be folded.
-    let layer = |number| Layer { name: layers::name(&record.id, number), bytes: 0 };
-    record.stack.layers = (2..50).map(layer).collect();
-    bed.store(&record).await;
-    let said = bed.app.sessions().say(&record.id, "go on".into()).await;
-    assert!(matches!(said, Err(Error::Layers { layers: 48 })), "{said:?}");
-    let after = bed.app.sessions().get(&record.id).unwrap();
-    assert_eq!((after.state, after.turns), (State::NoChanges, 1));
-}
-
-#[tokio::test]
-async fn going_back_takes_nothing_that_was_ignored_then() {
-    let bed = Bed::new().await;
-    fs::write(bed.project().join(".gitignore"), "b\n").unwrap();
-    let then = bed.snapshots(&[1])[0];
-    fs::remove_file(bed.project().join(".gitignore")).unwrap();
-    fs::write(bed.project().join("b"), "not known then").unwrap();
-    fs::write(bed.project().join("c"), "not there then").unwrap();
-    let id = bed.app.sessions().propose(&bed.project(), &then.to_string()).await.unwrap();
-    let reviewed = bed.app.sessions().review(&id).await.unwrap();
-    let paths: Vec<String> = reviewed.review.changes().iter().map(|change| change.path.to_string()).collect();
-    assert_eq!(paths, [".gitignore", "c"]);
 }
 
 fn applied(number: u8) -> Apply {
