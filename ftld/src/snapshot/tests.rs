@@ -77,6 +77,8 @@ impl Place {
 
     /// The store as a restarted daemon finds it.
     fn reopened(&self) -> LocalStore {
+        // A daemon that ends writes nothing afterwards.
+        self.store.park();
         LocalStore::open(&self.path("store"), None).unwrap()
     }
 }
