@@ -10,7 +10,7 @@ use super::super::{Enforcement, Network, SandboxError, SandboxSpec};
 use super::DockerConfig;
 use super::engine::About;
 use super::launch::Up;
-use super::spec::{ContainerSpec, Role};
+use super::spec::{ContainerSpec, Role, Runtime};
 
 /// Refuses a container that is not closed.
 ///
@@ -47,8 +47,8 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
 /// When they would have other users than this machine, or no way out where there should be one.
 pub(super) fn usable(
     info: &SystemInfo,
-    spec: &SandboxSpec,
-    config: &DockerConfig,
+    network: Network,
+    runtime: Option<Runtime>,
 ) -> Result<(), SandboxError> {
     let options = info.security_options.iter().flatten();
     if options.clone().any(|option| option.contains("name=rootless") || option.contains("name=userns")) {
@@ -61,9 +61,9 @@ pub(super) fn usable(
                 .to_owned(),
         });
     }
-    match config.runtime {
+    match runtime {
         // The door joins a network of the host's kernel, and these have one of their own.
-        Some(runtime) if spec.network == Network::Egress => Err(SandboxError::Container {
+        Some(runtime) if network == Network::Egress => Err(SandboxError::Container {
             why: format!("with the runtime {} there is no way out to the proxy yet", runtime.name()),
             remedy: "remove `docker.runtime` from ~/.ftl/config, or use the native sandbox".to_owned(),
         }),
@@ -132,4 +132,30 @@ pub(super) fn describe(
         version => enforced.push(format!("Landlock: version {version}")),
     }
     Enforcement { enforced, unenforced }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_whose_containers_would_be_no_sandboxes_is_refused_with_what_helps() {
+        let with = |options: &[&str]| SystemInfo {
+            security_options: Some(options.iter().map(|option| (*option).to_owned()).collect()),
+            ..SystemInfo::default()
+        };
+        let usual = with(&["name=apparmor", "name=seccomp,profile=builtin"]);
+        assert!(usable(&usual, Network::Egress, None).is_ok());
+        assert!(usable(&usual, Network::None, Some(Runtime::Runsc)).is_ok());
+        for (info, runtime, what) in [
+            (with(&["name=seccomp", "name=rootless"]), None, "could not be written"),
+            (with(&["name=userns"]), None, "could not be written"),
+            (usual.clone(), Some(Runtime::Runsc), "runtime runsc"),
+            (usual, Some(Runtime::Kata), "runtime kata"),
+        ] {
+            let error = usable(&info, Network::Egress, runtime).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(what) && text.contains("the native sandbox"), "{text}");
+        }
+    }
 }
