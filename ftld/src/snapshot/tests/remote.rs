@@ -45,7 +45,8 @@ impl Remote for LocalDir {
     fn put(&self, hash: Hash, size: u64, content: &mut dyn Read) -> Result<(), RemoteError> {
         let mut left = self.left.lock().unwrap();
         let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes).unwrap();
+        let unread = |error| RemoteError::Failed { act: "read what is to be kept", source: Box::new(error) };
+        content.read_to_end(&mut bytes).map_err(unread)?;
         assert_eq!(bytes.len() as u64, size);
         if *left == 0 {
             return Err(RemoteError::Failed { act: "keep an object", source: "the line broke".into() });
