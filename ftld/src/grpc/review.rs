@@ -32,6 +32,22 @@ const STREAM_BUFFER: usize = 16;
 #[tonic::async_trait]
 impl ReviewService for ReviewApi {
     type GetDiffStream = ReceiverStream<Result<v1::DiffItem, Status>>;
+    type PreviewStream = ReceiverStream<Result<v1::DiffItem, Status>>;
+    type ListAppliedStream = ReceiverStream<Result<v1::Application, Status>>;
+
+    async fn preview(
+        &self,
+        _: Request<v1::PreviewRequest>,
+    ) -> Result<Response<Self::PreviewStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn list_applied(
+        &self,
+        _: Request<v1::ListAppliedRequest>,
+    ) -> Result<Response<Self::ListAppliedStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 
     async fn get_diff(
         &self,
