@@ -110,6 +110,7 @@ impl ReviewService for ReviewApi {
             paths_total: wide(outcome.paths.len()),
             paths: outcome.paths.into_iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect(),
             session: Some(super::wire(&self.0, outcome.record)?),
+            ..v1::UndoReply::default()
         }))
     }
 }
@@ -147,6 +148,7 @@ fn header(reviewed: &Reviewed) -> v1::DiffHeader {
         entries: wide(reviewed.review.changes().len()),
         ignored: reviewed.ignored,
         unread: reviewed.unread.clone(),
+        ..v1::DiffHeader::default()
     }
 }
 
@@ -186,6 +188,7 @@ fn entry(
         removed_lines: removed,
         elided: elided.map(Elided::reason).unwrap_or_default().to_owned(),
         hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
+        ..v1::DiffEntry::default()
     })
 }
 
