@@ -16,7 +16,7 @@ mod session;
 mod state;
 mod tool;
 
-pub(crate) use decide::{Approve, Diff, Reject, Undo};
+pub(crate) use decide::{Approve, Blame, Diff, Reject, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
@@ -81,6 +81,7 @@ pub(crate) enum Verb {
     Stop(SessionArg),
     Rm(Remove),
     Diff(Diff),
+    Blame(Blame),
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),

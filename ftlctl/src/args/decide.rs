@@ -18,6 +18,18 @@ pub(crate) struct Diff {
     pub(crate) stat: bool,
 }
 
+/// Say which turn and tool call made each hunk, and what had been fetched by then
+#[derive(Debug, Args)]
+#[command(after_help = help::BLAME)]
+pub(crate) struct Blame {
+    /// Session, or a unique beginning of its id
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+    /// A path that the session changed
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+}
+
 /// Apply a session's changes to the project
 #[derive(Debug, Args)]
 #[command(after_help = help::APPROVE)]

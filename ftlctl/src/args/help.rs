@@ -78,6 +78,16 @@ Examples:
   ftlctl diff s-bcdfghjkmn --stat
   ftlctl diff --json | jq -r '.entries[].path'";
 
+pub(super) const BLAME: &str = "\
+Turns are found by comparing the file as each turn left it, so they hold whatever
+the agent says. Tool calls are what the agent told of itself: one that names the
+file is listed, the others of the same turns are counted. Hosts are those that
+the proxy had let through by then.
+
+Examples:
+  ftlctl blame s-bcdfghjkmn src/main.rs
+  ftlctl blame s-bcdfghjkmn src/main.rs --json | jq '.origins[].turns'";
+
 pub(super) const APPROVE: &str = "\
 The digest stands at the end of `ftlctl diff`: it names the exact bytes that
 you saw. If they, or your project, have changed since then, nothing is applied.

@@ -11,6 +11,7 @@ use crate::failure::{Failure, Outcome};
 mod approve;
 mod attach;
 mod auth;
+mod blame;
 mod code;
 mod completions;
 mod daemon;
@@ -51,6 +52,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Stop(args)) => stop::run(context, args).await,
         Some(Verb::Rm(args)) => rm::run(context, args).await,
         Some(Verb::Diff(args)) => diff::run(context, args).await,
+        Some(Verb::Blame(args)) => blame::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,

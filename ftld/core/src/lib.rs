@@ -10,6 +10,7 @@
 //! [`credential`] decide what may leave a sandbox, and with which credential.
 
 pub mod agent;
+pub mod blame;
 pub mod chain;
 pub mod config;
 pub mod credential;

@@ -3,6 +3,7 @@
 //! Owns the human's socket and the services on it. Must not decide: a handler parses, calls, converts.
 //! No service here is reachable from a sandbox.
 
+mod blame;
 mod convert;
 mod daemon;
 mod egress;

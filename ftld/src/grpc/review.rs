@@ -62,6 +62,15 @@ impl ReviewService for ReviewApi {
         Ok(Response::new(streamed(store, header, (changes, collisions), request.stat_only)))
     }
 
+    async fn blame(&self, request: Request<v1::BlameRequest>) -> Result<Response<v1::BlameReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let mut paths = convert::rel_paths(vec![request.path])?;
+        let path = paths.pop().ok_or_else(|| Status::invalid_argument("no path"))?;
+        let origins = self.0.blame(&id, path).await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::BlameReply { origins: origins.into_iter().map(super::blame::wire).collect() }))
+    }
+
     async fn approve(
         &self,
         request: Request<v1::ApproveRequest>,

@@ -6,6 +6,7 @@
 //!
 //! This module owns the registry of those tasks. It must not know what a command does.
 
+pub mod blame;
 mod branch;
 mod captured;
 mod checkpoint;

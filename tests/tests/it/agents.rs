@@ -135,6 +135,11 @@ fn a_file_arrives_and_a_follow_up_continues(agent: &Agent) {
     let diff = world.json(0, ["diff", session]);
     let paths: Vec<&Value> = diff["entries"].as_array().unwrap().iter().map(|entry| &entry["path"]).collect();
     assert_eq!(paths, ["hello.txt", "more.txt"], "{diff:#}");
+    let blame = world.json(0, ["blame", session, "more.txt"]);
+    let origin = &blame["origins"][0];
+    assert_eq!((&origin["turns"][0]["turn"], &origin["turns"][1]), (&2.into(), &Value::Null), "{blame:#}");
+    assert_eq!((&origin["calls"][0]["tool"], &origin["calls"][0]["turn"]), (&started[0]["name"], &2.into()));
+    assert_eq!((&origin["calls"][1], &origin["other_calls"]), (&Value::Null, &0.into()), "{blame:#}");
     world.json(0, ["approve", session, "--digest", last["digest"].as_str().unwrap()]);
     assert_eq!(fs::read_to_string(world.project().join("hello.txt")).unwrap(), "hello from the model\n");
     assert_eq!(fs::read_to_string(world.project().join("more.txt")).unwrap(), "and more\n");

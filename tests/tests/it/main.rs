@@ -27,6 +27,7 @@ mod agents;
 mod api;
 mod apply;
 mod audit;
+mod blame;
 mod branch;
 mod conformance;
 mod crash;

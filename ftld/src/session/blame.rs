@@ -1,0 +1,230 @@
+//! Where a change comes from: the turns that made each hunk, the tool calls that name its file, and what
+//! had been fetched from the network by then.
+//!
+//! Owns how checkpoints, events and the ledger are put together for one path. Must not decide which turn a
+//! line is of; [`ftl_core::blame`] does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use ftl_core::blame::{self, Call, Version};
+use ftl_core::event::Kind;
+use ftl_core::hunk::{Hunks, Limits, hunks};
+use ftl_core::id::{Hash, SessionId};
+use ftl_core::review::ApproveRefused;
+use ftl_core::tree::{Node, RelPath};
+
+use super::decide::blocking;
+use super::outlet::{Wanted, rows};
+use super::record::Record;
+use super::{Error, Sessions};
+use crate::app::Parts;
+
+/// Where the project stands for an agent.
+const WORKSPACE: &str = "/workspace";
+/// Events that are read at a time.
+const EVENTS: usize = 1000;
+
+/// Where one hunk, or a change without hunks, comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The hunk's id; `None` for a change as a whole.
+    pub hunk: Option<String>,
+    /// The turns that made it, each with its instruction.
+    pub turns: Vec<(u32, String)>,
+    /// The tool calls of these turns that name the file.
+    pub calls: Vec<Call>,
+    /// How many other calls these turns made: any of them may have written the file.
+    pub others: usize,
+    /// What had been fetched when the last of them was over, by host.
+    pub fetched: Vec<Fetched>,
+}
+
+/// A host that was reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// Host and port.
+    pub authority: String,
+    /// How many requests went there by then.
+    pub requests: u64,
+    /// When the first of them did, microseconds since the Unix epoch.
+    pub first_us: i64,
+}
+
+/// What the session's events tell of its tool calls.
+#[derive(Default)]
+struct Told {
+    calls: Vec<Call>,
+    /// When each call was over, by its event.
+    over_us: BTreeMap<u64, i64>,
+    /// When each turn was over.
+    turn_over_us: BTreeMap<u32, i64>,
+}
+
+impl Sessions {
+    /// Where the change of a path comes from, a hunk at a time.
+    ///
+    /// # Errors
+    /// When the session has nothing to show, or nothing at this path.
+    pub async fn blame(&self, id: &SessionId, path: RelPath) -> Result<Vec<Origin>, Error> {
+        let reviewed = self.review(id).await?;
+        let change = reviewed.review.changes().iter().find(|change| change.path == path);
+        let change = change.ok_or(ApproveRefused::Unknown { path })?.clone();
+        let record = self.get(id)?;
+        let versions = self.versions(&record, &change.path)?;
+        let parts = Arc::clone(self.parts());
+        blocking(move || {
+            let found = by_turns(&parts, change.before.as_ref(), change.result(), &versions)?;
+            let told = told(&parts, &record)?;
+            let fetched = forwarded(&parts, &record.id)?;
+            let origin = |(hunk, turns)| origin(&record, &told, &fetched, &change.path, hunk, &turns);
+            Ok(found.into_iter().map(origin).collect())
+        })
+        .await
+    }
+
+    /// What stood at a path after each turn that the work came along, the first one first.
+    fn versions(&self, record: &Record, path: &RelPath) -> Result<Vec<(u32, Option<Node>)>, Error> {
+        let (mut found, mut at) = (Vec::new(), record.at);
+        while let Some(checkpoint) = record.checkpoint(at) {
+            at = checkpoint.parent;
+            if checkpoint.stack.is_unread() {
+                // What it changed counts for the turn after it.
+                continue;
+            }
+            let point = self.point(&format!("{}@{}", record.id, checkpoint.number))?;
+            let node = point.tree.get(path).map(|entry| entry.node.clone());
+            found.push((checkpoint.turn, node));
+        }
+        found.reverse();
+        Ok(found)
+    }
+}
+
+/// The hunks of a change with the turns that made each.
+fn by_turns(
+    parts: &Parts,
+    before: Option<&Node>,
+    after: Option<&Node>,
+    versions: &[(u32, Option<Node>)],
+) -> Result<Vec<(Option<String>, BTreeSet<u32>)>, Error> {
+    let limits = Limits::default();
+    let fits = versions
+        .iter()
+        .map(|(_, node)| size(node.as_ref()))
+        .chain([size(before), size(after)])
+        .all(|size| size <= limits.bytes / 2);
+    if fits && before.and_then(Node::hash) != after.and_then(Node::hash) {
+        let (old, new) = (content(parts, before)?, content(parts, after)?);
+        let Hunks { hunks, elided, .. } = hunks(&old, &new, limits);
+        if elided.is_none() && !hunks.is_empty() {
+            let mut read: Vec<Version> = Vec::new();
+            for (turn, node) in versions {
+                read.push(Version { turn: *turn, content: content(parts, node.as_ref())? });
+            }
+            let turns = blame::turns(&old, &read, &hunks);
+            return Ok(hunks.into_iter().map(|hunk| Some(hunk.id)).zip(turns).collect());
+        }
+    }
+    // As a whole: the turns after which something else stood there than before them.
+    let mut last = before;
+    let mut turns = BTreeSet::new();
+    for (turn, node) in versions {
+        if node.as_ref() != last {
+            turns.insert(*turn);
+        }
+        last = node.as_ref();
+    }
+    Ok(vec![(None, turns)])
+}
+
+/// Everything that is known of where a hunk comes from.
+fn origin(
+    record: &Record,
+    told: &Told,
+    fetched: &[(i64, String, u64)],
+    path: &RelPath,
+    hunk: Option<String>,
+    turns: &BTreeSet<u32>,
+) -> Origin {
+    let calls = blame::naming(path, WORKSPACE, turns, &told.calls);
+    let of_turns = told.calls.iter().filter(|call| turns.contains(&call.turn)).count();
+    let over = |call: &&Call| told.over_us.get(&call.seq).copied().unwrap_or(call.time_us);
+    let until = match calls.last() {
+        Some(call) => Some(over(call)),
+        None => turns.last().and_then(|turn| told.turn_over_us.get(turn)).copied(),
+    };
+    let mut by_host: BTreeMap<&str, Fetched> = BTreeMap::new();
+    for (time_us, authority, count) in fetched.iter().filter(|row| until.is_some_and(|until| row.0 <= until)) {
+        let new = || Fetched { authority: authority.clone(), requests: 0, first_us: *time_us };
+        by_host.entry(authority).or_insert_with(new).requests += count;
+    }
+    let text = |turn: u32| {
+        let made = record.checkpoints.iter().find(|checkpoint| checkpoint.turn == turn);
+        made.map(|checkpoint| checkpoint.text.clone()).unwrap_or_default()
+    };
+    Origin {
+        hunk,
+        turns: turns.iter().map(|turn| (*turn, text(*turn))).collect(),
+        others: of_turns - calls.len(),
+        calls: calls.into_iter().cloned().collect(),
+        fetched: by_host.into_values().collect(),
+    }
+}
+
+/// Reads a session's events for its tool calls.
+fn told(parts: &Parts, record: &Record) -> Result<Told, Error> {
+    let mut told = Told::default();
+    let mut open: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut from, mut turn) = (1, 0);
+    loop {
+        let events = parts.db.events(&record.id, from, EVENTS)?;
+        let Some(last) = events.last() else { return Ok(told) };
+        from = last.seq + 1;
+        for event in events {
+            told.turn_over_us.insert(turn, event.time_us);
+            match event.kind {
+                Kind::TurnStarted { turn: next, .. } => turn = next,
+                Kind::ToolStarted { id, name, detail } => {
+                    open.insert(id, event.seq);
+                    let (seq, time_us) = (event.seq, event.time_us);
+                    told.calls.push(Call { seq, turn, name, detail, time_us });
+                }
+                Kind::ToolFinished { id, .. } => {
+                    told.over_us.extend(open.remove(&id).map(|seq| (seq, event.time_us)));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The requests of a session that left, oldest first: when, where, how many.
+fn forwarded(parts: &Parts, session: &SessionId) -> Result<Vec<(i64, String, u64)>, Error> {
+    let wanted = Wanted { session: session.to_string(), ..Wanted::default() };
+    let mut found = Vec::new();
+    rows(&*parts.audit, &wanted, |row| {
+        if row.allowed && !row.unsent {
+            found.push((row.time_us, row.authority, row.count.max(1)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+fn size(node: Option<&Node>) -> u64 {
+    match node {
+        Some(Node::File { size, .. }) => *size,
+        _ => 0,
+    }
+}
+
+/// A file's content; empty for everything else.
+fn content(parts: &Parts, node: Option<&Node>) -> Result<Vec<u8>, Error> {
+    let Some(hash): Option<Hash> = node.and_then(Node::hash) else { return Ok(Vec::new()) };
+    let mut content = Vec::new();
+    parts.store.open_blob(hash)?.read_to_end(&mut content).map_err(|_| Error::Interrupted)?;
+    Ok(content)
+}
