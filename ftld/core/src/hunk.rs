@@ -149,7 +149,7 @@ pub fn content(before: &[u8], after: &[u8], hunks: &Hunks) -> Content {
 }
 
 /// The lines of a text, each with its line end.
-fn lines(text: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
@@ -202,7 +202,15 @@ fn id(lines: &[Line], seen: &mut HashMap<String, u32>) -> String {
     hasher.finalize().to_hex()[..12].to_owned()
 }
 
-// === impl Limits, Elided, Tag ===
+// === impl Hunk, Limits, Elided, Tag ===
+
+impl Hunk {
+    /// Its lines among those before, counted from 0.
+    pub(crate) fn old_range(&self) -> Range<usize> {
+        let first = (self.old_start - u64::from(self.old_lines > 0)) as usize;
+        first..first + self.old_lines as usize
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {
