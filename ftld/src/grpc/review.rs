@@ -210,7 +210,9 @@ fn compare(store: &LocalStore, change: &Change) -> Result<(Hunks, Content), Erro
         Hunks { elided: Some(Elided::TooLarge), ..Hunks::default() }
     };
     let content = hunk::content(&old, &new, &hunks);
-    Ok((hunks, content))
+    // Of a part of a manifest nothing can be said.
+    let touched = if fits { refuse::touched(&change.path, &old, &new) } else { refuse::Touched::Unknown };
+    Ok((hunks, Content { touched, ..content }))
 }
 
 fn read(store: &LocalStore, node: Option<&Node>, most: u64) -> Result<Vec<u8>, Error> {
