@@ -35,10 +35,7 @@ impl ReviewService for ReviewApi {
     type PreviewStream = ReceiverStream<Result<v1::DiffItem, Status>>;
     type ListAppliedStream = ReceiverStream<Result<v1::Application, Status>>;
 
-    async fn preview(
-        &self,
-        _: Request<v1::PreviewRequest>,
-    ) -> Result<Response<Self::PreviewStream>, Status> {
+    async fn preview(&self, _: Request<v1::PreviewRequest>) -> Result<Response<Self::PreviewStream>, Status> {
         Err(Status::unimplemented("not yet"))
     }
 
@@ -222,7 +219,9 @@ fn compare(store: &LocalStore, change: &Change) -> Result<(Hunks, Content), Erro
         Hunks { elided: Some(Elided::TooLarge), ..Hunks::default() }
     };
     let content = hunk::content(&old, &new, &hunks);
-    Ok((hunks, content))
+    // Of a part of a manifest nothing can be said.
+    let touched = if fits { refuse::touched(&change.path, &old, &new) } else { refuse::Touched::Unknown };
+    Ok((hunks, Content { touched, ..content }))
 }
 
 fn read(store: &LocalStore, node: Option<&Node>, most: u64) -> Result<Vec<u8>, Error> {
