@@ -57,14 +57,14 @@ impl SnapshotService for SnapshotApi {
         let total = taken.exclusions.len();
         let listed = taken
             .exclusions
-            .into_iter()
+            .iter()
             .filter(|excluded| request.explain || !matches!(excluded.class, Class::Ignored | Class::BuiltIn));
         let excluded = listed
             .take(LISTED)
             .map(|excluded| v1::Exclusion {
                 path: excluded.path.as_bytes().to_vec(),
-                rule: excluded.rule,
-                source: excluded.source,
+                rule: excluded.rule.clone(),
+                source: excluded.source.clone(),
             })
             .collect();
         let snapshot = Some(wire(taken.row));
