@@ -81,7 +81,7 @@ pub(crate) struct CreateSnapshot {
     pub(crate) explain: bool,
 }
 
-/// List what is in a state
+/// List what is in a state, and what could not be read
 #[derive(Debug, Args)]
 pub(crate) struct ShowSnapshot {
     /// Snapshot (or a unique beginning of its id), SESSION, or SESSION@N

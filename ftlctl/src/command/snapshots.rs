@@ -123,6 +123,7 @@ fn line(entry: &v1::SnapshotEntry) -> String {
     match entry.r#type.as_str() {
         "file" => format!("{}  {:>10}  {path}", mode(entry.mode), size(entry.size)),
         "symlink" => format!("{}  {:>10}  {path} -> {}", mode(entry.mode), "", escape::name(&entry.target)),
+        "unreadable" => format!("{:4}  {:>10}  {path}  (could not be read)", "?", ""),
         _ => format!("{}  {:>10}  {path}/", mode(entry.mode), ""),
     }
 }
@@ -328,5 +329,6 @@ mod tests {
         assert_eq!(line(&entry("file")), "0644     2.0 KiB  a\\nb");
         assert_eq!(line(&entry("symlink")), "0644              a\\nb -> ../x");
         assert_eq!(line(&entry("directory")), "0644              a\\nb/");
+        assert_eq!(line(&entry("unreadable")), "?                 a\\nb  (could not be read)");
     }
 }

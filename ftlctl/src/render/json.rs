@@ -317,8 +317,13 @@ pub(crate) fn lost_path(lost: &v1::LostPath) -> Value {
     Value::Object(object)
 }
 
-/// One path of a snapshot.
+/// One path of a snapshot, or one that could not be read.
 pub(crate) fn snapshot_entry(entry: &v1::SnapshotEntry) -> Value {
+    if entry.r#type == "unreadable" {
+        let mut object = fields(json!({"type": entry.r#type}));
+        put_bytes(&mut object, "path", &entry.path);
+        return Value::Object(object);
+    }
     let mut object = fields(node(&v1::Node {
         r#type: entry.r#type.clone(),
         mode: entry.mode,

@@ -57,14 +57,14 @@ impl SnapshotService for SnapshotApi {
         let total = taken.exclusions.len();
         let listed = taken
             .exclusions
-            .into_iter()
+            .iter()
             .filter(|excluded| request.explain || !matches!(excluded.class, Class::Ignored | Class::BuiltIn));
         let excluded = listed
             .take(LISTED)
             .map(|excluded| v1::Exclusion {
                 path: excluded.path.as_bytes().to_vec(),
-                rule: excluded.rule,
-                source: excluded.source,
+                rule: excluded.rule.clone(),
+                source: excluded.source.clone(),
             })
             .collect();
         let snapshot = Some(wire(taken.row));
@@ -93,11 +93,12 @@ impl SnapshotService for SnapshotApi {
         request: Request<v1::ShowSnapshotRequest>,
     ) -> Result<Response<Self::ShowStream>, Status> {
         let text = request.into_inner().snapshot;
-        let tree = self.blocking(move |sessions| Ok(sessions.point(&text)?.tree)).await?;
+        let point = self.blocking(move |sessions| sessions.point(&text)).await?;
         let (entries, stream) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(async move {
-            for (path, entry) in tree.iter() {
-                if entries.send(Ok(wire_entry(&path, entry))).await.is_err() {
+            let known = point.tree.iter().map(|(path, entry)| wire_entry(&path, entry));
+            for entry in known.chain(point.unread().map(wire_unread)) {
+                if entries.send(Ok(entry)).await.is_err() {
                     return;
                 }
             }
@@ -290,6 +291,11 @@ pub(super) fn wire(row: SnapshotRow) -> v1::Snapshot {
         files: row.files,
         bytes: row.bytes,
     }
+}
+
+fn wire_unread(path: &RelPath) -> v1::SnapshotEntry {
+    let (path, r#type) = (path.as_bytes().to_vec(), "unreadable".to_owned());
+    v1::SnapshotEntry { path, r#type, ..v1::SnapshotEntry::default() }
 }
 
 fn wire_entry(path: &RelPath, entry: &Entry) -> v1::SnapshotEntry {

@@ -140,20 +140,13 @@ pub(super) fn sweep(parts: &Parts) {
 
 fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {
     let dir = parts.home.layers();
-    let mut kept: BTreeSet<String> = BTreeSet::new();
-    // Sessions come and go while they are read. A branch that was made behind the first reading, and whose
-    // origin went before it came there, is met by the second.
-    for _ in 0..2 {
-        let records = match parts.db.records::<Record>("") {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::warn!(%error, "layers that nobody names cannot be told");
-                return;
-            }
-        };
-        kept.extend(records.iter().flat_map(Record::layers).map(str::to_owned));
-        kept.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
-    }
+    let kept = match named(|| parts.db.records::<Record>("")) {
+        Ok(kept) => kept,
+        Err(error) => {
+            tracing::warn!(%error, "layers that nobody names cannot be told");
+            return;
+        }
+    };
     for item in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
         let name = item.file_name().to_string_lossy().into_owned();
         if wanted(&name)
@@ -163,6 +156,18 @@ fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {
             tracing::warn!(layer = name, %error, "a layer could not be removed");
         }
     }
+}
+
+/// The layers that sessions name, or may name next. `read` gives the sessions, which come and go while they are
+/// read: a branch that was made behind the first reading, and whose origin went before it came there, is met by
+/// the second.
+fn named<E>(mut read: impl FnMut() -> Result<Vec<Record>, E>) -> Result<BTreeSet<String>, E> {
+    let mut named = BTreeSet::new();
+    for records in [read()?, read()?] {
+        named.extend(records.iter().flat_map(Record::layers).map(str::to_owned));
+        named.extend(records.iter().map(|record| name(&record.id, record.frozen + 1)));
+    }
+    Ok(named)
 }
 
 /// The name of the layer that a session freezes as its nth.
@@ -190,4 +195,27 @@ fn holds_something(upper: &Path) -> bool {
 fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Write { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::session::record::{Project, Spec};
+
+    #[test]
+    fn a_layer_that_another_session_takes_over_while_they_are_read_is_named() {
+        let record = |number| {
+            let project = Project { root: b"/p".as_slice().into(), dev: 0, ino: 0 };
+            Record::new(SessionId::from_random([number; 10]), project, Spec::default(), 0)
+        };
+        let (origin, mut heir) = (record(2), record(1));
+        let shared = name(&origin.id, 1);
+        heir.stack.layers.push(Layer { name: shared.clone(), bytes: 0 });
+        // The heir came after its place was read, and its origin went before.
+        let mut readings = [vec![], vec![heir.clone()]].into_iter();
+        let named = named(|| Ok::<_, Infallible>(readings.next().unwrap_or_default())).unwrap();
+        assert_eq!(named, [shared, name(&heir.id, 1)].into());
+    }
 }

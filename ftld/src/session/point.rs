@@ -112,6 +112,11 @@ impl Sessions {
 }
 
 impl Point {
+    /// What is not known because it could not be read, and was not made anew by a session since.
+    pub fn unread(&self) -> impl Iterator<Item = &RelPath> {
+        self.unread.iter().filter(|path| self.tree.get(path).is_none_or(|entry| entry.node.is_dir()))
+    }
+
     /// What was there, with what the other one showed in the place of secret files that this one never had.
     fn with_seen_of(&self, other: &Self) -> Tree {
         let mut seen = other.seen.clone();

@@ -19,7 +19,7 @@ use super::{Error, project};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
-use crate::snapshot::{self, Class, Exclusion, Lease};
+use crate::snapshot::{self, Class, Exclusion, Exclusions, Lease};
 
 /// A snapshot as the session and the API tell of it.
 pub struct Taken {
@@ -28,7 +28,7 @@ pub struct Taken {
     /// Its row in the list.
     pub row: SnapshotRow,
     /// What stayed outside.
-    pub exclusions: Vec<Exclusion>,
+    pub exclusions: Exclusions,
     /// Held until something that is stored needs the snapshot.
     pub(super) lease: Lease,
 }

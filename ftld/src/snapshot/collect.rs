@@ -169,13 +169,10 @@ impl LocalStore {
             done.trees = done.trees.plus(Amount { contents: 1, bytes: disk_of(path) });
             if dry_run { Ok(()) } else { remove_tree(path).map_err(io_error("remove", path)) }
         })?;
-        let rules = named_by_id(&self.dir.join("rules"))?;
-        for (id, path) in rules.into_iter().chain(named_by_id(&self.dir.join("unread"))?) {
-            if !dry_run && !kept.contains(&id) && !needed.snapshots.contains(&id) {
-                step::remove(&path).map_err(io_error("remove", &path))?;
-            }
+        match dry_run {
+            true => Ok(()),
+            false => self.drop_notes(&|id| kept.contains(&id) || needed.snapshots.contains(&id)),
         }
-        Ok(())
     }
 
     /// An index must not vouch for what goes.
@@ -186,17 +183,6 @@ impl LocalStore {
         self.blobs.raise_doubt();
         self.forget_what_is_in_doubt()
     }
-}
-
-/// What stands in a directory under the ids of snapshots.
-fn named_by_id(dir: &Path) -> Result<Vec<(SnapshotId, std::path::PathBuf)>, SnapshotError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
-        let path = entry.map_err(io_error("list", dir))?.path();
-        let id = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-        found.extend(id.map(|id| (id, path)));
-    }
-    Ok(found)
 }
 
 fn on_disk(path: &Path) -> u64 {

@@ -200,7 +200,7 @@ impl Live {
         let (seen, read) = scan(ground, &self.seen)?;
         if before {
             let told: BTreeSet<RelPath> = dirty.paths().map(|(path, _)| path).collect();
-            let known = |path: &RelPath| self.seen.tree.contains_key(path) && !told.contains(path);
+            let known = |path: &RelPath| self.seen.has(path) && !told.contains(path);
             let unsettled = |path: &RelPath| !self.seen.unsettled.contains(path);
             let silent: Vec<RelPath> =
                 read.iter().filter(|path| known(path) && unsettled(path)).cloned().collect();
@@ -211,9 +211,9 @@ impl Live {
         self.seen = seen;
         self.seen.last = last;
         // A file that once had several names may still be open under one of them.
-        let tree = &self.seen.tree;
-        self.seen.linked.extend(linked.into_iter().filter(|path| tree.contains_key(path)));
-        self.silent.retain(|path| tree.contains_key(path));
+        let linked: Vec<RelPath> = linked.into_iter().filter(|path| self.seen.has(path)).collect();
+        self.seen.linked.extend(linked);
+        self.silent.retain(|path| self.seen.has(path));
         self.is_seen = true;
         self.walked_ns = ground.now_ns;
         self.read_lately(read);
@@ -399,7 +399,7 @@ fn doubt(
     ground: Ground<'_>,
 ) {
     seen.doubtful().for_each(|path| dirty.touch(path, false));
-    lately.retain(|path, _| seen.tree.contains_key(path));
+    lately.retain(|path, _| seen.has(path));
     for path in lately.keys().chain(silent) {
         let stamp = dir::stat_beneath(ground.root, path).map(|stat| Stamp::of(&stat));
         if !stamp.is_ok_and(|stamp| seen.known(path, stamp).is_some()) {

@@ -2,16 +2,47 @@
 //!
 //! Owns the files beneath `rules/` and `unread/`. Must not know how a snapshot is taken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ftl_core::id::SnapshotId;
 use ftl_core::tree::RelPath;
 
-use super::rules::{Class, Exclusion, Rules};
+use super::rules::{Edition, Rules};
 use super::store::LocalStore;
 use super::{SnapshotError, io_error, lock, step};
+
+/// Snapshots of which it is known what is noted beside them.
+const KNOWN: usize = 8;
+
+/// What is known of the notes. Held while one is written or removed.
+pub(super) struct Notes {
+    /// Whether the name of one may not be on the disk for good.
+    is_loose: bool,
+    /// Written by snapshots that were taken, the last one first, one for an id.
+    taken: VecDeque<Noted>,
+}
+
+#[derive(PartialEq)]
+struct Noted {
+    id: SnapshotId,
+    rules: Edition,
+    unread: BTreeSet<RelPath>,
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        Self { is_loose: true, taken: VecDeque::new() }
+    }
+}
+
+impl Notes {
+    /// Forgets what is noted beside a snapshot, because it changes.
+    fn forget(&mut self, id: SnapshotId) {
+        self.taken.retain(|noted| noted.id != id);
+    }
+}
 
 impl LocalStore {
     /// The ignore rules that a snapshot was taken with. They decide what of a session's work is left out.
@@ -30,21 +61,32 @@ impl LocalStore {
 
     /// Stores the rules of a snapshot.
     pub(super) fn put_rules(&self, id: SnapshotId, bytes: &[u8]) -> Result<(), SnapshotError> {
-        if self.replace(&self.rules_path(id), bytes)? {
-            *lock(&self.loose_notes) = true;
-        }
-        Ok(())
+        self.replace_rules(&mut lock(&self.notes), id, bytes)
     }
 
-    /// Stores the rules and what could not be read beside a snapshot that was taken.
-    pub(super) fn note<'a>(
+    /// Stores the rules and what could not be read beside a snapshot that was taken. Looks no further than
+    /// whether the files are there when the same was stored a moment ago.
+    pub(super) fn note(
         &self,
         id: SnapshotId,
-        rules: &[u8],
-        exclusions: impl Iterator<Item = &'a Exclusion>,
+        rules: &Rules,
+        unread: &BTreeSet<RelPath>,
     ) -> Result<(), SnapshotError> {
-        self.put_rules(id, rules)?;
-        self.note_unread(id, exclusions)
+        let notes = &mut *lock(&self.notes);
+        let is_same =
+            |noted: &Noted| noted.id == id && noted.rules == *rules.edition() && noted.unread == *unread;
+        let (rules_path, unread_path) = (self.rules_path(id), self.unread_path(id));
+        let is_there = || rules_path.exists() && unread_path.exists() != unread.is_empty();
+        if notes.taken.iter().any(is_same) && is_there() {
+            return Ok(());
+        }
+        let bytes = rules.to_bytes().map_err(io_error("write", &rules_path))?;
+        self.replace_rules(notes, id, &bytes)?;
+        let bytes = (!unread.is_empty()).then(|| serde_json::to_vec(unread)).transpose();
+        self.replace_unread(notes, id, bytes.map_err(io_error("write", &unread_path))?.as_deref())?;
+        notes.taken.push_front(Noted { id, rules: rules.edition().clone(), unread: unread.clone() });
+        notes.taken.truncate(KNOWN);
+        Ok(())
     }
 
     /// What could not be read when a snapshot was taken last, and so is not known to have been gone.
@@ -67,40 +109,51 @@ impl LocalStore {
 
     /// Stores what could not be read, or that it was nothing.
     pub(super) fn put_unread(&self, id: SnapshotId, bytes: Option<&[u8]>) -> Result<(), SnapshotError> {
-        let path = self.unread_path(id);
-        match bytes {
-            None => step::remove(&path).map_err(io_error("remove", &path)),
-            Some(bytes) => {
-                if self.replace(&path, bytes)? {
-                    *lock(&self.loose_notes) = true;
-                }
-                Ok(())
-            }
-        }
+        self.replace_unread(&mut lock(&self.notes), id, bytes)
     }
 
-    fn note_unread<'a>(
-        &self,
-        id: SnapshotId,
-        exclusions: impl Iterator<Item = &'a Exclusion>,
-    ) -> Result<(), SnapshotError> {
-        let unread: Vec<&RelPath> =
-            exclusions.filter(|out| out.class == Class::Unreadable).map(|out| &out.path).collect();
-        if unread.is_empty() {
-            let is_there = self.unread_path(id).exists();
-            return if is_there { self.put_unread(id, None) } else { Ok(()) };
+    /// Removes the notes beside snapshots that are not to be kept.
+    pub(super) fn drop_notes(&self, is_kept: &dyn Fn(SnapshotId) -> bool) -> Result<(), SnapshotError> {
+        let mut notes = lock(&self.notes);
+        for dir in ["rules", "unread"].map(|part| self.dir.join(part)) {
+            for (id, path) in named_by_id(&dir)?.into_iter().filter(|(id, _)| !is_kept(*id)) {
+                notes.forget(id);
+                step::remove(&path).map_err(io_error("remove", &path))?;
+            }
         }
-        let bytes = serde_json::to_vec(&unread).map_err(io_error("write", self.unread_path(id)))?;
-        self.put_unread(id, Some(&bytes))
+        Ok(())
     }
 
     /// Makes that no power cut takes the names of what was noted.
     pub(super) fn settle_notes(&self) -> Result<(), SnapshotError> {
-        let mut loose = lock(&self.loose_notes);
-        for dir in ["rules", "unread"].into_iter().filter(|_| *loose).map(|part| self.dir.join(part)) {
+        let mut notes = lock(&self.notes);
+        for dir in ["rules", "unread"].into_iter().filter(|_| notes.is_loose).map(|part| self.dir.join(part))
+        {
             step::sync_dir(&dir).map_err(io_error("flush", &dir))?;
         }
-        *loose = false;
+        notes.is_loose = false;
+        Ok(())
+    }
+
+    fn replace_rules(&self, notes: &mut Notes, id: SnapshotId, bytes: &[u8]) -> Result<(), SnapshotError> {
+        notes.forget(id);
+        notes.is_loose |= self.replace(&self.rules_path(id), bytes)?;
+        Ok(())
+    }
+
+    fn replace_unread(
+        &self,
+        notes: &mut Notes,
+        id: SnapshotId,
+        bytes: Option<&[u8]>,
+    ) -> Result<(), SnapshotError> {
+        notes.forget(id);
+        let path = self.unread_path(id);
+        match bytes {
+            None if path.exists() => step::remove(&path).map_err(io_error("remove", &path))?,
+            None => {}
+            Some(bytes) => notes.is_loose |= self.replace(&path, bytes)?,
+        }
         Ok(())
     }
 
@@ -129,4 +182,15 @@ impl LocalStore {
 /// What could not be read, as it is stored.
 pub(super) fn unread_from(bytes: &[u8]) -> serde_json::Result<BTreeSet<RelPath>> {
     serde_json::from_slice(bytes)
+}
+
+/// What stands in a directory under the ids of snapshots.
+fn named_by_id(dir: &Path) -> Result<Vec<(SnapshotId, PathBuf)>, SnapshotError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
+        let path = entry.map_err(io_error("list", dir))?.path();
+        let id = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        found.extend(id.map(|id| (id, path)));
+    }
+    Ok(found)
 }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ftl_core::id::Hash;
 use ftl_core::refuse::{protected, secret_at_end};
@@ -65,6 +65,19 @@ pub struct Rules {
     size: u64,
     /// How many matchers were made.
     made: AtomicUsize,
+    edition: Edition,
+}
+
+/// Which rules these are: another one after each change of them, and never one that was before. Rules that say
+/// the same may have different ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Edition(Arc<()>);
+
+impl PartialEq for Edition {
+    fn eq(&self, other: &Self) -> bool {
+        // Whoever compares holds both: nothing else can be at the same place.
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// The matchers of one directory, by [`Kind`].
@@ -112,7 +125,13 @@ impl Rules {
             self.levels.entry(key).or_default().insert(kind, matcher);
             self.size += text.len() as u64;
             self.files.push(File { dir: dir.cloned(), kind, text });
+            self.edition = Edition::default();
         }
+    }
+
+    /// What tells these rules from those before and after a change.
+    pub(super) fn edition(&self) -> &Edition {
+        &self.edition
     }
 
     /// Whether the files hold more than is accepted.

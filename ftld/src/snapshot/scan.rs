@@ -24,7 +24,7 @@ use super::content;
 use super::dir::{self, LIST, READ};
 use super::index::Stamp;
 use super::rules::{Class, Kind, LARGEST, LARGEST_TOGETHER};
-use super::seen::{KEY, Seen};
+use super::seen::{Known, Seen};
 use super::watches::Watches;
 
 /// How often a file is read that changes meanwhile.
@@ -70,7 +70,7 @@ enum Reading {
     },
     Vanished,
     /// It holds a private key.
-    Secret,
+    Key(Stamp),
     Failed(String),
 }
 
@@ -184,8 +184,8 @@ impl<'a> Walk<'a> {
                 let (rule, source) = ("a path in it is too long".to_owned(), "built in".to_owned());
                 if let Some(path) = shown {
                     let class = Class::Unreadable;
-                    let out = super::rules::Exclusion { path: path.clone(), rule, source, class };
-                    self.seen.exclusions.insert(path, out);
+                    let out = super::rules::Exclusion { path, rule, source, class };
+                    self.seen.outside.put(out);
                 }
                 continue;
             };
@@ -278,7 +278,10 @@ impl<'a> Walk<'a> {
     pub(super) fn take_file(&mut self, path: RelPath, stat: &Stat) {
         let stamp = Stamp::of(stat);
         match self.known.unwrap_or(self.seen).known(&path, stamp) {
-            Some(hash) => self.seen.put_file(path, stat.st_mode, (stamp, hash), self.ground.now_ns),
+            Some(Known::Content(hash)) => {
+                self.seen.put_file(path, stat.st_mode, (stamp, hash), self.ground.now_ns);
+            }
+            Some(Known::Key) => self.seen.put_key(path, stamp, self.ground.now_ns),
             None => self.unread.push(path),
         }
     }
@@ -309,7 +312,7 @@ impl<'a> Walk<'a> {
                     self.seen.put_file(path.clone(), mode, (stamp, hash), now_ns);
                 }
                 Reading::Vanished => self.seen.forget(path),
-                Reading::Secret => self.seen.exclude(path, Class::Secret, KEY),
+                Reading::Key(stamp) => self.seen.put_key(path.clone(), stamp, now_ns),
                 Reading::Failed(why) => self.seen.exclude(path, Class::Unreadable, &why),
             }
             if self.read.len() < TOLD {
@@ -351,9 +354,9 @@ fn read(
             return Ok(Reading::Vanished);
         }
         let stamp = Stamp::of(&stat);
-        // A file that stays outside has no mark either, so that this is asked again each time.
+        // What is written after the stamp was taken gives it another one.
         if begins_with_key(&file) {
-            return Ok(Reading::Secret);
+            return Ok(Reading::Key(stamp));
         }
         let look = Look { mode: stat.st_mode & 0o777, mtime_ns: stamp.mtime_ns };
         let moved = blobs.put_file(&file, look)?;

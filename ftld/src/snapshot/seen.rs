@@ -3,16 +3,26 @@
 //! Owns the one place where the tree with its marks and the paths that stay outside change together, so that
 //! none of them tells of a path that another has forgotten. Must not know how a project is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Entry, Node, RelPath, Tree};
 
 use super::index::{Index, Stamp};
+use super::outside::Outside;
 use super::rules::{Class, Exclusion, Rules};
 
 /// The rule that names a file which holds a private key.
-pub(super) const KEY: &str = "holds a private key";
+const KEY: &str = "holds a private key";
+
+/// What is known of a file that still has the stamp it was read with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Known {
+    /// Its content.
+    Content(Hash),
+    /// It holds a private key, and stays outside.
+    Key,
+}
 
 /// A project at one moment, with what it takes to see later what changed.
 #[derive(Debug, Default)]
@@ -24,7 +34,7 @@ pub(super) struct Seen {
     /// What stands where. The files with a mark need not be read again while they have the stamp that it was
     /// made of.
     pub(super) tree: Tree,
-    pub(super) exclusions: BTreeMap<RelPath, Exclusion>,
+    pub(super) outside: Outside,
     pub(super) rules: Rules,
     /// The text of `.git/info/exclude`, which stands in no directory of the tree.
     pub(super) exclude: Option<Vec<u8>>,
@@ -32,7 +42,8 @@ pub(super) struct Seen {
     pub(super) linked: BTreeSet<RelPath>,
     /// Files with a secret's name; another name of one stays outside as well.
     pub(super) secrets: BTreeSet<RelPath>,
-    /// Files without a mark, and symbolic links with several names. They are read at each snapshot.
+    /// Files whose stamps cannot be trusted, and symbolic links with several names. They are read at each
+    /// snapshot.
     pub(super) unsettled: BTreeSet<RelPath>,
     /// Something has a path too long to be named, and can only be found by looking everywhere.
     pub(super) is_odd: bool,
@@ -54,19 +65,26 @@ impl Seen {
         Index { device: self.device, last: self.last, files: self.tree.clone() }
     }
 
-    /// The content of a file that still has the stamp it was read with.
-    pub(super) fn known(&self, path: &RelPath, stamp: Stamp) -> Option<Hash> {
-        stamp.find(&self.tree, path)
+    /// What a file is that still has the stamp it was read with.
+    pub(super) fn known(&self, path: &RelPath, stamp: Stamp) -> Option<Known> {
+        let key = || self.outside.is_key(path, stamp).then_some(Known::Key);
+        stamp.find(&self.tree, path).map(Known::Content).or_else(key)
+    }
+
+    /// Whether a path is in the tree, or a file that was read and holds a private key.
+    pub(super) fn has(&self, path: &RelPath) -> bool {
+        self.tree.contains_key(path) || self.outside.has_key(path)
     }
 
     /// Makes that a file is read at the next look at it whatever its stamp says.
     pub(super) fn doubt(&mut self, path: &RelPath) {
         self.tree.mark(path, None);
+        self.outside.doubt(path);
     }
 
     /// Puts a directory or a symbolic link into the tree.
     pub(super) fn put(&mut self, path: &RelPath, entry: Entry) {
-        self.exclusions.remove(path);
+        self.outside.remove(path);
         // An equal entry is left alone: the directories above it keep their hashes.
         if self.tree.get(path) != Some(&entry) {
             self.tree.insert(path, entry);
@@ -87,8 +105,21 @@ impl Seen {
 
     /// Notes that a path stays outside.
     pub(super) fn leave_out(&mut self, exclusion: Exclusion) {
-        self.forget(&exclusion.path);
-        self.exclusions.insert(exclusion.path.clone(), exclusion);
+        self.forget_inside(&exclusion.path);
+        self.outside.put(exclusion);
+    }
+
+    /// Leaves a file out that holds a private key, until its stamp is another.
+    pub(super) fn put_key(&mut self, path: RelPath, stamp: Stamp, now_ns: i64) {
+        let is_linked = self.linked.contains(&path);
+        self.exclude(&path, Class::Secret, KEY);
+        if is_linked {
+            self.linked.insert(path.clone());
+        }
+        match stamp.mark(now_ns) {
+            Some(_) => self.outside.put_key(path, stamp),
+            None => drop(self.unsettled.insert(path)),
+        }
     }
 
     /// The same, by no file of rules.
@@ -99,14 +130,19 @@ impl Seen {
 
     /// Forgets a path and all beneath it.
     pub(super) fn forget(&mut self, path: &RelPath) {
+        self.forget_inside(path);
+        self.outside.remove(path);
+    }
+
+    /// The same but for what is said of the path itself when it stays outside.
+    fn forget_inside(&mut self, path: &RelPath) {
         let is_dir = self.tree.dir(Some(path)).is_some();
         if is_dir {
-            forget_beneath(&mut self.exclusions, path);
+            self.outside.remove_beneath(path);
             for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
                 *set = std::mem::take(set).into_iter().filter(|at| !at.is_beneath(path)).collect();
             }
         }
-        self.exclusions.remove(path);
         for set in [&mut self.linked, &mut self.secrets, &mut self.unsettled] {
             set.remove(path);
         }
@@ -128,34 +164,11 @@ impl Seen {
 
     /// The names that are known directly in a directory.
     pub(super) fn names_in(&self, at: Option<&RelPath>) -> BTreeSet<Vec<u8>> {
-        let inside: BTreeSet<Vec<u8>> = self.tree.names_in(at).map(<[u8]>::to_vec).collect();
-        let outside: Box<dyn Iterator<Item = &RelPath>> = match at {
-            None => Box::new(self.exclusions.keys()),
-            Some(at) => {
-                let beneath = |path: &&RelPath| path.as_bytes().starts_with(at.as_bytes());
-                Box::new(self.exclusions.range(at.clone()..).map(|(path, _)| path).take_while(beneath))
-            }
-        };
-        let outside = outside.filter(|path| path.parent().as_ref() == at);
-        inside.into_iter().chain(outside.map(|path| path.name().to_vec())).collect()
+        self.tree.names_in(at).chain(self.outside.names_in(at)).map(<[u8]>::to_vec).collect()
     }
 
     /// Paths that are read at each snapshot whatever happens: no stamp and no event vouches for them.
     pub(super) fn doubtful(&self) -> impl Iterator<Item = &RelPath> {
-        let unread = self.exclusions.values().filter(|out| out.class == Class::Unreadable || out.rule == KEY);
-        self.unsettled.iter().chain(unread.map(|out| &out.path))
+        self.unsettled.iter().chain(self.outside.unread())
     }
-}
-
-fn forget_beneath<V>(map: &mut BTreeMap<RelPath, V>, dir: &RelPath) {
-    let first = [dir.as_bytes(), b"/"].concat();
-    // The first path that can stand beneath the directory: nothing sorts between it and the directory's own
-    // children but these.
-    let held: Vec<RelPath> = map
-        .range(dir.clone()..)
-        .skip_while(|(path, _)| path.as_bytes() < first.as_slice())
-        .take_while(|(path, _)| path.is_beneath(dir))
-        .map(|(path, _)| path.clone())
-        .collect();
-    held.iter().for_each(|path| drop(map.remove(path)));
 }

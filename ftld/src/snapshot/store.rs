@@ -20,8 +20,9 @@ use super::checkout::{self, Links, Writing};
 use super::content::{Content, Moved};
 use super::gate::{Gate, Lease};
 use super::live::Watching;
+use super::notes::Notes;
+use super::outside::Exclusions;
 use super::projects::Projects;
-use super::rules::Exclusion;
 use super::shown::{self, SeenFile};
 use super::{SnapshotError, io_error, lock, remove_tree, step};
 
@@ -43,8 +44,7 @@ pub struct LocalStore {
     pub(super) projects: Projects,
     pub(super) trees: Mutex<VecDeque<(SnapshotId, Arc<Tree>)>>,
     pub(super) bases: Bases,
-    /// Whether the name of a file beneath `rules/` or `unread/` may not be on the disk for good.
-    pub(super) loose_notes: Mutex<bool>,
+    pub(super) notes: Mutex<Notes>,
 }
 
 /// A snapshot that was taken.
@@ -59,7 +59,7 @@ pub struct Taken {
     /// Their size together, in bytes.
     pub bytes: u64,
     /// What stayed outside.
-    pub exclusions: Vec<Exclusion>,
+    pub exclusions: Exclusions,
 }
 
 /// What was written out.
@@ -104,7 +104,7 @@ impl LocalStore {
             trusted: Mutex::default(),
             trees: Mutex::default(),
             bases: Bases::open(dir, owner)?,
-            loose_notes: Mutex::new(true),
+            notes: Mutex::default(),
         })
     }
 
@@ -122,12 +122,11 @@ impl LocalStore {
                 let last = seen.last.and_then(|last| self.tree(last).ok());
                 self.put_listings(seen.tree.root(), last.as_ref().map(|last| &**last.root()))?;
             }
-            let rules = seen.rules.to_bytes().map_err(io_error("write", &self.dir))?;
-            self.note(id, &rules, seen.exclusions.values())?;
+            self.note(id, &seen.rules, seen.outside.unread())?;
             let tree = Arc::new(seen.tree.clone());
             self.remember(id, &tree);
             let (files, bytes) = (tree.files(), tree.bytes());
-            let exclusions = seen.exclusions.values().cloned().collect();
+            let exclusions = seen.outside.all().clone();
             Ok((id, Taken { id, tree, files, bytes, exclusions }))
         })
     }

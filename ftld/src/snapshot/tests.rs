@@ -12,6 +12,7 @@ mod flat;
 mod history;
 mod killed;
 mod live;
+mod notes;
 mod odd;
 mod packs;
 mod parked;

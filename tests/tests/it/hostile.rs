@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 
 use ftl_tests::project::{self, Seen};
 use ftl_tests::world::{Who, World};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 type Tree = BTreeMap<Vec<u8>, Seen>;
 
@@ -426,6 +426,13 @@ fn a_hostile_project_on_the_host_is_read_exactly_and_what_cannot_enter_is_named(
             let unreadable: Vec<&str> =
                 taken["unreadable"].as_array().unwrap().iter().map(|one| text(one, "path")).collect();
             assert_eq!(unreadable, ["locked", "unreadable"], "{taken}");
+            let snapshot = text(taken, "snapshot");
+            let shown = world.json_lines(0, ["snapshots", "show", snapshot]);
+            let unknown = ["locked", "unreadable"].map(|path| json!({"path": path, "type": "unreadable"}));
+            assert_eq!(shown[shown.len() - 2..], unknown);
+            assert!(shown[..shown.len() - 2].iter().all(|one| one["type"] != "unreadable"), "{shown:?}");
+            let table = world.ok(["snapshots", "show", snapshot]);
+            assert!(table.ends_with("?                 unreadable  (could not be read)\n"), "{table}");
             outside.extend([&b"locked"[..], b"locked/inside", b"unreadable"]);
         }
         for path in outside.iter().filter(|path| **path != b"locked/inside") {

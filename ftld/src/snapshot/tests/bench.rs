@@ -73,7 +73,7 @@ pub(super) struct Bench {
 pub(super) type Told = (ftl_core::tree::Tree, Vec<Exclusion>, Vec<u8>);
 
 pub(super) fn told(seen: &Seen) -> Told {
-    (seen.tree.clone(), seen.exclusions.values().cloned().collect(), seen.rules.to_bytes().unwrap())
+    (seen.tree.clone(), seen.outside.all().iter().cloned().collect(), seen.rules.to_bytes().unwrap())
 }
 
 impl Bench {
@@ -167,6 +167,11 @@ pub(super) fn watched() -> Bench {
     bench.warm();
     bench.check_without_walk("nothing");
     bench
+}
+
+/// The content of a file that holds a private key.
+pub(super) fn key() -> String {
+    format!("-----BEGIN {}-----\nMIIEpAIBAAKCAQEA\n", "RSA PRIVATE KEY")
 }
 
 /// Other bytes of the same length under the same modification time.

@@ -9,12 +9,13 @@ use proptest::prelude::*;
 use rustix::fs::{RenameFlags, renameat_with};
 
 use super::super::blob::Blobs;
-use super::bench::{Bench, swap};
+use super::bench::{Bench, key, swap};
 use super::*;
 
 #[derive(Clone, Debug)]
 enum Edit {
     Write(PathBuf, u8),
+    Key(PathBuf),
     Append(PathBuf),
     Truncate(PathBuf),
     Rename(PathBuf, PathBuf),
@@ -57,6 +58,8 @@ impl Edit {
                 parents(path);
                 fs::write(at(path), [*byte; 3])
             }
+            // Swapped, it is none any more and has the same stamp but for its change.
+            Self::Key(path) => fs::write(at(path), key()),
             Self::Append(path) => append(&at(path), b"more"),
             Self::Truncate(path) => {
                 fs::OpenOptions::new().write(true).open(at(path)).and_then(|file| file.set_len(1))
@@ -158,6 +161,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
     };
     let one = prop_oneof![
         6 => (path(), any::<u8>()).prop_map(|(path, byte)| Edit::Write(path, byte)),
+        3 => path().prop_map(Edit::Key),
         2 => path().prop_map(Edit::Append),
         2 => path().prop_map(Edit::Truncate),
         5 => (path(), path()).prop_map(|(from, to)| Edit::Rename(from, to)),

@@ -3,6 +3,7 @@
 use ftl_core::diff::{SeenFiles, UpperNode};
 
 use super::super::dir::LOOKED_AT;
+use super::bench::key;
 use super::*;
 
 /// The steps of a task on a project of so many files: paths that are looked at by each.
@@ -11,6 +12,11 @@ fn steps(files: usize) -> Vec<(&'static str, u64)> {
     let project = place.project();
     for n in 0..files {
         write(&project, format!("src/module-{}/file-{n}", n / 100), format!("content {n}"));
+    }
+    for n in 0..files / 100 {
+        write(&project, format!("src/module-{n}/test-key"), key());
+        write(&project, format!("src/module-{n}/.env"), "TOKEN=1");
+        write(&project, format!("src/module-{n}/.gitignore"), "*.log\n");
     }
     let (taken, _first) = place.store.take_with_base(&project, LATER).unwrap();
     while place.store.watching()[0].sweeping.is_some() {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use ftl_core::tree::RelPath;
 
 use super::super::blob::Blobs;
-use super::super::dir::open_root;
+use super::super::dir::{LOOKED_AT, open_root};
 use super::super::seen::Seen;
-use super::bench::{Bench, swap, watched};
+use super::bench::{Bench, key, swap, watched};
 use super::*;
 
 #[test]
@@ -106,6 +106,52 @@ fn what_no_event_tells_is_seen_by_the_stamp() {
     fs::hard_link(project.join("late"), outside.join("late")).unwrap();
     fs::write(outside.join("late"), "2").unwrap();
     bench.check("a write by a name made later");
+}
+
+#[test]
+fn a_file_with_a_key_is_read_again_when_it_changed_and_only_then() {
+    let bench = watched();
+    let (project, outside) = (bench.project(), bench.outside());
+    let path = RelPath::new("a/key").unwrap();
+    let is_outside = |after: &str| {
+        let (kept, outside, _) = bench.take();
+        assert_ne!(kept.contains_key(&path), outside.iter().any(|out| out.path == path), "{after}");
+        !kept.contains_key(&path)
+    };
+    fs::write(project.join("a/key"), key()).unwrap();
+    bench.check_without_walk("a key");
+    let looked_at = LOOKED_AT.get();
+    assert!(is_outside("nothing"));
+    // The root, the rules of the repository, and the stamps of seven files that were read lately.
+    assert_eq!(LOOKED_AT.get() - looked_at, 9);
+    let edits: &[(&str, bool, &dyn Fn())] = &[
+        ("the same length and time", false, &|| swap(&project.join("a/key")).unwrap()),
+        ("the same once more", true, &|| swap(&project.join("a/key")).unwrap()),
+        ("another time", true, &|| set_mtime(&project.join("a/key"), 5, 5)),
+        ("another text", false, &|| fs::write(project.join("a/key"), "none").unwrap()),
+        ("a key again", true, &|| fs::write(project.join("a/key"), key()).unwrap()),
+        ("a move", true, &|| fs::rename(project.join("a/key"), project.join("a/b/key")).unwrap()),
+        ("and back", true, &|| fs::rename(project.join("a/b/key"), project.join("a/key")).unwrap()),
+        ("its directory away and back", true, &|| {
+            fs::rename(project.join("a"), outside.join("a")).unwrap();
+            fs::write(outside.join("a/b/f"), "written elsewhere").unwrap();
+            fs::rename(outside.join("a"), project.join("a")).unwrap();
+        }),
+    ];
+    for (what, stays_outside, edit) in edits {
+        edit();
+        bench.check_without_walk(what);
+        let is_there = project.join("a/key").exists();
+        assert_eq!(is_there && is_outside(what), *stays_outside && is_there, "{what}");
+    }
+    // By another name there is no event.
+    fs::hard_link(project.join("a/key"), outside.join("twin")).unwrap();
+    bench.check("another name");
+    bench.warm();
+    bench.check_without_walk("nothing more");
+    swap(&outside.join("twin")).unwrap();
+    bench.check_without_walk("a write by the other name");
+    assert!(!is_outside("a write by the other name"));
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_file_that_holds_a_private_key_stays_outside_at_every_snapshot() {
     for _ in 0..2 {
         let taken = place.take();
         assert_eq!(paths(&taken.tree), ["reader.rs"]);
-        let out = &taken.exclusions[0];
+        let out = taken.exclusions.iter().next().unwrap();
         assert_eq!((out.class, out.rule.as_str()), (Class::Secret, "holds a private key"));
         assert!(!place.has(key.as_bytes()));
     }

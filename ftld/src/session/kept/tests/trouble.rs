@@ -1,6 +1,7 @@
 //! Sessions in trouble: work that was not read, applications that stand open, layers beyond what can be mounted.
 
 use super::*;
+use crate::snapshot::SnapshotError;
 
 #[tokio::test]
 async fn work_that_was_never_read_is_not_told_as_none_and_can_be_gone_back_from() {
@@ -89,4 +90,78 @@ async fn going_back_takes_nothing_that_was_ignored_then() {
     let reviewed = bed.app.sessions().review(&id).await.unwrap();
     let paths: Vec<String> = reviewed.review.changes().iter().map(|change| change.path.to_string()).collect();
     assert_eq!(paths, [".gitignore", "c"]);
+}
+
+#[tokio::test]
+async fn nothing_is_collected_while_a_branch_takes_over_what_its_origin_has() {
+    let bed = Bed::new().await;
+    let mut record = bed.session(State::NoChanges, 1).await;
+    record.base = Some(bed.snapshots(&[1])[0]);
+    bed.store(&record).await;
+    let parts = Arc::clone(bed.parts());
+    let ((ask, asked), (say, said)) = (mpsc::channel(), mpsc::channel());
+    *bed.log.refused.lock().unwrap() = Some("session_branched");
+    *bed.log.then.lock().unwrap() = Some(Box::new(move || {
+        let mut needed = move || {
+            let _nobody_hears = ask.send(());
+            Ok::<_, SnapshotError>(Needed { indexed: true, ..Needed::default() })
+        };
+        let collector = std::thread::spawn(move || parts.store.collect(false, &mut needed).map(drop));
+        // The first question is asked beside others; the second when nobody relies on anything.
+        asked.recv().unwrap();
+        let waits = asked.recv_timeout(Duration::from_millis(500)).is_err();
+        say.send((waits, collector)).unwrap();
+    }));
+    let branched = bed.app.sessions().branch(&record.id, None).await;
+    assert!(matches!(branched, Err(Error::Audit(_))), "{branched:?}");
+    let (waits, collector) = said.recv().unwrap();
+    assert!(waits, "what the branch takes over may have gone");
+    collector.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn those_that_came_with_it_hear_of_an_undoing_that_nobody_waits_for() {
+    let bed = Bed::new().await;
+    let then = bed.snapshots(&[2])[0];
+    fs::write(bed.project().join("a"), "now").unwrap();
+    let sessions = bed.app.sessions();
+    let id = sessions.propose(&bed.project(), &then.to_string()).await.unwrap();
+    let digest = sessions.review(&id).await.unwrap().review.digest().unwrap().to_string();
+    sessions.approve(&id, digest, Vec::new()).await.unwrap();
+    let heir = sessions.branch(&id, None).await.unwrap();
+    let state = || sessions.get(&heir).unwrap().state;
+    assert_eq!(state(), State::NoChanges);
+    {
+        // Whoever asked goes as soon as it has asked.
+        let mut asked = std::pin::pin!(sessions.undo(&id));
+        let poll = std::future::poll_fn(|context| std::task::Poll::Ready(asked.as_mut().poll(context)));
+        assert!(poll.await.is_pending());
+    }
+    let heard = async {
+        while state() != State::AwaitingReview {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("the heir hears of it");
+    assert_eq!(fs::read(bed.project().join("a")).unwrap(), b"now");
+}
+
+#[tokio::test]
+async fn a_wait_for_a_fold_can_be_stopped() {
+    let bed = Bed::new().await;
+    let mut record = bed.session(State::NoChanges, 1).await;
+    record.base = Some(bed.snapshots(&[1])[0]);
+    for number in 2..50 {
+        let layer = Layer { name: layers::name(&record.id, number), bytes: 0 };
+        fs::create_dir(bed.parts().home.layers().join(&layer.name)).unwrap();
+        record.stack.layers.push(layer);
+    }
+    bed.store(&record).await;
+    let sessions = bed.app.sessions();
+    // The one is in the session's inbox when the other makes it wait.
+    let (said, stopped) =
+        tokio::join!(sessions.say(&record.id, "go on".into()), sessions.stop(&record.id, "not now"));
+    assert!(matches!(&said, Err(Error::TurnFailed { .. })), "{said:?}");
+    assert_eq!(stopped.unwrap().turns, 1);
+    assert_eq!(sessions.get(&record.id).unwrap().state, State::NoChanges);
 }
