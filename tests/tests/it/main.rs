@@ -47,6 +47,7 @@ mod hostile;
 mod isolation;
 mod layers;
 mod many;
+mod merge_git;
 mod private;
 mod promises;
 mod real_project;
