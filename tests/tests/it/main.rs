@@ -54,6 +54,7 @@ mod real_project;
 mod remote;
 mod scale;
 mod secrets;
+mod select_git;
 mod sessions;
 mod soak;
 mod socket;
