@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ftl_core::diff::{After, Change, Kind};
@@ -233,6 +234,9 @@ fn read(store: &LocalStore, node: Option<&Node>, most: u64) -> Result<Vec<u8>, E
 }
 
 fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
+    let span = |range: Range<u32>| v1::Span { start: range.start, end: range.end };
+    let spans = |ranges: Vec<Range<u32>>| ranges.into_iter().map(span).collect();
+    let changed = hunk::changed_words(&hunk.lines);
     v1::Hunk {
         id: hunk.id,
         old_start: hunk.old_start,
@@ -242,7 +246,12 @@ fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
         lines: hunk
             .lines
             .into_iter()
-            .map(|line| v1::Line { tag: line.tag.sign().into(), text: line.text })
+            .zip(changed)
+            .map(|(line, changed)| v1::Line {
+                tag: line.tag.sign().into(),
+                text: line.text,
+                changed: spans(changed),
+            })
             .collect(),
     }
 }
