@@ -5,7 +5,7 @@
 //! arrive as arguments.
 //!
 //! Reading order: [`id`] and [`tree`] are the vocabulary; [`event`] and [`lifecycle`] say how a session
-//! goes; [`diff`], [`refuse`] and [`review`] turn an agent's work into something a human can approve;
+//! goes; [`diff`], [`refuse`], [`lint`] and [`review`] turn an agent's work into something a human can approve;
 //! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
 //! [`credential`] decide what may leave a sandbox, and with which credential.
 
@@ -22,6 +22,7 @@ pub mod hunk;
 pub mod id;
 pub mod landed;
 pub mod lifecycle;
+pub mod lint;
 pub mod merge;
 pub mod oauth;
 pub mod refuse;
