@@ -151,6 +151,13 @@ pub(super) fn search(place: &Place, text: &[u8]) -> Vec<Found> {
 fn pair(place: &Place, text: &[u8], at: usize) -> Option<(String, Range<usize>)> {
     let sign = text[at];
     let (name, quoted_name) = name_before(text, at)?;
+    if sign == b'=' && !quoted_name && text[..at - name.len()].ends_with(b"?")
+        || text[..at.saturating_sub(name.len())].ends_with(b"&") && sign == b'='
+    {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+        let body = run(text, at + 1, LONGEST.1, letter);
+        return names(&name).then_some((name, at + 1..at + 1 + body.len()));
+    }
     let (span, quoted) = value_behind(text, at + 1, sign)?;
     let bare = match place.family {
         Family::Settings | Family::Yaml | Family::Shell | Family::Docker | Family::Make => {
@@ -277,7 +284,7 @@ fn is_meant(place: &Place, name: &str, value: &[u8]) -> bool {
     let value = value.strip_prefix("base64:").unwrap_or(value);
     let lower = value.to_ascii_lowercase();
     let graphic = value.bytes().all(|byte| byte.is_ascii_graphic());
-    let filled = ["${", "{{", "$(", "#{", "%(", "%s", "://", "()", "<", "…", "\\"]
+    let filled = ["{", "{{", "$(", "#{", "%(", "%s", "://", "()", "<", "…", "\\"]
         .iter()
         .any(|sign| value.contains(sign));
     let elsewhere = ELSEWHERE.iter().any(|start| lower.starts_with(start));

@@ -324,8 +324,10 @@ fn temporary(text: &[u8]) -> HashSet<String> {
         let start = start.max(hit.start().saturating_sub(BEFORE));
         let line = &text[start..hit.start()];
         done = hit.end();
-        let names_of = String::from_utf8_lossy(line);
-        let words = names_of.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.len() > 1);
+        // What it is made for stands before the sign.
+        let line = String::from_utf8_lossy(line);
+        let front = line.split_once('=').map_or("", |(front, _)| front);
+        let words = front.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         names.extend(words.map(str::to_ascii_lowercase));
         // `with tempfile.TemporaryDirectory() as name`.
         let end = text[hit.end()..].iter().take(BEFORE).position(|byte| *byte == b'\n').unwrap_or(0);
@@ -334,13 +336,11 @@ fn temporary(text: &[u8]) -> HashSet<String> {
             names.insert(name.trim_end_matches([':', ' ']).to_ascii_lowercase());
         }
     }
-    [
-        "let", "const", "var", "mut", "local", "path", "self", "this", "os", "fs", "new", "file", "import",
-        "use", "from", "std",
-    ]
-    .iter()
-    .for_each(|word| {
-        names.remove(*word);
-    });
+    for word in [
+        "let", "const", "var", "mut", "local", "export", "self", "this", "file", "string", "final", "err",
+        "_",
+    ] {
+        names.remove(word);
+    }
     names
 }
