@@ -5,6 +5,7 @@
 
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided};
+use ftl_core::lint::Finding;
 use ftl_core::refuse;
 use ftl_core::review::{Contested, Item};
 use ftl_core::three::Decision;
@@ -76,7 +77,7 @@ pub(super) fn entry(change: &Change, found: Appraisal, stat_only: bool) -> v1::D
         After::Special(kind) => Some(v1::Node { r#type: kind.name().into(), ..v1::Node::default() }),
         After::Absent => None,
     };
-    let Appraisal { hunks, risks, .. } = found;
+    let Appraisal { hunks, risks, findings, .. } = found;
     v1::DiffEntry {
         path: change.path.as_bytes().to_vec(),
         kind: kind.into(),
@@ -91,6 +92,7 @@ pub(super) fn entry(change: &Change, found: Appraisal, stat_only: bool) -> v1::D
         hunks: if stat_only { Vec::new() } else { hunks.hunks.into_iter().map(wire_hunk).collect() },
         hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
         needs_naming,
+        findings: findings.into_iter().map(wire_finding).collect(),
         ..v1::DiffEntry::default()
     }
 }
@@ -102,6 +104,17 @@ pub(super) fn proposed(item: &Item, found: Appraisal, stat_only: bool) -> v1::Di
         merged: item.merged,
         conflicts: conflicts.collect(),
         ..entry(&item.change, found, stat_only)
+    }
+}
+
+fn wire_finding(finding: Finding) -> v1::Finding {
+    v1::Finding {
+        id: finding.id,
+        class: finding.class.name().to_owned(),
+        line: finding.line,
+        message: finding.message,
+        holds: finding.holds,
+        accepted: String::new(),
     }
 }
 
