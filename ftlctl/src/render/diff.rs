@@ -135,7 +135,7 @@ impl Page {
         for (label, text) in sides {
             self.paint(Tone::Position, label);
             for line in text.split_inclusive(|byte| *byte == b'\n') {
-                self.line(&v1::Line { tag: " ".to_owned(), text: line.to_vec() });
+                self.line(&v1::Line { tag: " ".to_owned(), text: line.to_vec(), changed: Vec::new() });
             }
         }
         self.paint(Tone::Position, ">>>>>>>");

@@ -3,6 +3,8 @@
 //! Owns their making from changes and what is known of them, as fast as they are taken. Must not know what the
 //! diff is of.
 
+use std::ops::Range;
+
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided};
 use ftl_core::lint::Finding;
@@ -137,6 +139,9 @@ fn contested(conflict: &Contested, number: u32) -> v1::Conflict {
 }
 
 fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
+    let span = |range: Range<u32>| v1::Span { start: range.start, end: range.end };
+    let spans = |ranges: Vec<Range<u32>>| ranges.into_iter().map(span).collect();
+    let changed = hunk::changed_words(&hunk.lines);
     v1::Hunk {
         id: hunk.id,
         old_start: hunk.old_start,
@@ -146,7 +151,12 @@ fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
         lines: hunk
             .lines
             .into_iter()
-            .map(|line| v1::Line { tag: line.tag.sign().into(), text: line.text })
+            .zip(changed)
+            .map(|(line, changed)| v1::Line {
+                tag: line.tag.sign().into(),
+                text: line.text,
+                changed: spans(changed),
+            })
             .collect(),
     }
 }
