@@ -5,9 +5,8 @@
 //! arrive as arguments.
 //!
 //! Reading order: [`id`] and [`tree`] are the vocabulary; [`event`] and [`lifecycle`] say how a session
-//! goes; [`diff`], [`refuse`] and [`review`] turn an agent's work into something a human can approve;
-//! [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
-//! goes; [`diff`], [`refuse`], [`lint`] and [`review`] turn an agent's work into something a human can approve;
+//! goes; [`diff`], [`refuse`], [`lint`] and [`review`] turn an agent's work into something a human can
+//! approve; [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
 //! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
 //! [`credential`] decide what may leave a sandbox, and with which credential.
 

@@ -7,6 +7,7 @@ mod blame;
 mod convert;
 mod daemon;
 mod egress;
+mod entry;
 mod event;
 pub mod listen;
 mod review;
@@ -16,6 +17,7 @@ mod setup;
 mod snapshot;
 pub mod status;
 mod travel;
+mod wanted;
 
 use std::future::Future;
 use std::os::unix::net::UnixListener;

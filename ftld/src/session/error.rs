@@ -109,6 +109,9 @@ pub enum Error {
         #[source]
         source: ftl_core::egress::asked::AskedError,
     },
+    /// Nobody is there who could be told.
+    #[error("the session has no agent that could go on")]
+    NoAgent,
     /// The task is empty.
     #[error("the task is empty")]
     EmptyTask,
@@ -171,9 +174,24 @@ pub enum Error {
     /// The digest is not the one that was shown.
     #[error("nothing was applied")]
     Approve(#[from] ftl_core::review::ApproveRefused),
+    /// What was selected cannot be proposed.
+    #[error("the selection cannot be taken")]
+    Propose(#[from] ftl_core::review::ProposeError),
     /// The project has changed meanwhile.
     #[error("the project has changed since the snapshot")]
     Conflicts(#[from] ftl_core::merge::Conflicts),
+    /// Something in what would be written holds the approval.
+    #[error("{} until {} accepted: {}", holds(.held.len()), is(.held.len()), .held.join("; "))]
+    Held {
+        /// What and where, each a part of a sentence without the value.
+        held: Vec<String>,
+    },
+    /// The human has edited the same lines since they were applied.
+    #[error("{} edited since in the same lines: {}", paths(.at.len()), .at.join(", "))]
+    UndoConflicts {
+        /// Where, each a path with its lines.
+        at: Vec<String>,
+    },
     /// The approved bytes cannot be written.
     #[error("the change cannot be applied")]
     Merge(#[from] MergeError),
@@ -257,4 +275,16 @@ pub enum Error {
     /// A blocking part of the work was interrupted.
     #[error("the work was interrupted")]
     Interrupted,
+}
+
+fn paths(count: usize) -> String {
+    if count == 1 { "one path was".to_owned() } else { format!("{count} paths were") }
+}
+
+fn holds(count: usize) -> String {
+    if count == 1 { "a finding holds the approval".to_owned() } else { format!("{count} findings hold the approval") }
+}
+
+fn is(count: usize) -> &'static str {
+    if count == 1 { "it is" } else { "they are" }
 }
