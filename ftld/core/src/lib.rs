@@ -32,3 +32,4 @@ pub mod scrub;
 pub mod sigv4;
 pub mod stack;
 pub mod tree;
+pub mod warm;
