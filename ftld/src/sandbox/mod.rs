@@ -61,12 +61,17 @@ pub trait SandboxBackend: Send + Sync {
     /// not part of it, and may differ, are the environment and the contents of [files](SandboxSpec::files). Any
     /// other launch of the session ends it, and no other session ever gets it. Of the programs in `load` the
     /// contents are brought into memory; none of them runs. Resolves when it stands ready; whoever stops waiting
-    /// stops nothing. Backends that launch at once do nothing, and say so by `false`.
+    /// stops nothing.
     ///
     /// # Errors
     /// Those of a launch; when it is not wanted any more.
-    async fn warm(&self, _spec: SandboxSpec, _load: Vec<OsString>) -> Result<bool, SandboxError> {
-        Ok(false)
+    async fn warm(&self, _spec: SandboxSpec, _load: Vec<OsString>) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    /// Whether making one ahead saves anything.
+    fn warms(&self) -> bool {
+        false
     }
 
     /// Ends the sandbox that was made ahead for a session, or all of them, and waits for that.

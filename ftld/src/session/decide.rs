@@ -17,7 +17,7 @@ use serde_json::json;
 use super::driver::{Driver, told};
 use super::layers;
 use super::record::{Apply, Pending, Project, Record};
-use super::{Error, Outcome, Removal};
+use super::{Error, Outcome, Removal, warm};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::merge::{Identity, LeftAlone, Root};
@@ -254,6 +254,7 @@ impl Driver {
         self.audit("session_removed", detail, Sync::Disk).await?;
         // What it makes would be left behind.
         self.end_folding().await;
+        warm::forget(&self.parts, &self.record.id).await;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;

@@ -32,6 +32,7 @@ mod standing;
 pub mod taking;
 pub mod trust;
 mod turn;
+pub mod warm;
 pub mod watching;
 mod workspace;
 
@@ -387,6 +388,7 @@ impl Sessions {
         drop(inboxes);
         self.tasks.close();
         self.tasks.wait().await;
+        warm::close(&self.parts).await;
         self.parts.publisher.close();
     }
 

@@ -80,10 +80,21 @@ fn replace(draft: &Path, target: &Path) -> Result<(), SnapshotError> {
         remove_tree(&old).map_err(io_error("remove", &old))?;
     }
     for name in list(draft)? {
-        let new = target.join(&name);
-        fs::rename(draft.join(&name), &new).map_err(io_error("rename", &new))?;
+        let (from, to) = (draft.join(&name), target.join(&name));
+        shift(&from, &to).map_err(io_error("rename", &to))?;
     }
     fs::remove_dir(draft).map_err(io_error("remove", draft))
+}
+
+/// Renames also a directory that its owner may not write, which the kernel would.
+fn shift(from: &Path, to: &Path) -> std::io::Result<()> {
+    let meta = from.symlink_metadata()?;
+    if !meta.is_dir() {
+        return fs::rename(from, to);
+    }
+    fs::set_permissions(from, fs::Permissions::from_mode(meta.permissions().mode() | 0o700))?;
+    fs::rename(from, to)?;
+    fs::set_permissions(to, meta.permissions())
 }
 
 fn put(file: &SeenFile, dir: &OwnedFd, owner: Option<(u32, u32)>) -> std::io::Result<()> {

@@ -119,8 +119,12 @@ impl SandboxBackend for DockerBackend {
         }
     }
 
-    async fn warm(&self, spec: SandboxSpec, load: Vec<OsString>) -> Result<bool, SandboxError> {
-        warm::prepare(&self.0, spec, load).await.map(|()| true)
+    async fn warm(&self, spec: SandboxSpec, load: Vec<OsString>) -> Result<(), SandboxError> {
+        warm::prepare(&self.0, spec, load).await
+    }
+
+    fn warms(&self) -> bool {
+        true
     }
 
     async fn cool(&self, session: Option<&SessionId>) {
