@@ -277,7 +277,7 @@ impl Driver {
 impl Driver {
     /// Whether the session must stay for work that was never read: a turn failed before that, and what it wrote
     /// may be all there is of it.
-    fn holds_unread(&self, removal: Removal) -> bool {
+    pub(super) fn holds_unread(&self, removal: Removal) -> bool {
         let record = &self.record;
         let is_loose = || layers::is_loose(&self.parts, record);
         match removal {

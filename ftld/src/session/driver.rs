@@ -74,11 +74,7 @@ impl Driver {
         let project = project::open(root, parts.home.root(), parts.user.home.as_deref())?;
         let settings = trust::settings(&parts, root)?;
         let spec = prepare::check(&parts, root, &settings, spec)?;
-        // The next one's sandbox may stand ready already.
-        let id = match warm::reserved(&parts, &project, &spec, &settings) {
-            Some(id) => id,
-            None => super::decide::new_session_id()?,
-        };
+        let id = warm::id(&parts, &project, &spec, &settings)?;
         let now = parts.clock.now_us();
         let record = Record::new(id.clone(), project, spec, now);
         let teller = parts.publisher.teller(&id)?;
@@ -151,6 +147,7 @@ impl Driver {
                     let outcome = self.rewind(back).await;
                     answer(reply, outcome);
                 }
+                Command::Wipe { wiping, reply } => answer(reply, self.wipe(wiping).await),
                 Command::Branch { checkpoint, reply } => {
                     let outcome = self.branch(checkpoint).await;
                     answer(reply, outcome);

@@ -34,6 +34,7 @@ pub mod trust;
 mod turn;
 pub mod warm;
 pub mod watching;
+mod wipe;
 mod workspace;
 
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
 pub use self::point::{Compared, Point, compare};
 use self::record::{Record, Spec};
+pub use self::wipe::{Keeps, Wiping};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
 use crate::merge::LeftAlone;
@@ -95,6 +97,8 @@ enum Command {
     Undo { reply: Reply<Outcome> },
     /// Take the work back to an earlier turn.
     Rewind { back: Back, reply: Reply<Record> },
+    /// Forget what the session keeps between its turns; answered with what went, bytes.
+    Wipe { wiping: Wiping, reply: Reply<(Record, u64)> },
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Look at what is left to review: an application that the session came with was taken back.
@@ -123,6 +127,7 @@ impl Command {
                 answer(reply, Err(busy()));
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
+            Self::Wipe { reply, .. } => answer(reply, Err(busy())),
             Self::LookAgain { reply } => answer(reply, Err(busy())),
             Self::Review { reply } => answer(reply, Err(busy())),
             Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
@@ -321,6 +326,22 @@ impl Sessions {
     /// When there is no such turn, or an agent works.
     pub async fn rewind(&self, id: &SessionId, back: Back) -> Result<Record, Error> {
         self.ask(id, |reply| Command::Rewind { back, reply }).await
+    }
+
+    /// Forgets what a session keeps between its turns, and says how many bytes went.
+    ///
+    /// # Errors
+    /// When an agent works, or work would be lost that nobody has said may go.
+    pub async fn wipe(&self, id: &SessionId, wiping: Wiping) -> Result<(Record, u64), Error> {
+        self.ask(id, |reply| Command::Wipe { wiping, reply }).await
+    }
+
+    /// What a session keeps between its turns, measured now.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    pub async fn keeps(&self, record: &Record) -> Result<Keeps, Error> {
+        wipe::keeps(&self.parts, record).await
     }
 
     /// Begins another session with a session's work, or with that of one of its checkpoints.

@@ -100,20 +100,23 @@ pub(super) fn hint(parts: &Arc<Parts>, record: &Record) {
     });
 }
 
-/// The id of the session that a project's next one is to be, when what was made for it fits it.
-pub(super) fn reserved(
+/// The id of a new session: the one that a sandbox was made ahead for, when it fits.
+pub(super) fn id(
     parts: &Parts,
     project: &Project,
     spec: &Spec,
     settings: &Settings,
-) -> Option<SessionId> {
-    let adapter = prepare::adapter(spec, settings).ok()?;
+) -> Result<SessionId, Error> {
+    let adapter = prepare::adapter(spec, settings)?;
     let wanted = Reserved::of(project, spec, settings, &*adapter);
     let mut desk = lock(&parts.warm);
-    let fits = |item: &&mut Item| item.reserved.as_ref() == Some(&wanted) && item.ready.purpose == purpose(project, spec);
-    let item = desk.items.iter_mut().find(fits)?;
+    let fits = |item: &&mut Item| {
+        item.reserved.as_ref() == Some(&wanted) && item.ready.purpose == purpose(project, spec)
+    };
+    let Some(item) = desk.items.iter_mut().find(fits) else { return new_session_id() };
     item.reserved = None;
-    Some(item.session.clone())
+    item.ready.since_us = parts.clock.now_us();
+    Ok(item.session.clone())
 }
 
 /// What was made ahead for a session's turn, up to date; `None` when the turn begins as if there was nothing.

@@ -28,7 +28,7 @@ use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
 use super::spec::{ContainerSpec, Inner, Overlay, Role};
 use super::warm::{Pace, Taken};
-use super::{Backend, DockerConfig, enforcement, shown, warm};
+use super::{Backend, DockerConfig, enforcement, left, shown, warm};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
@@ -57,6 +57,7 @@ pub(super) async fn make(
     pace.step().await?;
     let engine = backend.engines.get().await?;
     backend.tidy(&engine).await?;
+    left::note(&backend.config.home).map_err(|source| helper("noting that containers are made", source))?;
     let belongs = backend.belongs(&spec.session);
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());

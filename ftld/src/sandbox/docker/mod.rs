@@ -17,6 +17,7 @@ mod failure;
 pub mod images;
 pub mod known;
 mod launch;
+mod left;
 mod made;
 pub mod probe;
 mod sandbox;
@@ -132,7 +133,7 @@ impl SandboxBackend for DockerBackend {
     }
 
     async fn tend(&self) {
-        warm::tend(&self.0);
+        warm::tend(&self.0).await;
     }
 
     fn is_warm(&self, session: &SessionId) -> bool {

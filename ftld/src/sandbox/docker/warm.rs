@@ -21,7 +21,7 @@ use super::super::{Command, Ending, Process, SandboxError, SandboxSpec, Stdio};
 use super::launch::{self, Named, Standing};
 use super::engine::Engine;
 use super::setup::guest_layer::GUEST;
-use super::{Backend, DockerConfig};
+use super::{Backend, DockerConfig, left};
 
 /// All of them.
 #[derive(Default)]
@@ -51,9 +51,12 @@ struct Entry {
     traits: Traits,
     named: Named,
     wish: watch::Sender<Wish>,
-    ready: watch::Receiver<bool>,
+    ready: watch::Receiver<Option<Running>>,
     task: JoinHandle<Option<Standing>>,
 }
+
+/// Where one runs, and what: the engine and the image's id.
+type Running = (Engine, String);
 
 /// What is wanted of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,8 +67,6 @@ enum Wish {
     Now,
     /// It is not wanted any more.
     Gone,
-    /// That it looks whether it is still what a launch would make; the number tells one question from another.
-    Look(u64),
 }
 
 /// How one is made.
@@ -108,8 +109,8 @@ impl Pace {
             match *wish.borrow_and_update() {
                 Wish::Now => return Ok(()),
                 Wish::Gone => return Err(unwanted()),
-                Wish::Ready | Wish::Look(_) if *starting.borrow_and_update() == 0 => return Ok(()),
-                Wish::Ready | Wish::Look(_) => {}
+                Wish::Ready if *starting.borrow_and_update() == 0 => return Ok(()),
+                Wish::Ready => {}
             }
             let changed = tokio::select! {
                 changed = wish.changed() => changed,
@@ -136,7 +137,7 @@ impl Ahead {
 
     /// Whether one stands ready for a session.
     pub(super) fn is_ready(&self, session: &SessionId) -> bool {
-        lock(&self.desk).entries.get(session).is_some_and(|entry| *entry.ready.borrow() && !entry.task.is_finished())
+        lock(&self.desk).entries.get(session).is_some_and(|entry| entry.ready.borrow().is_some() && !entry.task.is_finished())
     }
 
     /// Ends that of a session, or all, and waits until they are removed.
@@ -186,7 +187,7 @@ pub(super) async fn prepare(
     }
     backend.ahead.end(Some(&session)).await;
     let (wish, wished) = watch::channel(Wish::Ready);
-    let (tell, mut ready) = watch::channel(false);
+    let (tell, mut ready) = watch::channel(None);
     let (failed, failure) = oneshot::channel();
     let pace = Pace::Behind(Behind { wish: wished.clone(), starting: backend.ahead.starting.subscribe() });
     let making = make(Arc::clone(backend), spec, (pace, wished), (tell, failed), load);
@@ -206,14 +207,14 @@ pub(super) async fn prepare(
 }
 
 impl Entry {
-    fn watch(&self) -> watch::Receiver<bool> {
+    fn watch(&self) -> watch::Receiver<Option<Running>> {
         self.ready.clone()
     }
 }
 
 /// Waits until one stands ready; whether it does.
-async fn stands(ready: &mut watch::Receiver<bool>) -> bool {
-    ready.wait_for(|is| *is).await.is_ok()
+async fn stands(ready: &mut watch::Receiver<Option<Running>>) -> bool {
+    ready.wait_for(Option::is_some).await.is_ok()
 }
 
 /// Takes the container that was made ahead for a launch, when it is what that wants in everything. One that is
@@ -246,16 +247,25 @@ pub(super) async fn lease(backend: &Arc<Backend>, spec: &SandboxSpec) -> Option<
     }
 }
 
-/// Has each of them look whether its image is still the one that would be run.
-pub(super) fn tend(backend: &Arc<Backend>) {
-    let mut desk = lock(&backend.ahead.desk);
-    desk.entries.retain(|_, entry| !entry.task.is_finished());
-    for entry in desk.entries.values() {
-        entry.wish.send_modify(|wish| match wish {
-            Wish::Ready => *wish = Wish::Look(0),
-            Wish::Look(number) => *number += 1,
-            Wish::Now | Wish::Gone => {}
-        });
+/// Ends those whose image is not the one any more that a launch would run, and what an earlier daemon left.
+pub(super) async fn tend(backend: &Arc<Backend>) {
+    if left::may_be(&backend.config.home)
+        && let Ok(engine) = backend.engines.get().await
+        && let Err(error) = backend.tidy(&engine).await
+    {
+        tracing::debug!(%error, "what an earlier daemon left could not be removed yet");
+    }
+    let running: Vec<(SessionId, Running)> = {
+        let mut desk = lock(&backend.ahead.desk);
+        desk.entries.retain(|_, entry| !entry.task.is_finished());
+        let running = |(session, entry): (&SessionId, &Entry)| Some((session.clone(), entry.ready.borrow().clone()?));
+        desk.entries.iter().filter_map(running).collect()
+    };
+    for (session, running) in running {
+        if !is_current(backend, &running).await {
+            tracing::info!(%session, "a container that was made ahead has an image that is another by now");
+            backend.ahead.end(Some(&session)).await;
+        }
     }
 }
 
@@ -280,7 +290,7 @@ async fn make(
     backend: Arc<Backend>,
     spec: SandboxSpec,
     (mut pace, mut wish): (Pace, watch::Receiver<Wish>),
-    (ready, failed): (watch::Sender<bool>, oneshot::Sender<SandboxError>),
+    (ready, failed): (watch::Sender<Option<Running>>, oneshot::Sender<SandboxError>),
     load: Vec<OsString>,
 ) -> Option<Standing> {
     let standing = match launch::make(&backend, spec, &mut pace).await {
@@ -294,14 +304,13 @@ async fn make(
         let environment = standing.environment();
         bring_into_memory(standing.guest(), &environment, load, &mut wish).await;
     }
-    ready.send_replace(true);
+    ready.send_replace(Some(standing.image()));
     loop {
         let wished = *wish.borrow_and_update();
         match wished {
             Wish::Now => return Some(standing),
             Wish::Gone => break,
-            Wish::Look(_) if !is_current(&backend, standing.image()).await => break,
-            Wish::Ready | Wish::Look(_) => {}
+            Wish::Ready => {}
         }
         tokio::select! {
             // Without a backend nobody wants it.
@@ -314,9 +323,9 @@ async fn make(
 }
 
 /// Whether a launch would run the same image. Of what cannot be told nothing is given away.
-async fn is_current(backend: &Backend, (engine, image): (Engine, String)) -> bool {
+async fn is_current(backend: &Backend, (engine, image): &Running) -> bool {
     let Ok(named) = Named::of(&backend.config) else { return false };
-    named.find(&engine).await.is_ok_and(|found| found == image)
+    named.find(engine).await.is_ok_and(|found| found == *image)
 }
 
 /// Reads programs of the image as the kernel would when they are started, by our own program and with the least
