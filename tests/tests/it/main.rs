@@ -34,6 +34,7 @@ mod demo;
 mod docker_engine;
 mod docker_sessions;
 mod docker_setup;
+mod docker_warm;
 mod doctor;
 mod dotenv;
 mod egress_attacks;

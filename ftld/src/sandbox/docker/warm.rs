@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ftl_core::id::SessionId;
 use ftl_core::warm::Traits;
@@ -17,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::super::guest_stream::Guest;
-use super::super::{Command, Ending, Process, SandboxError, SandboxSpec, Stdio};
+use super::super::{Command, Ending, ExitStatus, Process, SandboxError, SandboxSpec, Stdio};
 use super::launch::{self, Named, Standing};
 use super::engine::Engine;
 use super::setup::guest_layer::GUEST;
@@ -229,6 +230,9 @@ pub(super) async fn lease(backend: &Arc<Backend>, spec: &SandboxSpec) -> Option<
     };
     entry.wish.send_replace(if differs.is_none() { Wish::Now } else { Wish::Gone });
     let standing = entry.task.await.ok().flatten()?;
+    let environment = standing.environment();
+    let answers = differs.is_some() || answers(standing.guest(), &environment).await;
+    let differs = if answers { differs } else { Some("process 1, which does not answer") };
     let given = match (differs, named) {
         (None, Some(named)) => standing.give(spec, &named).await,
         (differs, _) => {
@@ -339,11 +343,7 @@ async fn bring_into_memory(
     if load.is_empty() {
         return;
     }
-    let argv = [GUEST.into(), "load".into()].into_iter().chain(load).collect();
-    let command = Command { argv, env: Vec::new(), workdir: Some("/".into()), stdio: Stdio::Pipes };
-    let (_sender, end) = watch::channel(Some(Ending::Killed));
-    let started = guest.spawn(command, environment, end).await;
-    let Ok(Process { control, mut exit, .. }) = started else { return };
+    let Ok(Process { control, mut exit, .. }) = read_ahead(guest, environment, load).await else { return };
     tokio::select! {
         _ended = &mut exit => return,
         _wanted = wish.wait_for(|wish| matches!(wish, Wish::Now | Wish::Gone)) => {}
@@ -353,6 +353,28 @@ async fn bring_into_memory(
         let _ended = exit.await;
     }
 }
+
+/// Whether process 1 still does what it is asked, found out by having it run our own program on nothing. Its end
+/// may not have been heard of yet.
+async fn answers(guest: &Guest, environment: &[(OsString, OsString)]) -> bool {
+    let asked = async { read_ahead(guest, environment, Vec::new()).await?.exit.await };
+    matches!(tokio::time::timeout(ANSWER, asked).await, Ok(Ok(ExitStatus::Code(0))))
+}
+
+/// Starts our own program that reads others.
+async fn read_ahead(
+    guest: &Guest,
+    environment: &[(OsString, OsString)],
+    programs: Vec<OsString>,
+) -> Result<Process, SandboxError> {
+    let argv = [GUEST.into(), "load".into()].into_iter().chain(programs).collect();
+    let command = Command { argv, env: Vec::new(), workdir: Some("/".into()), stdio: Stdio::Pipes };
+    let (_sender, end) = watch::channel(Some(Ending::Killed));
+    guest.spawn(command, environment, end).await
+}
+
+/// How long process 1 may take for that, on a machine that does a hundred other things.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The signal that nothing survives.
 const KILL: i32 = 9;
