@@ -264,12 +264,7 @@ pub(super) async fn launch(
 }
 
 /// A session's sandbox without what a turn furnishes it with.
-pub(super) fn bare(
-    parts: &Parts,
-    record: &Record,
-    settings: &Settings,
-    layers: Vec<PathBuf>,
-) -> SandboxSpec {
+pub(super) fn bare(parts: &Parts, record: &Record, settings: &Settings, layers: Vec<PathBuf>) -> SandboxSpec {
     let limits = limits(parts, settings);
     SandboxSpec {
         session: record.id.clone(),

@@ -27,8 +27,7 @@ pub(super) async fn layers(
 
 /// Makes it anew.
 pub(super) async fn write(parts: &Arc<Parts>, record: &Record, seen: Vec<SeenFile>) -> Result<(), Error> {
-    let (target, parts, id) =
-        (dir(parts, record), Arc::clone(parts), record.base.ok_or(Error::Interrupted)?);
+    let (target, parts, id) = (dir(parts, record), Arc::clone(parts), record.base.ok_or(Error::Interrupted)?);
     blocking(move || Ok(parts.store.write_seen(id, &seen, &target, parts.owner)?)).await
 }
 

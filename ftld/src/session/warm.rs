@@ -224,35 +224,58 @@ struct Decided {
 /// Says what is to be made after a session has come to rest, and keeps a place for it.
 async fn decide(parts: &Arc<Parts>, at_rest: &Record) -> Result<Option<Decided>, Error> {
     let settings = trust::settings(parts, &root(&at_rest.project.root))?;
-    let goes_on = matches!(at_rest.state, State::AwaitingReview | State::NoChanges);
-    let record = if goes_on { at_rest.clone() } else { next_session(parts, at_rest)? };
-    let adapter = prepare::adapter(&record.spec, &settings)?;
-    let reserved = Reserved::of(&record.project, &record.spec, &settings, &*adapter);
-    if goes_on {
-        if layers::is_loose(parts, &record) {
-            return Ok(None);
-        }
-    } else {
-        // A follow-up makes its own.
-        forget(parts, &at_rest.id).await;
-        if is_reserved(parts, &record, &reserved) {
-            return Ok(None);
-        }
-        prepare::furnish(parts, &record, &settings, &*adapter, &[])?;
+    if matches!(at_rest.state, State::AwaitingReview | State::NoChanges) {
+        return match layers::is_loose(parts, at_rest) {
+            true => Ok(None),
+            false => place(parts, at_rest, &settings, None).await.map(Some),
+        };
     }
-    let (shared, of) = (Arc::clone(parts), record.clone());
-    let shape = blocking(move || make_shape(&shared, &of, !goes_on)).await?;
+    // A follow-up makes its own.
+    forget(parts, &at_rest.id).await;
+    let next = next_session(parts, at_rest)?;
+    let adapter = prepare::adapter(&next.spec, &settings)?;
+    let reserved = Reserved::of(&next.project, &next.spec, &settings, &*adapter);
+    if is_reserved(parts, &next, &reserved) {
+        return Ok(None);
+    }
+    let placed = match prepare::furnish(parts, &next, &settings, &*adapter, &[]) {
+        Ok(()) => place(parts, &next, &settings, Some(reserved)).await.map(Some),
+        Err(error) => Err(error),
+    };
+    if placed.is_err() {
+        remove_dir(parts, &next.id).await;
+    }
+    placed
+}
+
+/// Keeps a place for the sandbox of a session's next turn.
+async fn place(
+    parts: &Arc<Parts>,
+    record: &Record,
+    settings: &Settings,
+    reserved: Option<Reserved>,
+) -> Result<Decided, Error> {
+    let adapter = prepare::adapter(&record.spec, settings)?;
+    let (shared, of, patched) = (Arc::clone(parts), record.clone(), reserved.is_some());
+    let shape = blocking(move || make_shape(&shared, &of, patched)).await?;
     let spec = SandboxSpec {
-        shared: history::expected(parts, &record, settings.history),
+        shared: history::expected(parts, record, settings.history),
         files: outlet::files().map(|path| (path, Vec::new())).collect(),
-        ..prepare::bare(parts, &record, &settings, shape.layers.clone())
+        ..prepare::bare(parts, record, settings, shape.layers.clone())
     };
     let since_us = parts.clock.now_us();
     let ready = Ready { purpose: purpose(&record.project, &record.spec), since_us };
-    let reserved = (!goes_on).then_some(reserved);
-    keep(parts, Item { session: record.id.clone(), ready, shape, reserved });
+    {
+        let mut desk = lock(&parts.warm);
+        if desk.closed {
+            return Err(Error::Interrupted);
+        }
+        // In the place of what there was for the same session.
+        desk.items.retain(|other| other.session != record.id);
+        desk.items.push(Item { session: record.id.clone(), ready, shape, reserved });
+    }
     let load = adapter.program().map(OsString::from).into_iter().collect();
-    Ok(Some(Decided { spec, load, since_us }))
+    Ok(Decided { spec, load, since_us })
 }
 
 /// Whether a session is still as it was when it came to rest.
@@ -302,8 +325,7 @@ fn fit(parts: &Parts, record: &Record, shape: Shape) -> Result<Option<Shape>, Er
         tracing::warn!(session = %record.id, "what was made ahead is not as it was made");
         return Ok(None);
     }
-    let fits = base == shape.base_id
-        || parts.store.write_patch((shape.base_id, base), patch, parts.owner)?;
+    let fits = base == shape.base_id || parts.store.write_patch((shape.base_id, base), patch, parts.owner)?;
     Ok(fits.then_some(shape))
 }
 
@@ -336,8 +358,9 @@ fn lock(warm: &Warm) -> MutexGuard<'_, Desk> {
 /// Whether the next session of that kind has one already, over the same snapshot.
 fn is_reserved(parts: &Parts, record: &Record, reserved: &Reserved) -> bool {
     let mut desk = lock(&parts.warm);
-    let same =
-        |item: &&mut Item| item.reserved.as_ref() == Some(reserved) && Some(item.shape.base_id) == record.base;
+    let same = |item: &&mut Item| {
+        item.reserved.as_ref() == Some(reserved) && Some(item.shape.base_id) == record.base
+    };
     let Some(item) = desk.items.iter_mut().find(same) else { return false };
     item.ready.since_us = parts.clock.now_us();
     true
@@ -349,15 +372,6 @@ fn take_idle(parts: &Parts, session: &SessionId, since_us: i64) -> Option<Item> 
     let is = |item: &Item| item.session == *session && item.ready.since_us == since_us;
     let at = desk.items.iter().position(is)?;
     Some(desk.items.swap_remove(at))
-}
-
-/// Keeps one, in the place of what there was for the same session.
-fn keep(parts: &Parts, item: Item) {
-    let mut desk = lock(&parts.warm);
-    if !desk.closed {
-        desk.items.retain(|other| other.session != item.session);
-        desk.items.push(item);
-    }
 }
 
 /// Ends what is more than there may be, or too old.
@@ -380,13 +394,19 @@ async fn end(parts: &Arc<Parts>, item: Item) {
     for backend in parts.sandboxes.values() {
         backend.cool(Some(&item.session)).await;
     }
-    if item.reserved.is_none() {
-        return;
+    if item.reserved.is_some() {
+        remove_dir(parts, &item.session).await;
     }
-    let dir = parts.home.sessions().join(item.session.as_str());
-    let removed =
-        blocking(move || crate::snapshot::remove_tree(&dir).map_err(|source| Error::Write { path: dir, source }));
-    if let Err(error) = removed.await {
-        tracing::warn!(session = %item.session, error = %told(&error), "what was made ahead is left");
+}
+
+/// Removes what was made for a session that never came to be.
+async fn remove_dir(parts: &Parts, session: &SessionId) {
+    let dir = parts.home.sessions().join(session.as_str());
+    let removing = move || {
+        let removed = crate::snapshot::remove_tree(&dir);
+        removed.map_err(|source| Error::Write { path: dir, source })
+    };
+    if let Err(error) = blocking(removing).await {
+        tracing::warn!(%session, error = %told(&error), "what was made ahead is left");
     }
 }

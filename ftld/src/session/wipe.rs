@@ -59,7 +59,12 @@ pub(super) async fn keeps(parts: &Arc<Parts>, record: &Record) -> Result<Keeps, 
         let frozen = bytes_of_layers(&record);
         let loose = used("upper").saturating_add(used(history::PARKED));
         let warm = warm::is_ready(&parts, &record.id);
-        Ok(Keeps { home: used("home"), workspace: frozen.saturating_add(loose), temporary: used("tmp"), warm })
+        Ok(Keeps {
+            home: used("home"),
+            workspace: frozen.saturating_add(loose),
+            temporary: used("tmp"),
+            warm,
+        })
     })
     .await
 }
@@ -75,7 +80,8 @@ impl Driver {
                 return Err(Refusal::WorkWaits.into());
             }
         }
-        self.audit("session_wiped", json!({ "workspace": workspace, "discard": discard }), Sync::Disk).await?;
+        self.audit("session_wiped", json!({ "workspace": workspace, "discard": discard }), Sync::Disk)
+            .await?;
         self.end_folding().await;
         warm::forget(&self.parts, &self.record.id).await;
         let mut bytes = self.clear(&HOME).await?;

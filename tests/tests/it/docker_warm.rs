@@ -131,7 +131,17 @@ fn a_daemon_that_is_killed_with_one_ready_leaves_nothing_to_the_next_one() {
     assert_ne!(left(&world), "");
     let mut gone = Command::new("docker");
     let (host, _) = engine();
-    gone.args(["-H", &host, "events", "--since", "0", "--filter", "type=volume", "--filter", "event=destroy"]);
+    gone.args([
+        "-H",
+        &host,
+        "events",
+        "--since",
+        "0",
+        "--filter",
+        "type=volume",
+        "--filter",
+        "event=destroy",
+    ]);
     let before = docker(&["volume", "ls", "-q", "--filter", &label(&world)]);
     let mut gone = gone.args(["--format", "{{.Actor.ID}}"]).stdout(Stdio::piped()).spawn().unwrap();
     // Nobody asks it for a container.

@@ -195,9 +195,11 @@ impl DockerConfig {
             })?,
             host: object.checked("host", "must be an engine's address", |host: &String| plain(host))?,
             warm: object.checked("warm", "must be between 0 and 100", |warm: &u64| *warm <= MOST_WARM)?,
-            warm_minutes: object.checked("warm_minutes", "must be between 1 and 10080", |minutes: &u64| {
-                (1..=MOST_MINUTES).contains(minutes)
-            })?,
+            warm_minutes: object.checked(
+                "warm_minutes",
+                "must be between 1 and 10080",
+                |minutes: &u64| (1..=MOST_MINUTES).contains(minutes),
+            )?,
         };
         object.finish()?;
         Ok(config)

@@ -35,10 +35,7 @@ use crate::pipe::Pipe;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a sandbox, or takes the one that was made ahead for this very launch.
-pub(super) async fn launch(
-    backend: Arc<Backend>,
-    spec: SandboxSpec,
-) -> Result<DockerSandbox, SandboxError> {
+pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<DockerSandbox, SandboxError> {
     let _starting = backend.ahead.starting();
     let taken = backend.ahead.take(&spec.session);
     let standing = match warm::lease(&backend, &spec).await {
@@ -136,7 +133,11 @@ impl Standing {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(super) async fn give(mut self, spec: &SandboxSpec, named: &Named) -> Result<Self, (Self, SandboxError)> {
+    pub(super) async fn give(
+        mut self,
+        spec: &SandboxSpec,
+        named: &Named,
+    ) -> Result<Self, (Self, SandboxError)> {
         self.spec = spec.clone();
         self.spec.path.extend(named.path.iter().cloned());
         let (spec, user) = (self.spec.clone(), identity::owner().map(user));

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 
 use super::super::guest_stream::Guest;
 use super::super::{Command, Ending, ExitStatus, Process, SandboxError, SandboxSpec, Stdio};
-use super::launch::{self, Named, Standing};
 use super::engine::Engine;
+use super::launch::{self, Named, Standing};
 use super::setup::guest_layer::GUEST;
 use super::{Backend, DockerConfig, left};
 
@@ -138,7 +138,10 @@ impl Ahead {
 
     /// Whether one stands ready for a session.
     pub(super) fn is_ready(&self, session: &SessionId) -> bool {
-        lock(&self.desk).entries.get(session).is_some_and(|entry| entry.ready.borrow().is_some() && !entry.task.is_finished())
+        lock(&self.desk)
+            .entries
+            .get(session)
+            .is_some_and(|entry| entry.ready.borrow().is_some() && !entry.task.is_finished())
     }
 
     /// Ends that of a session, or all, and waits until they are removed.
@@ -262,7 +265,8 @@ pub(super) async fn tend(backend: &Arc<Backend>) {
     let running: Vec<(SessionId, Running)> = {
         let mut desk = lock(&backend.ahead.desk);
         desk.entries.retain(|_, entry| !entry.task.is_finished());
-        let running = |(session, entry): (&SessionId, &Entry)| Some((session.clone(), entry.ready.borrow().clone()?));
+        let running =
+            |(session, entry): (&SessionId, &Entry)| Some((session.clone(), entry.ready.borrow().clone()?));
         desk.entries.iter().filter_map(running).collect()
     };
     for (session, running) in running {

@@ -171,3 +171,35 @@ async fn one_whose_image_is_another_by_now_goes() {
     assert!(!backend.is_warm(&spec.session));
     docker(&["rmi", &name]);
 }
+
+#[tokio::test]
+async fn the_agents_program_is_in_memory_before_it_is_started() {
+    let place = Place::new();
+    let (host, image) = engine();
+    let said = |program: &str, words: &[&str]| {
+        let output = std::process::Command::new(program).args(words).output().unwrap();
+        assert!(output.status.success(), "{program} {words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let format = "{{.GraphDriver.Data.UpperDir}}";
+    let layer = said("docker", &["-H", &host, "image", "inspect", "--format", format, &image]);
+    // No test runs it.
+    let program = format!("{layer}/usr/bin/git-shell");
+    said("sync", &[&program]);
+    said("dd", &[&format!("if={program}"), "iflag=nocache", "count=0", "status=none"]);
+    let resident = || said("fincore", &["--noheadings", "--bytes", "--output", "RES", &program]);
+    assert_eq!(resident(), "0");
+    let spec = place.spec();
+    place.backend.warm(spec.clone(), vec!["no-such-program".into(), "git-shell".into()]).await.unwrap();
+    assert!(resident().parse::<u64>().unwrap() >= 1 << 20, "{}", resident());
+    // Whoever wants the container while it reads does not wait for it.
+    place.backend.cool(None).await;
+    let (backend, of) = (Arc::clone(&place.backend), spec.clone());
+    let endless = vec!["/dev/zero".into()];
+    let warming = tokio::spawn(async move { backend.warm(of, endless).await });
+    let sandbox = place.backend.launch(spec).await.unwrap();
+    assert_eq!(says(&*sandbox, "cat file").await, "from the base\n");
+    let _either = warming.await.unwrap();
+    sandbox.kill().await;
+    assert_eq!(place.left(), "");
+}
