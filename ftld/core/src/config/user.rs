@@ -78,6 +78,8 @@ pub struct StoreConfig {
     pub keep_ended_days: Option<u64>,
     /// MiB that the store may take, without the trees that sandboxes mount.
     pub max_mb: Option<u64>,
+    /// MiB that sessions may have on disk together: homes, workspaces, temporary files.
+    pub max_sessions_mb: Option<u64>,
 }
 
 /// How to run one agent.
@@ -155,8 +157,9 @@ impl StoreConfig {
             found => Ok(found.map(|(value, _)| value)),
         };
         let (keep_last, keep_days) = (number("keep_last")?, number("keep_days")?);
-        let keep_ended_days = number("keep_ended_days")?;
-        let config = Self { keep_last, keep_days, keep_ended_days, max_mb: number("max_mb")? };
+        let (keep_ended_days, max_mb) = (number("keep_ended_days")?, number("max_mb")?);
+        let max_sessions_mb = number("max_sessions_mb")?;
+        let config = Self { keep_last, keep_days, keep_ended_days, max_mb, max_sessions_mb };
         object.finish()?;
         Ok(config)
     }
