@@ -149,7 +149,9 @@ pub async fn forget_over(sessions: &Sessions, config: &StoreConfig) -> Result<us
 
 /// Forgets the sessions that ended longest ago until the rest have no more on disk than they may. Says how many went.
 async fn make_room(sessions: &Sessions, config: &StoreConfig) -> Result<usize, Error> {
-    let Some(budget) = config.max_sessions_mb.map(|most| most.saturating_mul(1024 * 1024)) else { return Ok(0) };
+    let Some(budget) = config.max_sessions_mb.map(|most| most.saturating_mul(1024 * 1024)) else {
+        return Ok(0);
+    };
     let records = sessions.list(b"")?;
     let mut held = Vec::new();
     for record in &records {

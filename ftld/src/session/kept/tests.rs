@@ -272,7 +272,8 @@ async fn sessions_that_ended_longest_ago_go_when_all_have_too_much_on_disk() {
         fs::create_dir_all(&home).unwrap();
         fs::write(home.join("cache"), vec![1; 900 << 10]).unwrap();
     }
-    let with = |max_sessions_mb| StoreConfig { max_sessions_mb: Some(max_sessions_mb), ..StoreConfig::default() };
+    let with =
+        |max_sessions_mb| StoreConfig { max_sessions_mb: Some(max_sessions_mb), ..StoreConfig::default() };
     assert_eq!(forget_over(bed.app.sessions(), &with(3)).await.unwrap(), 0);
     assert_eq!(forget_over(bed.app.sessions(), &with(2)).await.unwrap(), 1);
     assert!(!bed.is_there(&old) && bed.is_there(&new) && bed.is_there(&waits));
