@@ -21,7 +21,7 @@ pub(crate) use choose::Choose;
 pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
-pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
+pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
 pub(crate) use state::{
     BranchSession, CleanSnapshots, CreateSnapshot, DiffSnapshots, Export, ListSnapshots, PullSnapshots,
     PushSnapshots, RestoreSnapshot, Rewind, ShowSnapshot, Snapshots, SnapshotsVerb,
@@ -89,6 +89,7 @@ pub(crate) enum Verb {
     Undo(Undo),
     Applied(Applied),
     Rewind(Rewind),
+    Wipe(Wipe),
     Snapshots(Snapshots),
     Export(Export),
     Auth(Auth),
@@ -167,6 +168,9 @@ mod tests {
             "snapshots push 3f --all",
             "snapshots pull --here",
             "sessions --all --checkpoints s-1",
+            "sessions --verbose --checkpoints s-1",
+            "wipe",
+            "wipe s-1 --discard",
             "logs --egress --verify",
             "logs --wide",
             "setup x",
@@ -198,6 +202,9 @@ mod tests {
             "rewind s-1 2",
             "export s-1 --git-branch ftl/try",
             "sessions --checkpoints s-1",
+            "sessions --all --verbose",
+            "wipe s-1",
+            "wipe s-1 --workspace --discard",
             "undo",
             "diff s-1 --stat --json",
             "diff s-1 --preview --path a --hunk b:1:2-3 --ours c:1 --accept f=why",

@@ -32,6 +32,7 @@ use crate::session::Sessions;
 use crate::session::kept;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
+use crate::session::warm::{self, Warm};
 use crate::snapshot::LocalStore;
 use crate::vault::Vault;
 
@@ -53,6 +54,8 @@ pub struct Parts {
     pub merge: Arc<Merge>,
     /// Sandbox backends by name.
     pub sandboxes: Sandboxes,
+    /// What was made ahead for sessions.
+    pub warm: Warm,
     /// The container engine.
     pub engines: Arc<Engines>,
     /// The proxy that every sandbox's traffic passes.
@@ -204,6 +207,7 @@ impl App {
             store: Arc::new(store),
             merge: Arc::new(merge),
             sandboxes: ports.sandboxes,
+            warm: Warm::default(),
             roots,
             engines: ports.engines,
             home,
@@ -254,9 +258,11 @@ impl App {
         let store = Arc::clone(&self.sessions.parts().store);
         let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
         let small = tokio::spawn(kept::keep_small(Arc::clone(&self.sessions)));
+        let warm = tokio::spawn(warm::keep_few(Arc::clone(self.sessions.parts())));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
         tending.abort();
         small.abort();
+        warm.abort();
         // An error means that it was interrupted, and costs the next daemon a walk.
         let _ = tokio::task::spawn_blocking(move || store.park()).await;
         served.map_err(AppError::Serve)

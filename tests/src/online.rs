@@ -149,7 +149,8 @@ impl Setup {
         if self.docker {
             let engine = Engine::shared();
             config["sandbox"] = "docker".into();
-            config["docker"] = serde_json::json!({ "host": engine.host(), "image": engine.plain_image() });
+            let (host, image) = (engine.host(), engine.plain_image());
+            config["docker"] = serde_json::json!({ "host": host, "image": image, "warm": 0 });
         }
         world.config(&config);
         world.ok(["policy", "allow", HOST]);

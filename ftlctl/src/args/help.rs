@@ -218,6 +218,19 @@ Examples:
   ftlctl rewind s-bcdfghjkmn 2             two turns back
   ftlctl rewind s-bcdfghjkmn@3             to checkpoint 3, earlier or later";
 
+pub(super) const WIPE: &str = "\
+The agent's home goes: its conversation, what it installed for itself, caches of
+tools. So do temporary files and a container that stands ready. The work stays,
+and so does what you applied. The next turn has a home as the first one had.
+
+With --workspace the work goes too, with every checkpoint. What waits for your
+review is not thrown away unless you add --discard.
+
+Examples:
+  ftlctl sessions --verbose                what each session keeps
+  ftlctl wipe s-bcdfghjkmn
+  ftlctl wipe s-bcdfghjkmn --workspace     begin again with its snapshot";
+
 pub(super) const LOGS: &str = "\
 Examples:
   ftlctl logs -n 20                        this project's last 20 records

@@ -74,6 +74,9 @@ pub(crate) struct Sessions {
     /// The checkpoints of this session instead: its work after each turn
     #[arg(long, value_name = "SESSION", conflicts_with = "all")]
     pub(crate) checkpoints: Option<String>,
+    /// Also what each of them keeps between its turns, and how much that is
+    #[arg(long, conflicts_with = "checkpoints")]
+    pub(crate) verbose: bool,
 }
 
 /// Names a session.
@@ -92,5 +95,20 @@ pub(crate) struct Remove {
     pub(crate) session: String,
     /// Also throw away work that waits for review
     #[arg(long)]
+    pub(crate) discard: bool,
+}
+
+/// Forget what a session keeps between its turns: home, conversation, caches
+#[derive(Debug, Args)]
+#[command(after_help = help::WIPE)]
+pub(crate) struct Wipe {
+    /// Session, or a unique beginning of its id
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+    /// Also its work and its checkpoints; the next turn begins with the session's snapshot
+    #[arg(long)]
+    pub(crate) workspace: bool,
+    /// Also throw away work that waits for review
+    #[arg(long, requires = "workspace")]
     pub(crate) discard: bool,
 }

@@ -37,6 +37,7 @@ mod snapshots;
 mod stop;
 mod trust;
 mod undo;
+mod wipe;
 
 /// Runs a verb; without one, prints the help.
 pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome, Failure> {
@@ -59,6 +60,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Undo(args)) => undo::run(context, args).await,
         Some(Verb::Applied(args)) => applied::run(context, args).await,
         Some(Verb::Rewind(args)) => rewind::run(context, args).await,
+        Some(Verb::Wipe(args)) => wipe::run(context, args).await,
         Some(Verb::Snapshots(args)) => snapshots::run(context, args).await,
         Some(Verb::Export(args)) => export::run(context, args).await,
         Some(Verb::Auth(args)) => auth::run(context, args).await,

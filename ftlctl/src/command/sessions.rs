@@ -6,13 +6,20 @@ use jiff::Timestamp;
 use crate::args;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::render::measure::{age, count};
+use crate::render::measure::{age, count, size};
 use crate::render::table::table;
 use crate::render::{escape, json};
 
 const HEADINGS: [&str; 6] = ["SESSION", "STATE", "AGENT", "AGE", "PROJECT", "TASK"];
 
 const CHECKPOINTS: [&str; 7] = ["CHECKPOINT", "FROM", "TURN", "AGE", "CHANGES", "DIGEST", "TASK"];
+
+const KEPT: [&str; 7] = ["SESSION", "STATE", "HOME", "WORKSPACE", "TMP", "READY", "PROJECT"];
+
+/// What the table of what is kept does not say.
+const KEEPS: &str = "kept between turns: home (the agent's conversation, what it installed, caches), workspace \
+                     (what the turns changed), tmp; ended with each turn: processes, connections, its certificates; \
+                     `ftlctl wipe SESSION` forgets home and tmp";
 
 /// Characters of a digest that are shown.
 const DIGEST: usize = 12;
@@ -30,7 +37,8 @@ pub(crate) async fn run(context: &Context, args: args::Sessions) -> Result<Outco
     let mut sessions = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = v1::ListSessionsRequest { project: project.clone(), page_size: 0, page_token };
+        let (project, kept) = (project.clone(), args.verbose);
+        let request = v1::ListSessionsRequest { project, page_size: 0, page_token, kept };
         let page = client.sessions().list(request).await?.into_inner();
         sessions.extend(page.sessions);
         if page.next_page_token.is_empty() {
@@ -44,6 +52,12 @@ pub(crate) async fn run(context: &Context, args: args::Sessions) -> Result<Outco
     if sessions.is_empty() {
         let all = if args.all { "" } else { " of this project; --all lists every project's" };
         context.output.line(&format!("no sessions{all}"))?;
+    } else if args.verbose {
+        let rows: Vec<_> = sessions.iter().map(kept_row).collect();
+        context.output.line(&table(&KEPT, &rows, context.output.style, context.output.width()))?;
+        if !context.output.is_json() {
+            context.output.note(KEEPS)?;
+        }
     } else {
         let rows: Vec<_> = sessions.iter().map(|session| row(session, context.now())).collect();
         context.output.line(&table(&HEADINGS, &rows, context.output.style, context.output.width()))?;
@@ -79,6 +93,19 @@ fn checkpoint_row(checkpoint: &v1::Checkpoint, at: u32, now: Timestamp) -> Vec<S
         count(checkpoint.entries),
         escape::name(checkpoint.digest.chars().take(DIGEST).collect::<String>()),
         escape::summary(&checkpoint.text, TASK),
+    ]
+}
+
+fn kept_row(session: &v1::Session) -> Vec<String> {
+    let kept = session.kept.unwrap_or_default();
+    vec![
+        escape::name(&session.session),
+        json::state(session.state()).to_owned(),
+        size(kept.home_bytes),
+        size(kept.workspace_bytes),
+        size(kept.temporary_bytes),
+        if kept.warm { "yes" } else { "no" }.to_owned(),
+        escape::name(&session.project),
     ]
 }
 

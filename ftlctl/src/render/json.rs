@@ -30,6 +30,15 @@ pub(crate) fn session(session: &v1::Session) -> Value {
     put(&mut object, "turns", session.turns);
     put(&mut object, "created", measure::time(session.created_us));
     put(&mut object, "updated", measure::time(session.updated_us));
+    if let Some(kept) = &session.kept {
+        let kept = json!({
+            "home_bytes": kept.home_bytes,
+            "workspace_bytes": kept.workspace_bytes,
+            "temporary_bytes": kept.temporary_bytes,
+            "warm": kept.warm,
+        });
+        put(&mut object, "kept", kept);
+    }
     Value::Object(object)
 }
 

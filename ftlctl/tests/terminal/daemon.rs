@@ -207,6 +207,9 @@ impl SessionService for Services {
     ) -> Answer<v1::ListCheckpointsReply> {
         nothing()
     }
+    async fn wipe(&self, _: Request<v1::WipeRequest>) -> Answer<v1::WipeReply> {
+        nothing()
+    }
     async fn rewind(&self, _: Request<v1::RewindRequest>) -> Answer<v1::RewindReply> {
         nothing()
     }

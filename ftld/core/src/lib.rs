@@ -37,3 +37,4 @@ pub mod sigv4;
 pub mod stack;
 pub mod three;
 pub mod tree;
+pub mod warm;

@@ -60,6 +60,36 @@ pub fn is_over(state: State, since_us: i64, kept_us: i64, now_us: i64) -> bool {
     state.has_ended() && now_us.saturating_sub(since_us) > kept_us
 }
 
+/// What a session has on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Its last change, microseconds since the Unix epoch.
+    pub updated_us: i64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether it may go: it has ended.
+    pub has_ended: bool,
+}
+
+/// The sessions that go to make room, as indexes into `held`: of those that have ended the ones that were left alone
+/// for the longest, until all that are left take no more than `budget` bytes.
+#[must_use]
+pub fn to_make_room(held: &[Held], budget: u64) -> Vec<usize> {
+    let mut sum = held.iter().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+    let mut oldest_first: Vec<(usize, &Held)> =
+        held.iter().enumerate().filter(|(_, one)| one.has_ended).collect();
+    oldest_first.sort_by_key(|(at, one)| (one.updated_us, *at));
+    let mut gone = Vec::new();
+    for (at, one) in oldest_first {
+        if sum <= budget {
+            break;
+        }
+        sum = sum.saturating_sub(one.bytes);
+        gone.push(at);
+    }
+    gone
+}
+
 /// The rows that go, as indexes into `rows`. Rows of a snapshot in `needed` never do. One that was fetched is
 /// as old as its being here, and none that was taken here goes in its place.
 #[must_use]
@@ -158,6 +188,21 @@ mod tests {
             assert!(!is_over(state, 100, 50, 150), "{state:?}");
             // A clock that was put back.
             assert!(!is_over(state, 100, 50, 0), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_ended_sessions_make_room_and_no_other() {
+        let one = |updated_us, bytes, has_ended| Held { updated_us, bytes, has_ended };
+        for (held, budget, gone) in [
+            (vec![], 0, vec![]),
+            (vec![one(1, 50, true), one(2, 50, true)], 100, vec![]),
+            (vec![one(2, 50, true), one(1, 51, true)], 100, vec![1]),
+            (vec![one(1, 60, false), one(2, 30, true), one(3, 30, true)], 70, vec![1, 2]),
+            // What waits for its human stays, however much it is.
+            (vec![one(1, u64::MAX, false), one(2, u64::MAX, false)], 1, vec![]),
+        ] {
+            assert_eq!(to_make_room(&held, budget), gone, "{held:?}");
         }
     }
 

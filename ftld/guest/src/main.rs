@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`launch`] is the story, from the daemon's first message to a closed sandbox;
 //! [`sources`], [`mounts`], [`root`], [`etc`] and [`files`] make what is seen in it; [`net`], [`firewall`] and [`netlink`] its
-//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs; [`serve`] does in a sandbox that others made. One thread, no async runtime,
+//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs; [`serve`] does in a sandbox that others made; [`load`] reads ahead what will be run there. One thread, no async runtime,
 //! linked statically: it is executed from memory and needs nothing of any root directory.
 
 mod carry;
@@ -12,6 +12,7 @@ mod files;
 mod firewall;
 mod init;
 mod launch;
+mod load;
 mod mounts;
 mod multiplex;
 mod net;
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
     let done = match std::env::args_os().nth(1) {
         Some(mode) if mode == "relay" => carry::relay(),
         Some(mode) if mode == "serve" => serve::serve(),
+        Some(mode) if mode == "load" => {
+            load::load();
+            Ok(())
+        }
         // Whatever goes wrong is said on the control socket; there is nobody else to tell.
         _ => launch::run(),
     };

@@ -11,6 +11,7 @@ use ftl_core::tree::{Node, RelPath};
 use ftl_proto::v1;
 use tonic::Status;
 
+use crate::session::Keeps;
 use crate::session::record::{Checkpoint, Record};
 
 /// An absolute path from the wire.
@@ -87,6 +88,17 @@ pub(super) fn session(record: Record, last_seq: u64) -> v1::Session {
         digest: record.digest.map(|digest| digest.to_string()).unwrap_or_default(),
         last_seq,
         turns: record.turns,
+        kept: None,
+    }
+}
+
+/// What a session keeps.
+pub(super) fn kept(kept: Keeps) -> v1::Kept {
+    v1::Kept {
+        home_bytes: kept.home,
+        workspace_bytes: kept.workspace,
+        temporary_bytes: kept.temporary,
+        warm: kept.warm,
     }
 }
 

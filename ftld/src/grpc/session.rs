@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::convert;
 use super::status::status;
 use crate::session::record::Spec;
-use crate::session::{Back, Error, ExecInput, ExecOutput, ExecSpec, Sessions};
+use crate::session::{Back, Error, ExecInput, ExecOutput, ExecSpec, Sessions, Wiping};
 
 /// The service over the registry of sessions.
 pub(super) struct SessionApi(pub(super) Arc<Sessions>);
@@ -58,8 +58,15 @@ impl SessionService for SessionApi {
         let project = convert::optional_project(request.project)?;
         let records = self.0.list(&project).map_err(|error| status(&error))?;
         let page = super::page(records, request.page_size, &request.page_token)?;
-        let sessions =
-            page.items.into_iter().map(|record| super::wire(&self.0, record)).collect::<Result<_, _>>()?;
+        let mut sessions = Vec::new();
+        for record in page.items {
+            let kept = match request.kept {
+                true => Some(self.0.keeps(&record).await.map_err(|error| status(&error))?),
+                false => None,
+            };
+            let session = super::wire(&self.0, record)?;
+            sessions.push(v1::Session { kept: kept.map(convert::kept), ..session });
+        }
         Ok(Response::new(v1::ListSessionsReply { sessions, next_page_token: page.next }))
     }
 
@@ -123,6 +130,14 @@ impl SessionService for SessionApi {
         let record = self.0.rewind(&id, back).await.map_err(|error| status(&error))?;
         let at = record.at;
         Ok(Response::new(v1::RewindReply { session: Some(super::wire(&self.0, record)?), at }))
+    }
+
+    async fn wipe(&self, request: Request<v1::WipeRequest>) -> Result<Response<v1::WipeReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let wiping = Wiping { workspace: request.workspace, discard: request.discard };
+        let (record, bytes) = self.0.wipe(&id, wiping).await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::WipeReply { session: Some(super::wire(&self.0, record)?), bytes }))
     }
 
     async fn branch(&self, request: Request<v1::BranchRequest>) -> Result<Response<v1::BranchReply>, Status> {

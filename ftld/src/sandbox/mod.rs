@@ -56,6 +56,35 @@ pub trait SandboxBackend: Send + Sync {
     /// When any part of it cannot be had; nothing is left behind then.
     async fn launch(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError>;
 
+    /// Makes the sandbox of a launch ahead, in the background: whatever is launched meanwhile goes first. The
+    /// next [launch](Self::launch) of the session takes it when all that it was made of is the same then; what is
+    /// not part of it, and may differ, are the environment and the contents of [files](SandboxSpec::files). Any
+    /// other launch of the session ends it, and no other session ever gets it. Of the programs in `load` the
+    /// contents are brought into memory; none of them runs. Resolves when it stands ready; whoever stops waiting
+    /// stops nothing.
+    ///
+    /// # Errors
+    /// Those of a launch; when it is not wanted any more.
+    async fn warm(&self, _spec: SandboxSpec, _load: Vec<OsString>) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    /// Whether making one ahead saves anything.
+    fn warms(&self) -> bool {
+        false
+    }
+
+    /// Ends the sandbox that was made ahead for a session, or all of them, and waits for that.
+    async fn cool(&self, _session: Option<&SessionId>) {}
+
+    /// Looks whether those that were made ahead are still what a launch would make, and ends the others.
+    async fn tend(&self) {}
+
+    /// Whether a sandbox stands ready for a session.
+    fn is_warm(&self, _session: &SessionId) -> bool {
+        false
+    }
+
     /// Ends what an earlier daemon left of a session: processes and what held them together. `dir` is
     /// the session's directory. When this returns none of it exists any more.
     ///

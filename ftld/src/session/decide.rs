@@ -19,7 +19,7 @@ use super::driver::{Driver, told};
 use super::layers;
 use super::propose::Asked;
 use super::record::{Apply, Pending, Project, Record};
-use super::{Error, Outcome, Removal};
+use super::{Error, Outcome, Removal, warm};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::merge::{Identity, LeftAlone, Root};
@@ -240,6 +240,7 @@ impl Driver {
         self.audit("session_removed", detail, Sync::Disk).await?;
         // What it makes would be left behind.
         self.end_folding().await;
+        warm::forget(&self.parts, &self.record.id).await;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;
@@ -262,7 +263,7 @@ impl Driver {
 impl Driver {
     /// Whether the session must stay for work that was never read: a turn failed before that, and what it wrote
     /// may be all there is of it.
-    fn holds_unread(&self, removal: Removal) -> bool {
+    pub(super) fn holds_unread(&self, removal: Removal) -> bool {
         let record = &self.record;
         let is_loose = || layers::is_loose(&self.parts, record);
         match removal {

@@ -19,7 +19,7 @@ use super::prepare::Opened;
 use super::publish::Teller;
 use super::record::{Record, Spec};
 use super::turn::{Done, Ended, NOTHING_RAN, Stage, Voice};
-use super::{Command, Error, Reply, prepare, project, taking, trust, watching};
+use super::{Command, Error, Reply, prepare, project, taking, trust, warm, watching};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
@@ -74,7 +74,7 @@ impl Driver {
         let project = project::open(root, parts.home.root(), parts.user.home.as_deref())?;
         let settings = trust::settings(&parts, root)?;
         let spec = prepare::check(&parts, root, &settings, spec)?;
-        let id = super::decide::new_session_id()?;
+        let id = warm::id(&parts, &project, &spec, &settings)?;
         let now = parts.clock.now_us();
         let record = Record::new(id.clone(), project, spec, now);
         let teller = parts.publisher.teller(&id)?;
@@ -104,6 +104,7 @@ impl Driver {
             _ => Turn::Agent { text: self.record.spec.task.clone(), begun: None },
         };
         self.turn(turn, &mut inbox).await;
+        warm::hint(&self.parts, &self.record);
         self.run(inbox).await;
     }
 
@@ -146,6 +147,7 @@ impl Driver {
                 }
                 Command::Undo { how, reply } => answer(reply, self.undo(how).await),
                 Command::Rewind { back, reply } => answer(reply, self.rewind(back).await),
+                Command::Wipe { wiping, reply } => answer(reply, self.wipe(wiping).await),
                 Command::Branch { checkpoint, reply } => answer(reply, self.branch(checkpoint).await),
                 Command::LookAgain { reply } => answer(reply, self.look_again().await),
                 Command::Remove { removal, reply } => {
@@ -157,6 +159,7 @@ impl Driver {
                     }
                 }
             }
+            warm::hint(&self.parts, &self.record);
         }
     }
 

@@ -15,7 +15,7 @@ use super::decide::blocking;
 use super::driver::{Driver, Inbox, Stopping, during, told};
 use super::layers;
 use super::record::{Layer, Record};
-use super::{Command, Error};
+use super::{Command, Error, warm};
 use crate::app::Parts;
 use crate::{db, snapshot};
 
@@ -38,7 +38,10 @@ impl Driver {
         loop {
             let Some(folding) = &mut self.folding else { return inbox.recv().await };
             tokio::select! {
-                made = &mut folding.made => self.take_over(made).await,
+                made = &mut folding.made => {
+                    self.take_over(made).await;
+                    warm::hint(&self.parts, &self.record);
+                }
                 command = inbox.recv() => return command,
             }
         }

@@ -100,6 +100,17 @@ pub(super) async fn furnish(parts: &Arc<Parts>, record: &Record, depth: Depth) -
     shown
 }
 
+/// The directories that [`furnish`] would show to a session, when nothing comes in between.
+pub(super) fn expected(parts: &Parts, record: &Record, depth: Depth) -> Vec<(PathBuf, PathBuf)> {
+    let given = parts.home.sessions().join(record.id.as_str()).join(GIVEN).exists();
+    let has_own = |layer: &PathBuf| layer.join(".git").symlink_metadata().is_ok();
+    if !given && (depth == Depth::Off || layers::dirs(parts, record).iter().any(has_own)) {
+        return Vec::new();
+    }
+    let view = parts.history.view(&root(&record.project.root));
+    view.map(|view| (view.objects(), PathBuf::from(MOUNT))).into_iter().collect()
+}
+
 /// Puts the session's `.git` away, whatever the agent has made of it. Nothing runs in the layer any more.
 pub(super) fn park(dir: &Path) -> Result<(), HistoryError> {
     let (at, to) = (dir.join("upper/.git"), dir.join(PARKED));

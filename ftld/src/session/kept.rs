@@ -13,7 +13,7 @@ use ftl_core::config::StoreConfig;
 use ftl_core::event::Bytes;
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::merge::Step;
-use ftl_core::retention::{self, Listed, Policy};
+use ftl_core::retention::{self, Held, Listed, Policy};
 use ftl_core::tree::Node;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::decide::blocking;
 use super::driver::told;
 use super::record::{Pending, Record};
-use super::{Error, Sessions, captured, driver};
+use super::{Error, Keeps, Sessions, captured, driver};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db::SnapshotRow;
@@ -141,6 +141,30 @@ pub async fn forget_over(sessions: &Sessions, config: &StoreConfig) -> Result<us
             Err(Error::Refused(_) | Error::NoSuchSession { .. } | Error::Gone { .. }) => {}
             Err(error @ Error::Audit(_)) => return Err(error),
             // One that cannot go keeps nothing else.
+            Err(error) => tracing::warn!(session = %record.id, error = %told(&error), "could not be removed"),
+        }
+    }
+    Ok(gone + make_room(sessions, config).await?)
+}
+
+/// Forgets the sessions that ended longest ago until the rest have no more on disk than they may. Says how many went.
+async fn make_room(sessions: &Sessions, config: &StoreConfig) -> Result<usize, Error> {
+    let Some(budget) = config.max_sessions_mb.map(|most| most.saturating_mul(1024 * 1024)) else {
+        return Ok(0);
+    };
+    let records = sessions.list(b"")?;
+    let mut held = Vec::new();
+    for record in &records {
+        let Keeps { home, workspace, temporary, warm: _ } = sessions.keeps(record).await?;
+        let bytes = home.saturating_add(workspace).saturating_add(temporary);
+        held.push(Held { updated_us: record.updated_us, bytes, has_ended: record.state.has_ended() });
+    }
+    let mut gone = 0;
+    for record in retention::to_make_room(&held, budget).into_iter().filter_map(|at| records.get(at)) {
+        match sessions.remove_over(&record.id, record.updated_us.saturating_add(1)).await {
+            Ok(()) => gone += 1,
+            Err(Error::Refused(_) | Error::NoSuchSession { .. } | Error::Gone { .. }) => {}
+            Err(error @ Error::Audit(_)) => return Err(error),
             Err(error) => tracing::warn!(session = %record.id, error = %told(&error), "could not be removed"),
         }
     }

@@ -180,7 +180,7 @@ pub(super) fn path(parts: &Parts, name: &str) -> PathBuf {
     parts.home.layers().join(name)
 }
 
-fn holds_something(upper: &Path) -> bool {
+pub(super) fn holds_something(upper: &Path) -> bool {
     // The `.git` that the session was given is not its work.
     let is_given = upper.with_file_name(super::history::GIVEN).exists();
     let is_theirs = |entry: std::fs::DirEntry| !(is_given && entry.file_name() == ".git");

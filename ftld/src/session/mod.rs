@@ -37,7 +37,9 @@ pub mod taking;
 pub mod trust;
 mod turn;
 mod undo;
+pub mod warm;
 pub mod watching;
+mod wipe;
 mod workspace;
 
 use std::collections::HashMap;
@@ -60,6 +62,7 @@ pub use self::point::{Compared, Point, compare};
 pub use self::propose::{Asked, Proposed};
 use self::record::{Record, Spec};
 pub use self::undo::{Undo, Undone, WouldUndo};
+pub use self::wipe::{Keeps, Wiping};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
 
@@ -103,6 +106,8 @@ enum Command {
     Undo { how: Undo, reply: Reply<Undone> },
     /// Take the work back to an earlier turn.
     Rewind { back: Back, reply: Reply<Record> },
+    /// Forget what the session keeps between its turns; answered with what went, bytes.
+    Wipe { wiping: Wiping, reply: Reply<(Record, u64)> },
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Look at what is left to review: an application that the session came with was taken back.
@@ -131,6 +136,7 @@ impl Command {
                 answer(reply, Err(busy()));
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
+            Self::Wipe { reply, .. } => answer(reply, Err(busy())),
             Self::LookAgain { reply } => answer(reply, Err(busy())),
             Self::Review { reply } => answer(reply, Err(busy())),
             Self::Preview { reply, .. } => answer(reply, Err(busy())),
@@ -336,6 +342,22 @@ impl Sessions {
         self.ask(id, |reply| Command::Rewind { back, reply }).await
     }
 
+    /// Forgets what a session keeps between its turns, and says how many bytes went.
+    ///
+    /// # Errors
+    /// When an agent works, or work would be lost that nobody has said may go.
+    pub async fn wipe(&self, id: &SessionId, wiping: Wiping) -> Result<(Record, u64), Error> {
+        self.ask(id, |reply| Command::Wipe { wiping, reply }).await
+    }
+
+    /// What a session keeps between its turns, measured now.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    pub async fn keeps(&self, record: &Record) -> Result<Keeps, Error> {
+        wipe::keeps(&self.parts, record).await
+    }
+
     /// Begins another session with a session's work, or with that of one of its checkpoints.
     ///
     /// # Errors
@@ -401,6 +423,7 @@ impl Sessions {
         drop(inboxes);
         self.tasks.close();
         self.tasks.wait().await;
+        warm::close(&self.parts).await;
         self.parts.publisher.close();
     }
 

@@ -24,7 +24,7 @@ use super::history;
 use super::layers;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
-use super::seen;
+use super::{seen, warm};
 use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, Tools, TurnSpec};
 use crate::app::Parts;
 use crate::sandbox::{
@@ -95,7 +95,7 @@ fn has_key(
     }
 }
 
-fn adapter(spec: &Spec, settings: &Settings) -> Result<Box<dyn AgentAdapter>, Error> {
+pub(super) fn adapter(spec: &Spec, settings: &Settings) -> Result<Box<dyn AgentAdapter>, Error> {
     let asked: Vec<OsString> = spec.argv.iter().map(|word| OsString::from_vec(word.0.clone())).collect();
     let configured = || settings.command.iter().flatten().map(OsString::from).collect();
     let command = if asked.is_empty() { configured() } else { asked };
@@ -170,7 +170,7 @@ pub(super) fn notices(parts: &Parts, settings: &Settings) -> Vec<String> {
 pub(super) struct Opened {
     pub(super) sandbox: Box<dyn Sandbox>,
     /// The directories below its workspace. They must outlive it.
-    pub(super) _base: Base,
+    pub(super) _bases: [Base; 2],
     pub(super) outlet: Arc<Outlet>,
     /// Serves the sandbox's pipe as long as it lives; absent when the backend has none.
     pub(super) serving: Option<Serving>,
@@ -229,20 +229,26 @@ pub(super) async fn launch(
         path.splice(0..0, found.path);
         env.extend(found.env);
     }
+    let shape = warm::shape(parts, record).await;
     let shown = history::furnish(parts, record, settings.history).await;
-    let limits = limits(parts, settings);
-    let below = seen::layers(parts, record, &base, std::mem::take(&mut furnishing.seen)).await?;
+    let seen = std::mem::take(&mut furnishing.seen);
+    let (layers, below) = match shape {
+        Some(shape) => {
+            seen::write(parts, record, seen).await?;
+            (shape.layers, shape.base)
+        }
+        None => {
+            let below = seen::layers(parts, record, &base, seen).await?;
+            ([layers::dirs(parts, record), below].concat(), base.clone())
+        }
+    };
     let spec = SandboxSpec {
-        session: record.id.clone(),
-        layers: [layers::dirs(parts, record), below].concat(),
-        dir: session_dir(parts, record),
-        limits: Limits { disk_bytes: layers::left(record, limits.disk_bytes), ..limits },
         tools: binds,
         shared: shown.shared,
         path,
         env,
-        network: Network::Egress,
         files: furnishing.files,
+        ..bare(parts, record, settings, layers)
     };
     let sandbox = backend.launch(spec).await?;
     let (serving, facts) = match sandbox.take_pipe() {
@@ -254,7 +260,24 @@ pub(super) async fn launch(
     };
     let outlet::Furnishing { shadows, mut notices, .. } = furnishing;
     notices.extend(shown.notices);
-    Ok(Opened { sandbox, _base: base, outlet, serving, facts, shadows, notices })
+    Ok(Opened { sandbox, _bases: [base, below], outlet, serving, facts, shadows, notices })
+}
+
+/// A session's sandbox without what a turn furnishes it with.
+pub(super) fn bare(parts: &Parts, record: &Record, settings: &Settings, layers: Vec<PathBuf>) -> SandboxSpec {
+    let limits = limits(parts, settings);
+    SandboxSpec {
+        session: record.id.clone(),
+        layers,
+        dir: session_dir(parts, record),
+        limits: Limits { disk_bytes: layers::left(record, limits.disk_bytes), ..limits },
+        tools: Vec::new(),
+        shared: Vec::new(),
+        path: Vec::new(),
+        env: Vec::new(),
+        network: Network::Egress,
+        files: Vec::new(),
+    }
 }
 
 /// Folds what has become many layers, while the session goes on.
@@ -385,7 +408,7 @@ pub(super) fn agent(parts: &Parts, record: &Record, settings: &Settings, text: &
 
 /// Makes the session's home with the files that its agent wants there. Done once, before anything runs
 /// that could put a link in a file's way.
-fn furnish(
+pub(super) fn furnish(
     parts: &Parts,
     record: &Record,
     settings: &Settings,
@@ -396,11 +419,15 @@ fn furnish(
     if home.exists() {
         return Ok(());
     }
+    let made = make_home(&home, &home_files(settings, adapter), links, parts.owner);
+    made.map_err(|source| Error::Home { path: home, source })
+}
+
+/// The files that an agent wants in its home, beneath it.
+pub(super) fn home_files(settings: &Settings, adapter: &dyn AgentAdapter) -> Vec<(PathBuf, Vec<u8>)> {
     let agent_settings = settings.agent_settings(adapter.name());
     let first = TurnSpec { task: "", turn: 1, conversation: None, settings: &agent_settings, program: None };
-    let files = adapter.turn(&first).map(|spec| spec.home_files).unwrap_or_default();
-    let made = make_home(&home, &files, links, parts.owner);
-    made.map_err(|source| Error::Home { path: home, source })
+    adapter.turn(&first).map(|spec| spec.home_files).unwrap_or_default()
 }
 
 fn make_home(

@@ -19,12 +19,16 @@ pub(super) async fn layers(
     base: &Base,
     seen: Vec<SeenFile>,
 ) -> Result<Vec<PathBuf>, Error> {
-    let own = dir(parts, record);
-    let (parts, id, target) = (Arc::clone(parts), record.base.ok_or(Error::Interrupted)?, own.clone());
     let is_empty = seen.is_empty();
-    blocking(move || Ok(parts.store.write_seen(id, &seen, &target, parts.owner)?)).await?;
+    write(parts, record, seen).await?;
     // Lookups pass through every layer.
-    Ok((!is_empty).then_some(own).into_iter().chain(base.layers()).collect())
+    Ok((!is_empty).then(|| dir(parts, record)).into_iter().chain(base.layers()).collect())
+}
+
+/// Makes it anew.
+pub(super) async fn write(parts: &Arc<Parts>, record: &Record, seen: Vec<SeenFile>) -> Result<(), Error> {
+    let (target, parts, id) = (dir(parts, record), Arc::clone(parts), record.base.ok_or(Error::Interrupted)?);
+    blocking(move || Ok(parts.store.write_seen(id, &seen, &target, parts.owner)?)).await
 }
 
 /// Where it is.

@@ -256,7 +256,7 @@ impl Bases {
         let usable = known.get(project)?.iter().rev().filter(|known| known.base.layers.len() < MOST_LAYERS);
         let compared = usable.map(|known| (known, changes(&known.tree, tree)));
         let (known, changes) = compared.min_by_key(|(_, changes)| changes.len())?;
-        (changes.len() <= tree.len() / PART).then(|| (known.clone(), changes))
+        is_worth_a_layer(changes.len(), tree).then(|| (known.clone(), changes))
     }
 
     fn delta(
@@ -332,6 +332,11 @@ impl Bases {
     fn tree_path(&self, id: SnapshotId) -> PathBuf {
         self.dir.join("trees").join(id.to_string())
     }
+}
+
+/// Whether so many changes that lead to a tree are better a layer than a tree of their own.
+pub(super) fn is_worth_a_layer(changes: usize, tree: &Tree) -> bool {
+    changes <= tree.len() / PART
 }
 
 fn read_id(path: &Path) -> Option<SnapshotId> {

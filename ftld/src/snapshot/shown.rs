@@ -33,7 +33,8 @@ pub struct SeenFile {
     pub mtime_ns: i64,
 }
 
-/// Writes the layer in the place of an earlier one. A directory's attributes come from the topmost layer that
+/// Writes the layer in the place of an earlier one, whose directory stays the one that it is: a sandbox in which
+/// nothing has run yet may have it mounted. A directory's attributes come from the topmost layer that
 /// has it, so that those on the way to a file are written like the base's.
 pub(super) fn write(
     base: &Tree,
@@ -61,8 +62,39 @@ pub(super) fn write(
     if let Some((uid, gid)) = owner {
         std::os::unix::fs::chown(&draft, Some(uid), Some(gid)).map_err(io_error("prepare", &draft))?;
     }
-    remove_tree(target).map_err(io_error("remove", target))?;
-    fs::rename(&draft, target).map_err(io_error("rename", target))
+    replace(&draft, target)
+}
+
+/// Puts what stands in a directory of the daemon's in the place of what stands in another one.
+fn replace(draft: &Path, target: &Path) -> Result<(), SnapshotError> {
+    let list = |dir: &Path| -> Result<Vec<_>, SnapshotError> {
+        let items = fs::read_dir(dir).and_then(|items| items.collect::<std::io::Result<Vec<_>>>());
+        Ok(items.map_err(io_error("list", dir))?.into_iter().map(|item| item.file_name()).collect())
+    };
+    if !target.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        remove_tree(target).map_err(io_error("remove", target))?;
+        return fs::rename(draft, target).map_err(io_error("rename", target));
+    }
+    for name in list(target)? {
+        let old = target.join(name);
+        remove_tree(&old).map_err(io_error("remove", &old))?;
+    }
+    for name in list(draft)? {
+        let (from, to) = (draft.join(&name), target.join(&name));
+        shift(&from, &to).map_err(io_error("rename", &to))?;
+    }
+    fs::remove_dir(draft).map_err(io_error("remove", draft))
+}
+
+/// Renames also a directory that its owner may not write, which the kernel would.
+fn shift(from: &Path, to: &Path) -> std::io::Result<()> {
+    let meta = from.symlink_metadata()?;
+    if !meta.is_dir() {
+        return fs::rename(from, to);
+    }
+    fs::set_permissions(from, fs::Permissions::from_mode(meta.permissions().mode() | 0o700))?;
+    fs::rename(from, to)?;
+    fs::set_permissions(to, meta.permissions())
 }
 
 fn put(file: &SeenFile, dir: &OwnedFd, owner: Option<(u32, u32)>) -> std::io::Result<()> {

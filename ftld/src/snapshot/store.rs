@@ -13,7 +13,7 @@ use ftl_core::diff::{SeenFiles, with_seen};
 use ftl_core::id::{Hash, SnapshotId};
 use ftl_core::tree::{Dir, LostDir, Node, RelPath, Tree, changes, load, salvage};
 
-use super::base::{Base, Bases};
+use super::base::{self, Base, Bases};
 use super::blob::{Blobs, Look};
 use super::capture::{self, Captured};
 use super::checkout::{self, Links, Writing};
@@ -336,6 +336,27 @@ impl LocalStore {
     ) -> Result<(), SnapshotError> {
         let writing = Writing { blobs: &self.blobs, owner, links: Links::Shared(None), lost: None };
         checkout::write_delta(before, after, &changes(before, after), target, writing)
+    }
+
+    /// Writes what makes the snapshot `to` of the snapshot `from` into the empty directory of a layer that lies
+    /// over the base of `from`, as [`LocalStore::write_layer`]. Does nothing and says so by `false` when that is
+    /// so much that another base is better.
+    ///
+    /// # Errors
+    /// When a snapshot or a content is missing, or the disk is full.
+    pub fn write_patch(
+        &self,
+        (from, to): (SnapshotId, SnapshotId),
+        target: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> Result<bool, SnapshotError> {
+        let (before, after) = (self.tree(from)?, self.tree(to)?);
+        let changes = changes(&before, &after);
+        if !base::is_worth_a_layer(changes.len(), &after) {
+            return Ok(false);
+        }
+        let writing = Writing { blobs: &self.blobs, owner, links: Links::Shared(None), lost: None };
+        checkout::write_delta(&before, &after, &changes, target, writing).map(|()| true)
     }
 
     /// Opens a content.

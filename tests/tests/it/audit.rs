@@ -185,6 +185,7 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
         (&["snapshots", "restore", &start, "--into-project"], ""),
         (&["snapshots", "clean", "--last", "1"], ""),
         (&["export", session, "--git-branch", "exported"], ""),
+        (&["wipe", session], ""),
         (&["reject", session, "--why", "no"], ""),
         (&["run", "--no-review", "--", "true"], ""),
     ];

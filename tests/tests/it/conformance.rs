@@ -4,6 +4,7 @@ mod containers;
 mod files;
 mod network;
 mod programs;
+mod warm;
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -19,8 +20,8 @@ use ftld::sandbox::docker::engine::{Engines, Patience};
 use ftld::sandbox::docker::{DockerBackend, DockerConfig};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
-    Carrier, Command, Ending, ExitStatus, Limits, Network, Process, Sandbox, SandboxBackend, SandboxError,
-    SandboxSpec, Size, Stdio,
+    Carrier, Check, Command, Ending, ExitStatus, Limits, Network, Owner, Process, Sandbox, SandboxBackend,
+    SandboxError, SandboxSpec, Size, Stdio,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,6 +44,8 @@ enum Kind {
     /// Native, with the way out that there is where descriptors cannot be handed over.
     Streamed,
     Docker,
+    /// Containers, each of them made ahead.
+    Warmed,
 }
 
 /// A backend, a base tree with a few files, and a session's directory.
@@ -71,6 +74,10 @@ impl Bench {
 
     fn docker() -> Self {
         Self::with(Kind::Docker, SELDOM)
+    }
+
+    fn warmed() -> Self {
+        Self::with(Kind::Warmed, SELDOM)
     }
 
     /// Another one of the same kind, which measures more often.
@@ -125,8 +132,8 @@ impl Bench {
     fn ids(&self) -> (u32, u32) {
         match (self.kind, self.backend.owner().unwrap()) {
             (Kind::Native | Kind::Streamed, _) => (1000, 1000),
-            (Kind::Docker, Some(owner)) => (owner.uid, owner.gid),
-            (Kind::Docker, None) => {
+            (Kind::Docker | Kind::Warmed, Some(owner)) => (owner.uid, owner.gid),
+            (Kind::Docker | Kind::Warmed, None) => {
                 (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
             }
         }
@@ -148,14 +155,66 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
             let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
             Box::new(NativeBackend::new(config).unwrap())
         }
-        Kind::Docker => {
+        Kind::Docker | Kind::Warmed => {
             let (host, image) = engine();
-            let around = Surroundings { configured: Some(host), ..Surroundings::default() };
-            let engines = Arc::new(Engines::new(around, Patience::default()));
-            let (home, image) = (root.to_owned(), Some(image));
-            let config = DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 };
-            Box::new(DockerBackend::new(config, engines))
+            let docker = containers_of(host, image, root, disk_interval);
+            if kind == Kind::Warmed { Box::new(MadeAhead(docker)) } else { Box::new(docker) }
         }
+    }
+}
+
+/// The backend whose containers an engine makes.
+pub(crate) fn containers_of(
+    host: String,
+    image: String,
+    root: &Path,
+    disk_interval: Duration,
+) -> DockerBackend {
+    let around = Surroundings { configured: Some(host), ..Surroundings::default() };
+    let engines = Arc::new(Engines::new(around, Patience::default()));
+    let (instance, home, image) = (instance(root), root.to_owned(), Some(image));
+    DockerBackend::new(
+        DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 },
+        engines,
+    )
+}
+
+/// Every sandbox is made ahead, without what is given to it at its launch.
+struct MadeAhead(DockerBackend);
+
+#[async_trait::async_trait]
+impl SandboxBackend for MadeAhead {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn owner(&self) -> Result<Option<Owner>, SandboxError> {
+        self.0.owner()
+    }
+
+    async fn launch(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let files = spec.files.iter().map(|(path, _)| (path.clone(), Vec::new())).collect();
+        let bare = SandboxSpec { env: Vec::new(), path: Vec::new(), files, ..spec.clone() };
+        let session = spec.session.clone();
+        match self.0.warm(bare, vec!["sh".into()]).await {
+            Ok(()) => assert!(self.0.is_warm(&session)),
+            // What cannot be made fails in the same way.
+            Err(error) => assert_eq!(
+                error.to_string(),
+                self.0.launch(spec.clone()).await.err().map(|error| error.to_string()).unwrap_or_default()
+            ),
+        }
+        let launched = self.0.launch(spec).await;
+        assert!(!self.0.is_warm(&session));
+        launched
+    }
+
+    async fn sweep(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        self.0.sweep(session, dir).await
+    }
+
+    async fn doctor(&self, scratch: &Path, limits: Limits) -> Vec<Check> {
+        self.0.doctor(scratch, limits).await
     }
 }
 
@@ -270,4 +329,8 @@ mod streamed {
 
 mod docker {
     everything_on! { docker }
+}
+
+mod warmed {
+    everything_on! { warmed }
 }

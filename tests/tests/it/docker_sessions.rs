@@ -9,11 +9,12 @@ use ftl_tests::world::{Who, World};
 
 use super::conformance::engine;
 
-/// A world whose sessions run in containers.
+/// A world whose sessions run in containers, each made when it is needed.
 fn world(who: Who) -> World {
     let (host, image) = engine();
     let world = World::new(who);
-    world.config(&serde_json::json!({ "sandbox": "docker", "docker": { "host": host, "image": image } }));
+    let docker = serde_json::json!({ "host": host, "image": image, "warm": 0 });
+    world.config(&serde_json::json!({ "sandbox": "docker", "docker": docker }));
     world
 }
 

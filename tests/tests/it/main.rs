@@ -35,6 +35,7 @@ mod demo;
 mod docker_engine;
 mod docker_sessions;
 mod docker_setup;
+mod docker_warm;
 mod doctor;
 mod dotenv;
 mod egress_attacks;

@@ -10,7 +10,16 @@ use super::json::{ConfigError, Object};
 use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, command, limits};
 use crate::retention::{ENDED_US, Policy, USUAL};
 use crate::s3::{Location, LocationError, Remote};
+use crate::warm::Budget;
 
+/// Containers that stand ready unless something else is set, and the most that may be asked for.
+const WARM: u64 = 2;
+const MOST_WARM: u64 = 100;
+/// Minutes that one stays ready unless something else is set, and the most that may be asked for: a week.
+const WARM_MINUTES: u64 = 30;
+const MOST_MINUTES: u64 = 7 * 24 * 60;
+/// Microseconds of a minute.
+const MINUTE_US: i64 = 60 * 1_000_000;
 /// Microseconds of a day.
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
 
@@ -52,6 +61,10 @@ pub struct DockerConfig {
     pub runtime: Option<String>,
     /// Where the engine is: `unix:///…` or `tcp://host:port`; it is looked for when absent.
     pub host: Option<String>,
+    /// How many containers stand ready for what comes next; 2 when absent, none with 0.
+    pub warm: Option<u64>,
+    /// How many minutes one stays ready that nobody wants; 30 when absent.
+    pub warm_minutes: Option<u64>,
 }
 
 /// Which snapshots and sessions are kept without being asked for, and how large the store may be.
@@ -65,6 +78,8 @@ pub struct StoreConfig {
     pub keep_ended_days: Option<u64>,
     /// MiB that the store may take, without the trees that sandboxes mount.
     pub max_mb: Option<u64>,
+    /// MiB that sessions may have on disk together: homes, workspaces, temporary files.
+    pub max_sessions_mb: Option<u64>,
 }
 
 /// How to run one agent.
@@ -142,8 +157,9 @@ impl StoreConfig {
             found => Ok(found.map(|(value, _)| value)),
         };
         let (keep_last, keep_days) = (number("keep_last")?, number("keep_days")?);
-        let keep_ended_days = number("keep_ended_days")?;
-        let config = Self { keep_last, keep_days, keep_ended_days, max_mb: number("max_mb")? };
+        let (keep_ended_days, max_mb) = (number("keep_ended_days")?, number("max_mb")?);
+        let max_sessions_mb = number("max_sessions_mb")?;
+        let config = Self { keep_last, keep_days, keep_ended_days, max_mb, max_sessions_mb };
         object.finish()?;
         Ok(config)
     }
@@ -181,9 +197,23 @@ impl DockerConfig {
                 matches!(runtime.as_str(), "runsc" | "kata")
             })?,
             host: object.checked("host", "must be an engine's address", |host: &String| plain(host))?,
+            warm: object.checked("warm", "must be between 0 and 100", |warm: &u64| *warm <= MOST_WARM)?,
+            warm_minutes: object.checked(
+                "warm_minutes",
+                "must be between 1 and 10080",
+                |minutes: &u64| (1..=MOST_MINUTES).contains(minutes),
+            )?,
         };
         object.finish()?;
         Ok(config)
+    }
+
+    /// How many containers stand ready, and for how long.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        let most = usize::try_from(self.warm.unwrap_or(WARM)).unwrap_or(usize::MAX);
+        let minutes = i64::try_from(self.warm_minutes.unwrap_or(WARM_MINUTES)).unwrap_or(i64::MAX);
+        Budget { most, idle_us: minutes.saturating_mul(MINUTE_US) }
     }
 }
 
@@ -262,6 +292,19 @@ mod tests {
         assert_eq!(ended("{}"), 30 * DAY_US);
         assert_eq!(ended(r#"{"store": {"keep_ended_days": 7}}"#), 7 * DAY_US);
         assert!(UserConfig::parse(r#"{"store": {"keep_ended_days": 0}}"#).is_err());
+    }
+
+    #[test]
+    fn so_many_containers_stand_ready_as_is_said() {
+        let budget = |text: &str| UserConfig::parse(text).unwrap().docker.budget();
+        assert_eq!(budget("{}"), Budget { most: 2, idle_us: 30 * MINUTE_US });
+        let set = budget(r#"{"docker": {"warm": 0, "warm_minutes": 5}}"#);
+        assert_eq!(set, Budget { most: 0, idle_us: 5 * MINUTE_US });
+        check(
+            "{\"docker\": {\"warm\": 101}}",
+            &expect!["line 1, column 21: `docker.warm` must be between 0 and 100"],
+        );
+        assert!(UserConfig::parse(r#"{"docker": {"warm_minutes": 0}}"#).is_err());
     }
 
     #[test]

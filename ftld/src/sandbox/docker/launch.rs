@@ -1,17 +1,20 @@
 //! Starting a sandbox in a container, from the specification to a closed one.
 //!
 //! Owns the order of the steps and that a failure leaves nothing behind. Must not know settings of
-//! containers ([`super::spec`]) or what travels on their streams. It runs as a task of its own: whoever asked
+//! containers ([`super::spec`]), what travels on their streams, or when one is made ahead ([`super::warm`]). It runs as a task of its own: whoever asked
 //! may lose interest at any moment, and the sandbox is then ended like any other.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bollard::models::SystemInfo;
 use ftl_guest::protocol::Limits as GuestLimits;
 use ftl_guest::stream::{Inside, Setup};
 use tokio::sync::watch;
 
+use super::super::environment::environment;
 use super::super::guest_stream::{self, Guest};
 use super::super::linux::identity;
 use super::super::linux::process::Held;
@@ -24,31 +27,44 @@ use super::sandbox::{DockerSandbox, Parts};
 use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
 use super::spec::{ContainerSpec, Inner, Overlay, Role};
-use super::{Backend, DockerConfig, enforcement, shown};
+use super::warm::{Pace, Taken};
+use super::{Backend, DockerConfig, enforcement, left, shown, warm};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts a sandbox.
-pub(super) async fn launch(
-    backend: Arc<Backend>,
+/// Starts a sandbox, or takes the one that was made ahead for this very launch.
+pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<DockerSandbox, SandboxError> {
+    let _starting = backend.ahead.starting();
+    let taken = backend.ahead.take(&spec.session);
+    let standing = match warm::lease(&backend, &spec).await {
+        Some(standing) => standing,
+        None => make(&backend, spec, &mut Pace::Now).await?,
+    };
+    Ok(standing.serve(&backend.config, taken))
+}
+
+/// Makes a container, at a pace, and finds that it is closed. A failure leaves nothing behind.
+pub(super) async fn make(
+    backend: &Backend,
     mut spec: SandboxSpec,
-) -> Result<DockerSandbox, SandboxError> {
+    pace: &mut Pace,
+) -> Result<Standing, SandboxError> {
+    pace.step().await?;
     let engine = backend.engines.get().await?;
     backend.tidy(&engine).await?;
+    left::note(&backend.config.home).map_err(|source| helper("noting that containers are made", source))?;
     let belongs = backend.belongs(&spec.session);
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
     made.sweep().await?;
-    let image = image(&engine, &backend.config).await?;
+    let named = Named::of(&backend.config)?;
+    let image = named.find(&engine).await?;
     // Agents of the image are found by their names.
-    spec.path.extend(image.path);
+    spec.path.extend(named.path.iter().cloned());
     let owner = identity::owner()?;
-    let user = owner.unwrap_or_else(|| Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    });
+    let user = user(owner);
     let prepared = {
         let spec = spec.clone();
         tokio::task::spawn_blocking(move || {
@@ -68,20 +84,14 @@ pub(super) async fn launch(
     };
     let container = ContainerSpec {
         belongs,
-        image: image.id.clone(),
+        image,
         runtime: backend.config.runtime,
         role: Role::Sandbox(Box::new(inner)),
     };
     let info = engine.info().await?;
     enforcement::usable(&info, spec.network, backend.config.runtime)?;
-    match bring_up(&backend, &engine, &spec, &container, &mut made).await {
-        Ok(up) => {
-            let enforcement = enforcement::describe(engine.about(), &info, &spec, &up, &backend.config);
-            let Up { guest, inside, pipe, process } = up;
-            let (interval, ended) = (backend.config.disk_interval, watch::Sender::new(None));
-            let parts = Parts { guest, inside, pipe, process, made, spec, enforcement, interval, ended };
-            Ok(DockerSandbox::new(parts))
-        }
+    match bring_up(backend, &engine, &spec, (&container, &mut made), pace).await {
+        Ok(up) => Ok(Standing { engine, info, up, made, spec, image: container.image }),
         Err(error) => {
             // By its labels: a call that was given up may have made something all the same.
             if let Err(left) = made.sweep().await {
@@ -89,6 +99,82 @@ pub(super) async fn launch(
             }
             Err(error)
         }
+    }
+}
+
+/// A container that is up, was found to be closed, and has run nothing yet.
+pub(super) struct Standing {
+    engine: Engine,
+    info: SystemInfo,
+    up: Up,
+    made: Made,
+    spec: SandboxSpec,
+    /// The image's id, with the helper.
+    image: String,
+}
+
+impl Standing {
+    /// Process 1.
+    pub(super) fn guest(&self) -> &Guest {
+        &self.up.guest
+    }
+
+    /// The environment of its programs.
+    pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
+        environment(&self.spec, self.up.inside.has_bash)
+    }
+
+    /// The engine that has it, and the id of its image.
+    pub(super) fn image(&self) -> (Engine, String) {
+        (self.engine.clone(), self.image.clone())
+    }
+
+    /// Gives it to a launch: the programs' environment and the files that it is shown are that launch's.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(super) async fn give(
+        mut self,
+        spec: &SandboxSpec,
+        named: &Named,
+    ) -> Result<Self, (Self, SandboxError)> {
+        self.spec = spec.clone();
+        self.spec.path.extend(named.path.iter().cloned());
+        let (spec, user) = (self.spec.clone(), identity::owner().map(user));
+        let written = tokio::task::spawn_blocking(move || shown::rewrite(&spec, user?)).await;
+        match written.unwrap_or_else(|error| Err(helper("preparing", std::io::Error::other(error)))) {
+            Ok(()) => Ok(self),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    /// Ends it, with everything that was made for it.
+    pub(super) async fn end(self) {
+        self.up.guest.close();
+        if let Err(error) = self.made.remove().await {
+            tracing::warn!(session = %self.spec.session, %error, "a container may be left behind");
+        }
+        record::forget(&self.spec.dir);
+    }
+
+    /// Lets it run programs.
+    fn serve(self, config: &DockerConfig, taken: Taken) -> DockerSandbox {
+        let Self { engine, info, up, made, spec, image: _ } = self;
+        let enforcement = enforcement::describe(engine.about(), &info, &spec, &up, config);
+        let Up { guest, inside, pipe, process } = up;
+        let (interval, ended) = (config.disk_interval, watch::Sender::new(None));
+        DockerSandbox::new(Parts {
+            guest,
+            inside,
+            pipe,
+            process,
+            made,
+            spec,
+            enforcement,
+            interval,
+            ended,
+            taken,
+        })
     }
 }
 
@@ -104,35 +190,56 @@ pub(super) struct Up {
     pub(super) process: Option<Held>,
 }
 
-/// An image to run.
-struct Image {
-    /// Its id, which cannot come to mean another one.
-    id: String,
+/// The image to run, as this machine's files name it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Named {
+    /// Its id, when it was set up; a name of the human's may come to mean another one.
+    pub(super) image: String,
     /// Directories of its agents' programs.
-    path: Vec<PathBuf>,
+    pub(super) path: Vec<PathBuf>,
 }
 
-/// The image to run; it is looked at every time, because its name may have come to mean another one.
-async fn image(engine: &Engine, config: &DockerConfig) -> Result<Image, SandboxError> {
-    let record = match &config.image {
-        Some(_) => None,
-        None => ImageRecord::read(&config.home).map_err(unusable)?,
-    };
-    let Some(name) = config.image.as_ref().or(record.as_ref().map(|record| &record.image)) else {
-        return Err(SandboxError::Container {
-            why: "no image was set up".to_owned(),
-            remedy: "make one: `ftlctl setup`, or set `docker.image` in ~/.ftl/config".to_owned(),
-        });
-    };
-    let id = guest_layer::with_guest(engine, name).await.map_err(unusable)?.id;
-    let agents = record.iter().flat_map(|record| &record.agents);
-    let mut path: Vec<PathBuf> = Vec::new();
-    for dir in agents.filter_map(|agent| Path::new(&agent.program).parent()) {
-        if dir.is_absolute() && !path.iter().any(|known| known == dir) {
-            path.push(dir.to_owned());
+impl Named {
+    /// What is named now; no engine is asked.
+    ///
+    /// # Errors
+    /// When nothing is.
+    pub(super) fn of(config: &DockerConfig) -> Result<Self, SandboxError> {
+        let record = match &config.image {
+            Some(_) => None,
+            None => ImageRecord::read(&config.home).map_err(unusable)?,
+        };
+        let Some(image) = config.image.as_ref().or(record.as_ref().map(|record| &record.image)) else {
+            return Err(SandboxError::Container {
+                why: "no image was set up".to_owned(),
+                remedy: "make one: `ftlctl setup`, or set `docker.image` in ~/.ftl/config".to_owned(),
+            });
+        };
+        let agents = record.iter().flat_map(|record| &record.agents);
+        let mut path: Vec<PathBuf> = Vec::new();
+        for dir in agents.filter_map(|agent| Path::new(&agent.program).parent()) {
+            if dir.is_absolute() && !path.iter().any(|known| known == dir) {
+                path.push(dir.to_owned());
+            }
         }
+        Ok(Self { image: image.clone(), path })
     }
-    Ok(Image { id, path })
+
+    /// The id of the image with the helper, which cannot come to mean another one.
+    ///
+    /// # Errors
+    /// When there is no such image, or the engine cannot be asked.
+    pub(super) async fn find(&self, engine: &Engine) -> Result<String, SandboxError> {
+        Ok(guest_layer::with_guest(engine, &self.image).await.map_err(unusable)?.id)
+    }
+}
+
+/// Who runs in a container: `owner`, or whoever runs the daemon.
+pub(super) fn user(owner: Option<Owner>) -> Owner {
+    owner.unwrap_or_else(|| Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    })
 }
 
 fn unusable(error: SetupError) -> SandboxError {
@@ -146,18 +253,21 @@ async fn bring_up(
     backend: &Backend,
     engine: &Engine,
     spec: &SandboxSpec,
-    container: &ContainerSpec,
-    made: &mut Made,
+    (container, made): (&ContainerSpec, &mut Made),
+    pace: &mut Pace,
 ) -> Result<Up, SandboxError> {
+    pace.step().await?;
     let (id, attached) = create(engine, container, made).await?;
     let door = match spec.network {
         Network::None => None,
         Network::Egress => {
             let door = ContainerSpec { role: Role::Door { of: id.clone() }, ..container.clone() };
             // What it joins must run; until then it is only made.
+            pace.step().await?;
             Some(create(engine, &door, made).await?)
         }
     };
+    pace.step().await?;
     engine.start(&id).await.map_err(explain)?;
     let setup = Setup {
         limits: GuestLimits {

@@ -2,7 +2,7 @@
 //!
 //! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`launch`] is the story;
 //! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
-//! [`sandbox`] serves one that runs, and [`made`] removes it. Below them, [`endpoint`] says where an engine may
+//! [`sandbox`] serves one that runs, and [`made`] removes it; [`warm`] has those that were started ahead. Below them, [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
 //! questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds out whether
 //! directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
@@ -17,6 +17,7 @@ mod failure;
 pub mod images;
 pub mod known;
 mod launch;
+mod left;
 mod made;
 pub mod probe;
 mod sandbox;
@@ -24,7 +25,9 @@ pub mod setup;
 mod shown;
 mod spec;
 mod transport;
+mod warm;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +42,7 @@ use super::{Check, Limits, Owner, Programs, Sandbox, SandboxBackend, SandboxErro
 use engine::{Engine, EngineError, Engines};
 use made::Made;
 use spec::{Belongs, LABEL_INSTANCE};
+use warm::Ahead;
 
 /// What the backend needs to know of its daemon.
 #[derive(Clone, Debug)]
@@ -67,13 +71,15 @@ struct Backend {
     engines: Arc<Engines>,
     /// Whether what earlier daemons left was removed.
     tidied: OnceCell<()>,
+    /// Sandboxes that were made ahead.
+    ahead: Ahead,
 }
 
 impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
     pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
-        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new() }))
+        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new(), ahead: Ahead::default() }))
     }
 }
 
@@ -114,7 +120,28 @@ impl SandboxBackend for DockerBackend {
         }
     }
 
+    async fn warm(&self, spec: SandboxSpec, load: Vec<OsString>) -> Result<(), SandboxError> {
+        warm::prepare(&self.0, spec, load).await
+    }
+
+    fn warms(&self) -> bool {
+        true
+    }
+
+    async fn cool(&self, session: Option<&SessionId>) {
+        self.0.ahead.end(session).await;
+    }
+
+    async fn tend(&self) {
+        warm::tend(&self.0).await;
+    }
+
+    fn is_warm(&self, session: &SessionId) -> bool {
+        self.0.ahead.is_ready(session)
+    }
+
     async fn sweep(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        self.0.ahead.end(Some(session)).await;
         let left = Made::new(Arc::clone(&self.0.engines), self.0.belongs(session));
         match left.sweep().await {
             Ok(()) => {

@@ -18,6 +18,7 @@ use super::super::linux::process::Held;
 use super::super::linux::record;
 use super::super::{Command, Ending, Enforcement, Process, Sandbox, SandboxError, SandboxSpec, disk};
 use super::made::Made;
+use super::warm::Taken;
 use crate::pipe::Pipe;
 
 /// How long processes may take to be gone when the engine does not answer: they end with their stream.
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) interval: Duration,
     /// Where it is said that it has ended.
     pub(super) ended: watch::Sender<Option<Ending>>,
+    /// Says that the session has a sandbox.
+    pub(super) taken: Taken,
 }
 
 /// A sandbox in a container.
@@ -67,7 +70,7 @@ struct Running {
 impl DockerSandbox {
     /// Takes over a sandbox that was just started.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { guest, inside, pipe, process, made, spec, enforcement, interval, ended } = parts;
+        let Parts { guest, inside, pipe, process, made, spec, enforcement, interval, ended, taken } = parts;
         let running = Arc::new(Running { guest, ending: Mutex::default(), ended });
         let env = environment(&spec, inside.has_bash);
         tokio::spawn(limit_disk(
@@ -75,7 +78,7 @@ impl DockerSandbox {
             spec.dir.as_path().into(),
             (spec.limits.disk_bytes, interval),
         ));
-        tokio::spawn(wait_for_end(Arc::clone(&running), made, process, spec));
+        tokio::spawn(wait_for_end(Arc::clone(&running), (made, process), spec, taken));
         Self { running, enforcement, env, pipe: Mutex::new(pipe) }
     }
 }
@@ -139,7 +142,12 @@ async fn limit_disk(running: Arc<Running>, dir: Arc<Path>, (limit, interval): (u
 }
 
 /// Waits for the end of process 1's stream, and removes what held the sandbox together.
-async fn wait_for_end(running: Arc<Running>, made: Made, process: Option<Held>, spec: SandboxSpec) {
+async fn wait_for_end(
+    running: Arc<Running>,
+    (made, process): (Made, Option<Held>),
+    spec: SandboxSpec,
+    taken: Taken,
+) {
     running.guest.gone().await;
     let known = running.ending().clone();
     let ending = match known {
@@ -157,6 +165,8 @@ async fn wait_for_end(running: Arc<Running>, made: Made, process: Option<Held>, 
         pause = (pause * 2).min(PATIENCE);
     }
     record::forget(&spec.dir);
+    // Before anybody hears of the end: the next one may begin at once.
+    drop(taken);
     running.ended.send_replace(Some(ending));
 }
 

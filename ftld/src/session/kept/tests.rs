@@ -262,6 +262,26 @@ async fn nothing_goes_without_its_record_nor_what_was_never_read_nor_what_others
     assert!(bed.layer(&over).exists(), "the layer is the other session's as well");
 }
 
+#[tokio::test]
+async fn sessions_that_ended_longest_ago_go_when_all_have_too_much_on_disk() {
+    let bed = Bed::new().await;
+    let (old, new) = (bed.session(State::Merged, 9).await, bed.session(State::Merged, 2).await);
+    let waits = bed.session(State::AwaitingReview, 20).await;
+    for record in [&old, &new, &waits] {
+        let home = bed.home(record).join("home");
+        fs::create_dir_all(&home).unwrap();
+        fs::write(home.join("cache"), vec![1; 900 << 10]).unwrap();
+    }
+    let with =
+        |max_sessions_mb| StoreConfig { max_sessions_mb: Some(max_sessions_mb), ..StoreConfig::default() };
+    assert_eq!(forget_over(bed.app.sessions(), &with(3)).await.unwrap(), 0);
+    assert_eq!(forget_over(bed.app.sessions(), &with(2)).await.unwrap(), 1);
+    assert!(!bed.is_there(&old) && bed.is_there(&new) && bed.is_there(&waits));
+    assert_eq!(bed.recorded("session_removed").len(), 1);
+    assert_eq!(forget_over(bed.app.sessions(), &with(1)).await.unwrap(), 1);
+    assert!(!bed.is_there(&new) && bed.is_there(&waits));
+}
+
 fn applied(number: u8) -> Apply {
     let (id, digest) = (ApplyId::from_random([number; 10]), Digest(Hash::of(b"approved")));
     Apply { id, digest, time_us: 0, steps: Vec::new(), took: Vec::new(), undone: false, by: String::new() }

@@ -235,6 +235,11 @@ fn environment(holdings: &Holdings) -> Vec<(OsString, OsString)> {
     env
 }
 
+/// Where a sandbox has files of a session's, whatever stands in them.
+pub(super) fn files() -> impl Iterator<Item = PathBuf> {
+    [BUNDLE, CA, JAVA].into_iter().chain(SYSTEM_BUNDLES.iter().copied()).map(PathBuf::from)
+}
+
 fn trust_files(trust: &Trust) -> Vec<(PathBuf, Vec<u8>)> {
     let bundle = trust.bundle.as_bytes();
     let system = SYSTEM_BUNDLES.iter().map(|path| (PathBuf::from(path), bundle.to_vec()));

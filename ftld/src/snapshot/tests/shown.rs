@@ -42,8 +42,11 @@ fn a_layer_has_its_files_and_the_directories_of_the_base_on_the_way() {
         |text: &str, mode| Node::File { mode, size: text.len() as u64, hash: Hash::of(text.as_bytes()) };
     let expected = [(".env", node("A=1\n", 0o600)), ("a/b/.env", node("B=2\n", 0o440))];
     assert_eq!(files, expected.map(|(at, node)| (RelPath::new(at).unwrap(), node)).into());
-    // The next turn has another one.
+    // The next turn has another one, in the same directory: a sandbox may have it mounted already.
+    let mounted = fs::File::open(&layer).unwrap();
     write(&[seen("a/.env", "C=3\n", 0o644)]);
+    let same = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    assert_eq!(same(mounted.metadata().unwrap()), same(fs::metadata(&layer).unwrap()));
     let files = place.store.read_seen(&layer).unwrap();
     assert_eq!(files.keys().map(ToString::to_string).collect::<Vec<_>>(), ["a/.env"]);
     assert!(place.store.read_seen(&place.path("none")).unwrap().is_empty());
