@@ -151,7 +151,7 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
         Kind::Docker => {
             let (host, image) = engine();
             let around = Surroundings { configured: Some(host), ..Surroundings::default() };
-            let engines = Arc::new(Engines::new(around, Patience::default()));
+            let engines = Arc::new(Engines::new(around, Patience::default()).of(&instance));
             let (home, image) = (root.to_owned(), Some(image));
             let config = DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 };
             Box::new(DockerBackend::new(config, engines))

@@ -127,6 +127,12 @@ pub enum EngineError {
         /// Its words.
         message: String,
     },
+    /// It has another volume of that name.
+    #[error("the container engine has another volume that is called {name}")]
+    Taken {
+        /// Its name.
+        name: String,
+    },
     /// A file of this machine that it was to be given cannot be read.
     #[error("cannot read {}", path.display())]
     File {
@@ -183,6 +189,7 @@ impl EngineError {
             Self::Refused { message, .. } if message.contains("no space left") => {
                 "free space where it keeps its data: `docker system df`, `docker system prune`".into()
             }
+            Self::Taken { name } => format!("remove it: `docker volume rm {name}`"),
             Self::Refused { .. } | Self::File { .. } => String::new(),
         }
     }

@@ -199,6 +199,10 @@ async fn create(
     let body = container.body().map_err(bad)?;
     let id = engine.create(&container.name(), body).await.map_err(explain)?;
     made.add(engine, id.clone());
+    // An engine that has a volume of that name takes it as it is: it could be other work.
+    if let Some((name, options)) = container.volume().map_err(bad)? {
+        engine.check_volume(&name, &options).await?;
+    }
     let attached = engine.attach(&id).await?;
     Ok((id, attached))
 }

@@ -4,8 +4,9 @@
 //! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
 //! [`sandbox`] serves one that runs, and [`made`] removes it. Below them, [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
-//! questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds out whether
-//! directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
+//! questions, [`failure`] is what can go wrong, [`own`] has the names. [`setup`] makes the image, [`probe`]
+//! finds out whether directories can be shared and [`rest`] removes what an engine's user left, both with a
+//! container of [`nothing`]; [`examine`] tells what works, [`known`] what is known to be unsafe.
 
 pub mod attached;
 mod containers;
@@ -18,7 +19,10 @@ pub mod images;
 pub mod known;
 mod launch;
 mod made;
+mod nothing;
+pub mod own;
 pub mod probe;
+mod rest;
 mod sandbox;
 pub mod setup;
 mod shown;
@@ -31,7 +35,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
-use tokio::sync::OnceCell;
 
 pub use spec::Runtime;
 
@@ -65,15 +68,13 @@ pub struct DockerBackend(Arc<Backend>);
 struct Backend {
     config: DockerConfig,
     engines: Arc<Engines>,
-    /// Whether what earlier daemons left was removed.
-    tidied: OnceCell<()>,
 }
 
 impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
     pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
-        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new() }))
+        Self(Arc::new(Backend { config, engines }))
     }
 }
 
@@ -82,11 +83,16 @@ impl Backend {
         Belongs { instance: self.config.instance.clone(), session: session.as_str().to_owned() }
     }
 
-    /// Removes everything that earlier daemons of this home left, once, before this one makes anything.
+    /// Removes everything of this home that nobody uses any more, before anything is made on an engine that
+    /// was found, or found again: an earlier daemon may have left it, or this one when the engine went away.
     async fn tidy(&self, engine: &Engine) -> Result<(), EngineError> {
-        let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
-        let labels = [label.as_str()];
-        self.tidied.get_or_try_init(|| made::sweep(engine, &labels)).await.map(|_| ())
+        // Whoever comes second waits: what it makes must not be taken for something left.
+        let mut tidied = engine.tidied.lock().await;
+        if !*tidied {
+            made::tidy(engine, &format!("{LABEL_INSTANCE}={}", self.config.instance)).await?;
+            *tidied = true;
+        }
+        Ok(())
     }
 }
 
@@ -132,6 +138,10 @@ impl SandboxBackend for DockerBackend {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn clear(&self, dir: &Path) -> Result<(), SandboxError> {
+        rest::clear(&self.0.engines, dir).await
     }
 
     async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {

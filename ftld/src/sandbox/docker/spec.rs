@@ -193,6 +193,15 @@ impl ContainerSpec {
         self.belongs.name(self.role.name())
     }
 
+    /// The volume that the engine makes with it: its name, and what it is made with.
+    ///
+    /// # Errors
+    /// When a layer's path cannot be an option of a mount.
+    pub(super) fn volume(&self) -> Result<Option<(String, HashMap<String, String>)>, BadLayer> {
+        let Role::Sandbox(inner) = &self.role else { return Ok(None) };
+        Ok(Some((self.belongs.name("workspace"), inner.workspace.volume()?)))
+    }
+
     /// What the engine is asked for.
     ///
     /// # Errors
@@ -314,8 +323,6 @@ impl Inner {
 impl Overlay {
     /// The mount, as a volume of this one container's: an engine's own driver mounts it.
     fn mount(&self, belongs: &Belongs) -> Result<Mount, BadLayer> {
-        let options =
-            [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", self.options()?)];
         Ok(Mount {
             target: Some(WORKSPACE.to_owned()),
             source: Some(belongs.name("workspace")),
@@ -327,14 +334,19 @@ impl Overlay {
                 labels: Some(belongs.labels("workspace")),
                 driver_config: Some(MountVolumeOptionsDriverConfig {
                     name: Some("local".to_owned()),
-                    options: Some(
-                        options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-                    ),
+                    options: Some(self.volume()?),
                 }),
                 subpath: None,
             }),
             ..Mount::default()
         })
+    }
+
+    /// What the volume is made with.
+    fn volume(&self) -> Result<HashMap<String, String>, BadLayer> {
+        let options =
+            [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", self.options()?)];
+        Ok(options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// The same options as the native sandbox's, so that what is captured reads the same marks.
@@ -354,7 +366,7 @@ impl Overlay {
 }
 
 /// A path as a part of overlay's options.
-fn option(path: &Path) -> Result<String, BadLayer> {
+pub(super) fn option(path: &Path) -> Result<String, BadLayer> {
     let bad = |why| BadLayer { path: path.to_owned(), why };
     let text = path.to_str().ok_or_else(|| bad("its name is no text"))?;
     if !path.is_absolute() || text.contains([',', '\n', '"']) {
