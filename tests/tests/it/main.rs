@@ -32,6 +32,7 @@ mod conformance;
 mod crash;
 mod demo;
 mod docker_engine;
+mod docker_faults;
 mod docker_sessions;
 mod docker_setup;
 mod doctor;

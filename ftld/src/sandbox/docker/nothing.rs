@@ -59,10 +59,7 @@ pub(super) async fn mounts(
     options: Options<'_>,
 ) -> Result<Result<(), String>, EngineError> {
     let _in_use = engine.own().hold(name.to_owned());
-    let labels = HashMap::from([
-        (LABEL_INSTANCE.to_owned(), engine.own().instance().to_owned()),
-        (LABEL_ROLE.to_owned(), "probe".to_owned()),
-    ]);
+    let labels = labels(engine.own().instance());
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let volume = VolumeCreateRequest {
         name: Some(name.to_owned()),
@@ -95,6 +92,14 @@ pub(super) async fn mounts(
     }
 }
 
+/// A daemon that finds them later removes them.
+fn labels(instance: &str) -> HashMap<String, String> {
+    HashMap::from([
+        (LABEL_INSTANCE.to_owned(), instance.to_owned()),
+        (LABEL_ROLE.to_owned(), "probe".to_owned()),
+    ])
+}
+
 fn body(volume: &str, labels: HashMap<String, String>) -> ContainerCreateBody {
     let mount = Mount {
         target: Some("/probe".to_owned()),
@@ -112,5 +117,18 @@ fn body(volume: &str, labels: HashMap<String, String>) -> ContainerCreateBody {
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throw_away_container_bears_its_daemons_labels_and_has_no_network() {
+        let body = body("v", labels("me"));
+        let labels = body.labels.unwrap();
+        assert_eq!((labels[LABEL_INSTANCE].as_str(), labels[LABEL_ROLE].as_str()), ("me", "probe"));
+        assert_eq!(body.host_config.unwrap().network_mode.as_deref(), Some("none"));
     }
 }

@@ -104,3 +104,18 @@ fn body(image: &str, path: &str, instance: &str) -> ContainerCreateBody {
         ..ContainerCreateBody::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_bears_its_daemons_labels_and_can_reach_nothing() {
+        let body = body("sha256:1", "/opt/agents/x/x", "me");
+        let labels = body.labels.unwrap();
+        assert_eq!((labels[LABEL_INSTANCE].as_str(), labels[LABEL_ROLE].as_str()), ("me", "try"));
+        let host = body.host_config.unwrap();
+        assert_eq!((host.network_mode.as_deref(), host.readonly_rootfs), (Some("none"), Some(true)));
+        assert_eq!((body.user.as_deref(), host.cap_drop), (Some(NOBODY), Some(vec!["ALL".to_owned()])));
+    }
+}
