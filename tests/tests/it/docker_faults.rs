@@ -44,12 +44,19 @@ fn waiting(world: &World, task: &str) -> (Child, std::io::Lines<BufReader<std::p
     (running, lines)
 }
 
+/// The one session that there is.
+fn session_of(world: &World) -> String {
+    let sessions = world.json_lines(0, ["sessions"]);
+    assert_eq!(sessions.len(), 1, "{sessions:#?}");
+    sessions[0]["session"].as_str().unwrap().to_owned()
+}
+
 /// How many files a process has open.
 fn open_files(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-fn docker(engine: &Engine, arguments: &[&str]) -> String {
+fn docker_cli(engine: &Engine, arguments: &[&str]) -> String {
     let output = Command::new("docker").args(["-H", &engine.host()]).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -94,24 +101,37 @@ fn an_engine_that_comes_back_is_tidied_by_the_next_session() {
 }
 
 #[test]
-fn a_session_that_runs_is_spared_when_an_engine_is_tidied() {
+fn an_engine_that_was_away_is_tidied_and_what_still_runs_there_is_spared() {
     let engine = Engine::shared();
     let world = world(Who::Me, engine);
-    let (mut running, lines) =
-        waiting(&world, "echo ready; read x < /tmp/go || sleep 2; echo late > late.txt");
-    // What a daemon that was killed left: a container and a volume with its label.
-    let left = ["create", "--label", &label(&world), "--network", "none", engine.plain_image(), "true"];
-    let left = docker(engine, &left);
+    let socket = world.root().join("engine.sock");
+    std::os::unix::fs::symlink(engine.socket(), &socket).unwrap();
+    let docker =
+        serde_json::json!({ "host": format!("unix://{}", socket.display()), "image": engine.plain_image() });
+    world.config(&serde_json::json!({ "sandbox": "docker", "docker": docker }));
+    let task = "mkfifo ~/go; echo ready; read x < ~/go; echo late > late.txt";
+    let (mut running, lines) = waiting(&world, task);
+    let first = session_of(&world);
+    let used = engine.labelled(&label(&world));
+    // The engine cannot be found for a while; the session's own connection lives on.
+    std::fs::remove_file(&socket).unwrap();
+    assert_ne!(world.run(["code", "--no-review", "--agent", "shell", "true"]).code, 0);
+    // What somebody left there meanwhile, as a daemon does that is killed.
+    let bears = ["--label", &label(&world)];
+    docker_cli(
+        engine,
+        &[&["create", "--network", "none"], &bears[..], &[engine.plain_image(), "true"]].concat(),
+    );
+    docker_cli(engine, &[&["volume", "create"], &bears[..]].concat());
+    assert_eq!(engine.labelled(&label(&world)).len(), used.len() + 2);
+    std::os::unix::fs::symlink(engine.socket(), &socket).unwrap();
     world.shell("true > other.txt");
+    assert_eq!(engine.labelled(&label(&world)), used);
+    world.ok(["exec", &first, "--", "sh", "-c", "echo > ~/go"]);
     let last = lines.map(Result::unwrap).last().unwrap();
     running.wait().unwrap();
     assert!(last.contains("awaiting_review"), "{last}");
-    docker(engine, &["rm", "-f", left.trim()]);
-    // The next daemon removes what nobody uses.
-    let create = ["volume", "create", "--label", &label(&world)];
-    docker(engine, &create);
-    world.ok(["daemon", "stop"]);
-    world.shell("true > third.txt");
+    assert!(world.ok(["diff", &first]).contains("late.txt"));
     assert_eq!(engine.labelled(&label(&world)), [""; 0]);
 }
 
@@ -120,7 +140,7 @@ fn a_session_that_cannot_be_swept_does_not_hold_up_the_others() {
     let engine = Engine::start("unswept");
     let world = world(Who::Me, &engine);
     let (mut lost, _) = waiting(&world, "echo kept > kept.txt; echo ready; sleep 1000");
-    let first = world.json(0, ["sessions"])["sessions"][0]["id"].as_str().unwrap().to_owned();
+    let first = session_of(&world);
     let native = ["--json", "code", "--no-review", "--sandbox", "native", "--agent", "shell"];
     let mut other = world.ftlctl(native);
     other.arg("echo two > two.txt; echo ready; sleep 1000");
@@ -128,20 +148,22 @@ fn a_session_that_cannot_be_swept_does_not_hold_up_the_others() {
     let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains(r#""data":"ready"#)));
     let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
+    // Clients would start another one.
+    for mut client in [lost, other] {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
     rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
-    lost.wait().unwrap();
-    other.wait().unwrap();
     engine.kill();
     // As on an engine of another kernel: only the engine can say that its processes are gone.
     std::fs::remove_file(world.ftl_home().join("sessions").join(&first).join("pid")).unwrap();
     let states = || {
-        let sessions = world.json(0, ["sessions"]);
-        let state = |session: &serde_json::Value| session["state"].as_str().unwrap().to_owned();
-        let of = |id: &str, is: bool| {
-            let mut all = sessions["sessions"].as_array().unwrap().iter();
-            state(all.find(|session| (session["id"] == id) == is).unwrap())
+        let sessions = world.json_lines(0, ["sessions"]);
+        let of = |is: bool| {
+            let found = sessions.iter().find(|session| (session["session"] == *first) == is).unwrap();
+            found["state"].as_str().unwrap().to_owned()
         };
-        (of(&first, true), of(&first, false))
+        (of(true), of(false))
     };
     assert_eq!(states(), ("working".to_owned(), "awaiting_review".to_owned()));
     engine.resume();
@@ -170,20 +192,20 @@ fn an_image_that_was_deleted_is_made_again_or_named() {
     let engine = Engine::shared();
     let world = World::new(Who::Me);
     let archive = ftl_tests::engine::rootfs().display().to_string();
-    docker(engine, &["import", &archive, "ftl-test-deleted:1"]);
+    docker_cli(engine, &["import", &archive, "ftl-test-deleted:1"]);
     configure(&world, engine, "ftl-test-deleted:1");
     world.files(&[("a.txt", "one\n")]);
     let first = world.shell("echo two >> a.txt");
     let session = first["session"].as_str().unwrap();
     let ours = label(&world).replace("dev.ftl.instance=", "ftl-") + "/sandbox";
-    let images = docker(engine, &["images", "-q", &ours]);
+    let images = docker_cli(engine, &["images", "-q", &ours]);
     // The helper's layer is made again.
-    docker(engine, &["rmi", "-f", images.trim()]);
+    docker_cli(engine, &["rmi", "-f", images.trim()]);
     let second = world.json(0, ["code", "--no-review", "--session", session, "echo three >> a.txt"]);
     assert_eq!(second["state"], "awaiting_review", "{second}");
     // What it is made of cannot be.
-    let images = docker(engine, &["images", "-q", &ours]);
-    docker(engine, &["rmi", "-f", images.trim(), "ftl-test-deleted:1"]);
+    let images = docker_cli(engine, &["images", "-q", &ours]);
+    docker_cli(engine, &["rmi", "-f", images.trim(), "ftl-test-deleted:1"]);
     let third = world.run(["code", "--no-review", "--session", session, "true"]);
     let told = format!("{}{}", third.out, third.err);
     assert!(told.contains("ftl-test-deleted:1") && told.contains("ftlctl setup"), "{third:#?}");
@@ -211,8 +233,8 @@ fn a_thousand_commands_in_one_session_and_one_whose_client_goes_away_leave_nothi
     let engine = Engine::shared();
     let world = world(Who::Me, engine);
     let (mut running, lines) =
-        waiting(&world, "echo ready; read x < /tmp/go || sleep 1000; echo done > done.txt");
-    let session = world.json(0, ["sessions"])["sessions"][0]["id"].as_str().unwrap().to_owned();
+        waiting(&world, "mkfifo ~/go; echo ready; read x < ~/go; echo done > done.txt");
+    let session = session_of(&world);
     let daemon = world.daemon_pid();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut client = runtime.block_on(Client::connect(&world.socket())).unwrap();
@@ -232,14 +254,11 @@ fn a_thousand_commands_in_one_session_and_one_whose_client_goes_away_leave_nothi
     assert_eq!(heard, "here\n");
     gone.kill().unwrap();
     gone.wait().unwrap();
-    let ended = "while grep -qsz 54321 /proc/[0-9]*/cmdline; do :; done; echo ended";
+    // The pattern does not name itself.
+    let ended = "while grep -qsz 5432[1] /proc/[0-9]*/cmdline; do :; done; echo ended";
     assert_eq!(runtime.block_on(exec(&mut client, &session, ended)), (0, "ended\n".to_owned()));
     assert!(open_files(daemon) <= before + 8, "{} files are open, {before} before", open_files(daemon));
-    runtime.block_on(exec(
-        &mut client,
-        &session,
-        "pkill -x sleep || kill $(grep -lsz '^sleep' /proc/[0-9]*/cmdline | cut -d/ -f3)",
-    ));
+    runtime.block_on(exec(&mut client, &session, "echo > ~/go"));
     let last = lines.map(Result::unwrap).last().unwrap();
     running.wait().unwrap();
     assert!(last.contains("awaiting_review"), "{last}");
