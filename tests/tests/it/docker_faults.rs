@@ -139,7 +139,7 @@ fn an_engine_that_was_away_is_tidied_and_what_still_runs_there_is_spared() {
 fn a_session_that_cannot_be_swept_does_not_hold_up_the_others() {
     let engine = Engine::start("unswept");
     let world = world(Who::Me, &engine);
-    let (mut lost, _) = waiting(&world, "echo kept > kept.txt; echo ready; sleep 1000");
+    let (lost, _) = waiting(&world, "echo kept > kept.txt; echo ready; sleep 1000");
     let first = session_of(&world);
     let native = ["--json", "code", "--no-review", "--sandbox", "native", "--agent", "shell"];
     let mut other = world.ftlctl(native);

@@ -143,19 +143,6 @@ impl Engine {
         Ok(made)
     }
 
-    /// Looks whether a volume that was made together with a container is the one that was asked for.
-    ///
-    /// # Errors
-    /// As every question; [`EngineError::Taken`] when it is another one.
-    pub async fn check_volume(
-        &self,
-        name: &str,
-        wanted: &HashMap<String, String>,
-    ) -> Result<(), EngineError> {
-        let found = self.ask("inspect a volume", self.docker.inspect_volume(name)).await?;
-        is_that(name, &found.options, wanted)
-    }
-
     /// Removes a volume; one that is no more is left alone.
     ///
     /// # Errors

@@ -197,12 +197,11 @@ async fn create(
         remedy: "move FTL's state: set FTL_HOME".to_owned(),
     };
     let body = container.body().map_err(bad)?;
+    if let Some(volume) = container.volume().map_err(bad)? {
+        engine.create_volume(volume).await?;
+    }
     let id = engine.create(&container.name(), body).await.map_err(explain)?;
     made.add(engine, id.clone());
-    // An engine that has a volume of that name takes it as it is: it could be other work.
-    if let Some((name, options)) = container.volume().map_err(bad)? {
-        engine.check_volume(&name, &options).await?;
-    }
     let attached = engine.attach(&id).await?;
     Ok((id, attached))
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType, MountVolumeOptions,
-    MountVolumeOptionsDriverConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, MountVolumeOptions, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 
 use super::super::{HOME, Limits, Owner, WORKSPACE};
@@ -193,13 +193,24 @@ impl ContainerSpec {
         self.belongs.name(self.role.name())
     }
 
-    /// The volume that the engine makes with it: its name, and what it is made with.
+    /// The volume that must be made before it.
     ///
     /// # Errors
     /// When a layer's path cannot be an option of a mount.
-    pub(super) fn volume(&self) -> Result<Option<(String, HashMap<String, String>)>, BadLayer> {
+    pub(super) fn volume(&self) -> Result<Option<VolumeCreateRequest>, BadLayer> {
         let Role::Sandbox(inner) = &self.role else { return Ok(None) };
-        Ok(Some((self.belongs.name("workspace"), inner.workspace.volume()?)))
+        let options = [
+            ("type", "overlay".to_owned()),
+            ("device", "overlay".to_owned()),
+            ("o", inner.workspace.options()?),
+        ];
+        Ok(Some(VolumeCreateRequest {
+            name: Some(self.belongs.name("workspace")),
+            driver: Some("local".to_owned()),
+            driver_opts: Some(options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            labels: Some(self.belongs.labels("workspace")),
+            ..VolumeCreateRequest::default()
+        }))
     }
 
     /// What the engine is asked for.
@@ -276,7 +287,7 @@ impl Inner {
         let limits = &self.limits;
         let memory = number(limits.memory_bytes);
         let mut mounts = vec![
-            self.workspace.mount(belongs)?,
+            Overlay::mount(belongs),
             bind(&self.dir.join("home"), Path::new(HOME), false)?,
             bind(&self.dir.join("tmp"), Path::new("/tmp"), false)?,
             bind(&self.dir.join("tmp"), Path::new("/var/tmp"), false)?,
@@ -321,9 +332,10 @@ impl Inner {
 }
 
 impl Overlay {
-    /// The mount, as a volume of this one container's: an engine's own driver mounts it.
-    fn mount(&self, belongs: &Belongs) -> Result<Mount, BadLayer> {
-        Ok(Mount {
+    /// The mount, a volume of this one container's that an engine's own driver mounts. It is made before: not
+    /// every engine passes on what a mount says of its volume.
+    fn mount(belongs: &Belongs) -> Mount {
+        Mount {
             target: Some(WORKSPACE.to_owned()),
             source: Some(belongs.name("workspace")),
             typ: Some(MountType::VOLUME),
@@ -331,22 +343,10 @@ impl Overlay {
             volume_options: Some(MountVolumeOptions {
                 // What the image has there is not copied into the session's layer.
                 no_copy: Some(true),
-                labels: Some(belongs.labels("workspace")),
-                driver_config: Some(MountVolumeOptionsDriverConfig {
-                    name: Some("local".to_owned()),
-                    options: Some(self.volume()?),
-                }),
-                subpath: None,
+                ..MountVolumeOptions::default()
             }),
             ..Mount::default()
-        })
-    }
-
-    /// What the volume is made with.
-    fn volume(&self) -> Result<HashMap<String, String>, BadLayer> {
-        let options =
-            [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", self.options()?)];
-        Ok(options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        }
     }
 
     /// The same options as the native sandbox's, so that what is captured reads the same marks.
