@@ -4,10 +4,12 @@
 //! speaks the API over the real socket, [`project`] makes projects, [`repo`] finds this repository's files.
 //! [`upstream`] is the network that the programs reach, [`server`] runs servers that others wrote, [`online`]
 //! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
-//! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks.
+//! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks,
+//! [`earlier`] is what they are compared with.
 //! Must not hold assertions about the product; those are in the tests.
 
 pub mod client;
+pub mod earlier;
 pub mod engine;
 pub mod keyring;
 pub mod leaks;

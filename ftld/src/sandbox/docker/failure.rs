@@ -172,8 +172,8 @@ impl EngineError {
                     .into()
             }
             // Membership is root on this machine: whoever types it should know.
-            Self::Denied { .. } => "run a rootless engine (`dockerd-rootless-setuptool.sh install`), or join the \
-                 group of its socket (`sudo usermod -aG docker $USER`, then log in again), which is as good as root"
+            Self::Denied { .. } => "join the group of its socket (`sudo usermod -aG docker $USER`, then log in \
+                 again), which is as good as root, or use the native sandbox: `--sandbox native`"
                 .into(),
             Self::Silent { .. } => {
                 "see what it does (`journalctl -u docker`) and start it again: `sudo systemctl restart docker`"
