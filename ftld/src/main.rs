@@ -116,7 +116,8 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
     let native = native(&home, umask).context("cannot prepare the native sandbox")?;
     let owner = native.owner().context("cannot choose the sandboxes' user")?;
     let settings = user.docker.clone();
-    let engines = Arc::new(Engines::new(surroundings(settings.host.clone()), Patience::default()));
+    let engines =
+        Arc::new(Engines::new(surroundings(settings.host.clone()), Patience::default()).of(&instance(&home)));
     let docker = docker(&home, settings, Arc::clone(&engines), umask);
     let ports = Ports {
         clock,

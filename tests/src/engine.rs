@@ -27,6 +27,7 @@ const GROUP: &str = "4242";
 /// A running engine.
 pub struct Engine {
     dir: PathBuf,
+    env: Vec<(String, String)>,
     child: Mutex<Option<Child>>,
 }
 
@@ -47,15 +48,48 @@ impl Engine {
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    /// Another engine with these variables in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with(name: &str, env: &[(&str, &str)]) -> Self {
+        let dir = Self::prepare(name);
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let engine = Self { dir, env, child: Mutex::new(None) };
+        engine.resume();
+        engine.clean_up_after_us();
+        engine
+    }
+
+    /// Another engine whose data lie on a disk of so many MiB.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_on_a_small_disk(name: &str, mib: u32) -> Self {
+        let dir = Self::prepare(name);
+        std::fs::create_dir_all(dir.join("data")).expect("a directory");
+        let size = format!("size={mib}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(dir.join("data")).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "a small disk");
+        let engine = Self { dir, env: Vec::new(), child: Mutex::new(None) };
+        engine.resume();
+        engine.clean_up_after_us();
+        engine
+    }
+
+    fn prepare(name: &str) -> PathBuf {
         static SWEPT: OnceLock<()> = OnceLock::new();
         SWEPT.get_or_init(sweep);
         let dir = Path::new(BESIDE).join(format!("{PREFIX}{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-        let engine = Self { dir, child: Mutex::new(None) };
-        engine.resume();
-        engine.clean_up_after_us();
-        engine
+        dir
     }
 
     /// Starts it again after [`Self::kill`].
@@ -91,6 +125,7 @@ impl Engine {
                 command.arg("--add-runtime").arg(format!("{runtime}={}", path.display()));
             }
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("NOTIFY_SOCKET", &ready).env("PATH", PATH);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log again")).stderr(log);
         let (started, child) = mpsc::channel();
@@ -172,6 +207,35 @@ impl Engine {
             assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
         }
         NAME
+    }
+
+    /// What it has that bears a label, running or not: ids of containers, names of volumes.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    #[must_use]
+    pub fn labelled(&self, label: &str) -> Vec<String> {
+        let filter = format!("label={label}");
+        let list = |what: &[&str]| {
+            let mut command = Command::new("docker");
+            command.args(["-H", &self.host()]).args(what).args(["-q", "--filter", &filter]);
+            let output = command.output().expect("docker runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("names are text")
+        };
+        let both = list(&["ps", "-a"]) + &list(&["volume", "ls"]);
+        both.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// What is mounted beneath its directory.
+    ///
+    /// # Panics
+    /// When the kernel's list cannot be read.
+    #[must_use]
+    pub fn mounted(&self) -> Vec<String> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("the list of mounts");
+        let at = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        at.filter(|at| Path::new(at).starts_with(&self.dir)).map(str::to_owned).collect()
     }
 
     /// What it wrote.

@@ -5,11 +5,13 @@
 //! [`upstream`] is the network that the programs reach, [`server`] runs servers that others wrote, [`online`]
 //! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
 //! [`counted`] a way to it that counts,
-//! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks.
+//! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks,
+//! [`earlier`] is what they are compared with.
 //! Must not hold assertions about the product; those are in the tests.
 
 pub mod client;
 pub mod counted;
+pub mod earlier;
 pub mod engine;
 pub mod keyring;
 pub mod leaks;

@@ -201,7 +201,18 @@ impl Place {
     /// # Errors
     /// When it cannot be made.
     pub fn new(tree: &Path) -> Outcome<Self> {
+        Self::with(tree, None)
+    }
+
+    /// The same with a configuration of the human's.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn with(tree: &Path, config: Option<&serde_json::Value>) -> Outcome<Self> {
         let world = World::new(Who::Me);
+        if let Some(config) = config {
+            world.config(config);
+        }
         run(
             "cp",
             ["-a".into(), format!("{}/.", tree.display()), world.project().display().to_string()],
@@ -283,6 +294,20 @@ impl Place {
             while items.message().await?.is_some() {}
             Ok(())
         })
+    }
+
+    /// What reading the work of a task, comparing it and handing the diff out take, without the task's own time;
+    /// `changes` says whether there is one.
+    ///
+    /// # Errors
+    /// When the session fails.
+    pub fn diff_time(&self, script: &str, changes: bool) -> Outcome<Duration> {
+        let session = self.start(script)?;
+        let events = self.until_idle(&session)?;
+        let read = stage(&events, "diff").ok_or("no diff was made")?;
+        let shown = if changes { timed(|| self.diff(&session))? } else { Duration::ZERO };
+        self.discard(&session)?;
+        Ok(read + shown)
     }
 
     /// Removes a session and its work.

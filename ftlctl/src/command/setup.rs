@@ -80,7 +80,7 @@ fn cut(line: &str) -> String {
 
 fn sent_text(sent: &v1::SetupSent) -> String {
     let percent = sent.bytes.saturating_mul(100).checked_div(sent.total).unwrap_or(100);
-    format!("      {percent} % of {} MiB sent", sent.total >> 20)
+    format!("      {percent} % of {} MiB", sent.total >> 20)
 }
 
 fn result_text(result: &v1::SetupResult) -> String {
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_sent_at_once() {
-        assert_eq!(sent_text(&v1::SetupSent { bytes: 0, total: 0 }), "      100 % of 0 MiB sent");
-        assert_eq!(sent_text(&v1::SetupSent { bytes: 1 << 20, total: 4 << 20 }), "      25 % of 4 MiB sent");
+        assert_eq!(sent_text(&v1::SetupSent { bytes: 0, total: 0 }), "      100 % of 0 MiB");
+        assert_eq!(sent_text(&v1::SetupSent { bytes: 1 << 20, total: 4 << 20 }), "      25 % of 4 MiB");
     }
 }

@@ -120,6 +120,9 @@ fn status(error: &SetupError) -> Status {
         // No policy refused anything: to a client these have simply failed.
         SetupError::Engine(_) => (Code::Internal, "engine"),
         SetupError::Build { .. } => (Code::Internal, "build"),
+        SetupError::Fetch { .. } | SetupError::Altered { .. } | SetupError::Pull { .. } => {
+            (Code::Internal, "fetch")
+        }
         _ => (Code::Internal, "setup"),
     };
     told(code, reason, &error.remedy(), error, error.lines())

@@ -92,6 +92,15 @@ pub trait SandboxBackend: Send + Sync {
     /// When something of it cannot be ended.
     async fn sweep(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError>;
 
+    /// Makes all that its sandboxes left in a session's directory removable by the daemon. None of them may
+    /// run.
+    ///
+    /// # Errors
+    /// When something of it stays somebody else's.
+    async fn clear(&self, _dir: &Path) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
     /// Says what works here, by trying it with the limits that a session would get. `scratch` is an
     /// existing directory for throw-away files.
     async fn doctor(&self, scratch: &Path, limits: Limits) -> Vec<Check>;

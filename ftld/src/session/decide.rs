@@ -241,10 +241,13 @@ impl Driver {
         // What it makes would be left behind.
         self.end_folding().await;
         warm::forget(&self.parts, &self.record.id).await;
+        let dir = self.parts.home.sessions().join(self.record.id.as_str());
+        if let Some(backend) = self.parts.sandboxes.get(self.record.spec.sandbox.as_str()) {
+            backend.clear(&dir).await?;
+        }
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let id = &record.id;
-            let dir = parts.home.sessions().join(id.as_str());
             let failed = |source| Error::Write { path: dir.clone(), source };
             crate::snapshot::remove_tree(&dir).map_err(failed)?;
             parts.db.forget(id)?;

@@ -171,8 +171,8 @@ pub(crate) fn containers_of(
     disk_interval: Duration,
 ) -> DockerBackend {
     let around = Surroundings { configured: Some(host), ..Surroundings::default() };
-    let engines = Arc::new(Engines::new(around, Patience::default()));
     let (instance, home, image) = (instance(root), root.to_owned(), Some(image));
+    let engines = Arc::new(Engines::new(around, Patience::default()).of(&instance));
     DockerBackend::new(
         DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 },
         engines,

@@ -33,6 +33,7 @@ mod conformance;
 mod crash;
 mod demo;
 mod docker_engine;
+mod docker_faults;
 mod docker_sessions;
 mod docker_setup;
 mod docker_warm;

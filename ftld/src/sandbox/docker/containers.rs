@@ -131,12 +131,16 @@ impl Engine {
         self.ask("list containers", self.docker.list_containers(Some(options))).await
     }
 
-    /// Makes a volume. One of the same name is given as it is.
+    /// Makes a volume.
     ///
     /// # Errors
-    /// As every question.
+    /// As every question; [`EngineError::Taken`] when there is another one of that name, which an engine
+    /// would give as it is.
     pub async fn create_volume(&self, request: VolumeCreateRequest) -> Result<Volume, EngineError> {
-        self.ask("create a volume", self.docker.create_volume(request)).await
+        let (name, wanted) = (request.name.clone().unwrap_or_default(), request.driver_opts.clone());
+        let made = self.ask("create a volume", self.docker.create_volume(request)).await?;
+        is_that(&name, &made.options, &wanted.unwrap_or_default())?;
+        Ok(made)
     }
 
     /// Removes a volume; one that is no more is left alone.
@@ -158,6 +162,15 @@ impl Engine {
         let listed = self.ask("list volumes", self.docker.list_volumes(Some(options))).await?;
         Ok(listed.volumes.unwrap_or_default())
     }
+}
+
+/// Engines say of a volume what it was made with.
+fn is_that(
+    name: &str,
+    found: &HashMap<String, String>,
+    wanted: &HashMap<String, String>,
+) -> Result<(), EngineError> {
+    if found == wanted { Ok(()) } else { Err(EngineError::Taken { name: name.to_owned() }) }
 }
 
 /// A filter for labels.

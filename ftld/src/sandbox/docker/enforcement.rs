@@ -41,6 +41,28 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
     }
 }
 
+/// What helps where users are not this machine's.
+pub(super) const OTHER_USERS_REMEDY: &str = "name an engine that runs as root and without `userns-remap` in `docker.host` of ~/.ftl/config, or use the \
+     native sandbox, which needs no engine and no root: `--sandbox native`";
+
+/// Why the users in an engine's containers are others than this machine's; nothing when they are not.
+pub(super) fn other_users(info: &SystemInfo) -> Option<&'static str> {
+    let has = |name: &str| {
+        let mut options = info.security_options.iter().flatten();
+        options.any(|option| option.split(',').any(|part| part == name))
+    };
+    if has("name=rootless") {
+        return Some(
+            "the engine runs without root: in its containers every user but root is one of the subordinate \
+             ones of /etc/subuid, so that a sandbox, which never runs as root, could not write its workspace",
+        );
+    }
+    has("name=userns").then_some(
+        "the engine gives its containers users of their own (`userns-remap`), so that a sandbox could not write \
+         its workspace",
+    )
+}
+
 /// Refuses an engine whose containers would be no sandboxes of this session.
 ///
 /// # Errors
@@ -50,16 +72,8 @@ pub(super) fn usable(
     network: Network,
     runtime: Option<Runtime>,
 ) -> Result<(), SandboxError> {
-    let options = info.security_options.iter().flatten();
-    if options.clone().any(|option| option.contains("name=rootless") || option.contains("name=userns")) {
-        return Err(SandboxError::Container {
-            why:
-                "the users of this engine's containers are not those of this machine, so that the workspace \
-                  could not be written"
-                    .to_owned(),
-            remedy: "use an engine that runs as root without user namespaces, or the native sandbox"
-                .to_owned(),
-        });
+    if let Some(why) = other_users(info) {
+        return Err(SandboxError::Container { why: why.to_owned(), remedy: OTHER_USERS_REMEDY.to_owned() });
     }
     match runtime {
         // The door joins a network of the host's kernel, and these have one of their own.
@@ -148,8 +162,8 @@ mod tests {
         assert!(usable(&usual, Network::Egress, None).is_ok());
         assert!(usable(&usual, Network::None, Some(Runtime::Runsc)).is_ok());
         for (info, runtime, what) in [
-            (with(&["name=seccomp", "name=rootless"]), None, "could not be written"),
-            (with(&["name=userns"]), None, "could not be written"),
+            (with(&["name=seccomp", "name=rootless"]), None, "/etc/subuid"),
+            (with(&["name=userns"]), None, "`userns-remap`"),
             (usual.clone(), Some(Runtime::Runsc), "runtime runsc"),
             (usual, Some(Runtime::Kata), "runtime kata"),
         ] {

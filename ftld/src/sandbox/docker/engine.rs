@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 pub use super::failure::{EngineError, explained};
 
 use super::endpoint::{self, Endpoint, Places, Surroundings};
+use super::own::Own;
 use super::transport::Transport;
 
 /// The oldest API that has all that is asked for.
@@ -78,20 +79,36 @@ pub struct Engine {
     pub(super) patience: Patience,
     about: Arc<About>,
     lost: Arc<AtomicBool>,
+    own: Own,
+    /// Whether what earlier daemons left there was removed since it was found.
+    pub(super) tidied: Arc<tokio::sync::Mutex<bool>>,
 }
 
 /// The engine of this daemon, found when it is needed and found again when it was lost.
 pub struct Engines {
     around: Surroundings,
     patience: Patience,
+    own: Own,
     known: Mutex<Option<Engine>>,
 }
 
 impl Engines {
-    /// Nothing is looked for yet.
+    /// Nothing is looked for yet. Without an instance nothing bears a daemon's name.
     #[must_use]
     pub fn new(around: Surroundings, patience: Patience) -> Self {
-        Self { around, patience, known: Mutex::new(None) }
+        Self { around, patience, own: Own::default(), known: Mutex::new(None) }
+    }
+
+    /// The same for the daemon of this name, of letters, digits and `-`: all that it makes bears it.
+    #[must_use]
+    pub fn of(self, instance: &str) -> Self {
+        Self { own: Own::new(instance), ..self }
+    }
+
+    /// The names of this daemon.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.own
     }
 
     /// The engine. One that answered before is taken as it is; after an error that says it went away, it
@@ -104,7 +121,8 @@ impl Engines {
         if let Some(engine) = known.filter(|engine| !engine.lost.load(Ordering::Relaxed)) {
             return Ok(engine);
         }
-        let engine = Engine::find(&self.around, self.patience).await?;
+        let found = Engine::find(&self.around, self.patience).await?;
+        let engine = Engine { own: self.own.clone(), ..found };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.clone());
         Ok(engine)
     }
@@ -148,7 +166,14 @@ impl Engine {
         let send = move |request| transport.clone().send(request);
         let docker = Docker::connect_with_custom_transport(send, Some("http://engine"), seconds, &client)
             .map_err(|said| EngineError::of("connect", &about.at, patience.call, said))?;
-        Ok(Self { docker, patience, about: Arc::new(about), lost: Arc::default() })
+        let (about, own) = (Arc::new(about), Own::default());
+        Ok(Self { docker, patience, about, lost: Arc::default(), own, tidied: Arc::default() })
+    }
+
+    /// The names of the daemon that asks.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.own
     }
 
     /// What it said of itself.

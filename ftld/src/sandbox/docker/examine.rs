@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
+use super::enforcement;
 use super::engine::{Engine, EngineError, Engines};
 use super::known::{self, Suspect};
 use super::probe::{self, Shares};
@@ -113,14 +114,12 @@ fn is_rootless(info: &SystemInfo) -> bool {
 }
 
 fn confinement(info: &SystemInfo) -> Check {
+    if let Some(why) = enforcement::other_users(info) {
+        let detail = format!("sandboxes are refused there: {why}");
+        return check("container filters", Outcome::Warning, detail, enforcement::OTHER_USERS_REMEDY);
+    }
     let options = options(info);
-    let whose = if options.contains(&"rootless") {
-        "the engine runs without root"
-    } else if options.contains(&"userns") {
-        "containers have user ids of their own"
-    } else {
-        "the engine runs as root"
-    };
+    let whose = "the engine runs as root";
     let filters: Vec<&str> = options
         .iter()
         .copied()
@@ -234,8 +233,10 @@ mod tests {
             security_options: options(&["name=seccomp,profile=default", "name=rootless"]),
             ..SystemInfo::default()
         };
-        assert_eq!((limits(&info).outcome, confinement(&info).outcome), (Outcome::Ok, Outcome::Ok));
-        assert!(confinement(&info).detail.contains("without root"));
+        assert_eq!((limits(&info).outcome, confinement(&info).outcome), (Outcome::Ok, Outcome::Warning));
+        let refused = confinement(&info);
+        assert!(refused.detail.contains("runs without root") && refused.detail.contains("/etc/subuid"));
+        assert!(refused.remedy.contains("--sandbox native"), "{refused:?}");
         info.pids_limit = Some(false);
         assert!(limits(&info).detail.ends_with("cannot limit processes"));
         assert!(limits(&info).remedy.contains("Delegate"));

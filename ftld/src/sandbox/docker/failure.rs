@@ -127,6 +127,12 @@ pub enum EngineError {
         /// Its words.
         message: String,
     },
+    /// It has another volume of that name.
+    #[error("the container engine has another volume that is called {name}")]
+    Taken {
+        /// Its name.
+        name: String,
+    },
     /// A file of this machine that it was to be given cannot be read.
     #[error("cannot read {}", path.display())]
     File {
@@ -166,8 +172,8 @@ impl EngineError {
                     .into()
             }
             // Membership is root on this machine: whoever types it should know.
-            Self::Denied { .. } => "run a rootless engine (`dockerd-rootless-setuptool.sh install`), or join the \
-                 group of its socket (`sudo usermod -aG docker $USER`, then log in again), which is as good as root"
+            Self::Denied { .. } => "join the group of its socket (`sudo usermod -aG docker $USER`, then log in \
+                 again), which is as good as root, or use the native sandbox: `--sandbox native`"
                 .into(),
             Self::Silent { .. } => {
                 "see what it does (`journalctl -u docker`) and start it again: `sudo systemctl restart docker`"
@@ -183,6 +189,7 @@ impl EngineError {
             Self::Refused { message, .. } if message.contains("no space left") => {
                 "free space where it keeps its data: `docker system df`, `docker system prune`".into()
             }
+            Self::Taken { name } => format!("remove it: `docker volume rm {name}`"),
             Self::Refused { .. } | Self::File { .. } => String::new(),
         }
     }

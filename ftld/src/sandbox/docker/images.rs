@@ -5,7 +5,7 @@
 //! nothing is ever put into a container that ran.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::{
@@ -27,8 +27,8 @@ const CHUNK: usize = 256 << 10;
 /// What an image is built from.
 #[derive(Clone, Debug, Default)]
 pub struct Build {
-    /// A tar archive with a `Dockerfile` and all that it copies, not compressed.
-    pub context: Bytes,
+    /// What its Dockerfile may copy, with the Dockerfile.
+    pub context: Context,
     /// The name that it gets, `repository:tag`.
     pub tag: String,
     /// Values for the `ARG`s of the Dockerfile. They are seen in the image's history: no secrets.
@@ -39,6 +39,21 @@ pub struct Build {
     pub network: bool,
     /// Whether steps that were built before are built again.
     pub fresh: bool,
+}
+
+/// A tar archive with a `Dockerfile` and all that it copies, not compressed.
+#[derive(Clone, Debug)]
+pub enum Context {
+    /// In memory.
+    Bytes(Bytes),
+    /// A file, which is sent piece by piece.
+    File(PathBuf),
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
 }
 
 impl Engine {
@@ -65,7 +80,18 @@ impl Engine {
             .build();
         let docker = self.docker.clone().with_timeout(self.patience.work);
         let mut lines = Lines::default();
-        let mut building = Box::pin(docker.build_image(options, None, Some(body_full(build.context))));
+        let context = match build.context {
+            Context::Bytes(bytes) => body_full(bytes),
+            Context::File(path) => {
+                let opened = File::open(&path).await;
+                let file = opened.map_err(|source| EngineError::File { path, source })?;
+                body_try_stream(stream::try_unfold(file, |mut file| async move {
+                    let bytes = chunk(&mut file).await?;
+                    Ok::<_, std::io::Error>((!bytes.is_empty()).then_some((bytes, file)))
+                }))
+            }
+        };
+        let mut building = Box::pin(docker.build_image(options, None, Some(context)));
         let mut id = None;
         while let Some(step) = self.next("build", &mut building).await? {
             id = step.aux.and_then(|image| image.id).or(id);
@@ -125,6 +151,24 @@ impl Engine {
             self.tag(&id, tag).await?;
         }
         self.id_of(tag).await
+    }
+
+    /// Fetches an image from its registry and gives its id. `hear` is told every line.
+    ///
+    /// # Errors
+    /// As every question, with the engine's words when it cannot reach the registry.
+    pub async fn pull(&self, name: &str, hear: &mut (dyn FnMut(&str) + Send)) -> Result<String, EngineError> {
+        let options = CreateImageOptionsBuilder::new().from_image(name).build();
+        let docker = self.docker.clone().with_timeout(self.patience.work);
+        let mut pulling = Box::pin(docker.create_image(Some(options), None, None));
+        while let Some(step) = self.next("pull", &mut pulling).await? {
+            // How far each layer is comes many times in a second.
+            if let (Some(status), None) = (step.status, step.progress_detail.and_then(|detail| detail.total))
+            {
+                hear(&step.id.map_or(status.clone(), |id| format!("{id}: {status}")));
+            }
+        }
+        self.id_of(name).await
     }
 
     /// Everything about an image, by name or id; `None` when there is none.

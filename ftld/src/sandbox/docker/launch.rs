@@ -307,6 +307,9 @@ async fn create(
         remedy: "move FTL's state: set FTL_HOME".to_owned(),
     };
     let body = container.body().map_err(bad)?;
+    if let Some(volume) = container.volume().map_err(bad)? {
+        engine.create_volume(volume).await?;
+    }
     let id = engine.create(&container.name(), body).await.map_err(explain)?;
     made.add(engine, id.clone());
     let attached = engine.attach(&id).await?;

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
+use bollard::models::ContainerSummary;
+
 use super::engine::{Engine, EngineError, Engines};
+use super::own::InUse;
 use super::spec::{Belongs, LABEL_INSTANCE, LABEL_SESSION};
 
 /// What was made.
@@ -16,12 +19,14 @@ pub(super) struct Made {
     belongs: Belongs,
     /// Ids; the first is the sandbox's own.
     containers: Vec<String>,
+    _in_use: InUse,
 }
 
 impl Made {
     /// Nothing yet.
     pub(super) fn new(engines: Arc<Engines>, belongs: Belongs) -> Self {
-        Self { engines, maker: None, belongs, containers: Vec::new() }
+        let _in_use = engines.own().hold(belongs.name(""));
+        Self { engines, maker: None, belongs, containers: Vec::new(), _in_use }
     }
 
     /// Remembers a container, and the engine that made it.
@@ -83,6 +88,18 @@ pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), Engine
     let containers = engine.list(labels).await?.into_iter().filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
     for volume in engine.volumes(labels).await? {
+        engine.remove_volume(&volume.name).await?;
+    }
+    Ok(())
+}
+
+/// Ends and removes everything that has this label and is in nobody's use.
+pub(super) async fn tidy(engine: &Engine, label: &str) -> Result<(), EngineError> {
+    let own = engine.own();
+    let unused = |found: &ContainerSummary| !found.names.iter().flatten().any(|name| own.is_used(name));
+    let containers = engine.list(&[label]).await?.into_iter().filter(unused).filter_map(|found| found.id);
+    remove(engine, &containers.collect::<Vec<_>>()).await?;
+    for volume in engine.volumes(&[label]).await?.into_iter().filter(|volume| !own.is_used(&volume.name)) {
         engine.remove_volume(&volume.name).await?;
     }
     Ok(())

@@ -4,8 +4,9 @@
 //! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
 //! [`sandbox`] serves one that runs, and [`made`] removes it; [`warm`] has those that were started ahead. Below them, [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
-//! questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds out whether
-//! directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
+//! questions, [`failure`] is what can go wrong, [`own`] has the names. [`setup`] makes the image, [`probe`]
+//! finds out whether directories can be shared and [`rest`] removes what an engine's user left, both with a
+//! container of [`nothing`]; [`examine`] tells what works, [`known`] what is known to be unsafe.
 
 pub mod attached;
 mod containers;
@@ -19,7 +20,10 @@ pub mod known;
 mod launch;
 mod left;
 mod made;
+mod nothing;
+pub mod own;
 pub mod probe;
+mod rest;
 mod sandbox;
 pub mod setup;
 mod shown;
@@ -34,7 +38,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ftl_core::id::SessionId;
-use tokio::sync::OnceCell;
 
 pub use spec::Runtime;
 
@@ -69,8 +72,6 @@ pub struct DockerBackend(Arc<Backend>);
 struct Backend {
     config: DockerConfig,
     engines: Arc<Engines>,
-    /// Whether what earlier daemons left was removed.
-    tidied: OnceCell<()>,
     /// Sandboxes that were made ahead.
     ahead: Ahead,
 }
@@ -79,7 +80,7 @@ impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
     pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
-        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new(), ahead: Ahead::default() }))
+        Self(Arc::new(Backend { config, engines, ahead: Ahead::default() }))
     }
 }
 
@@ -88,11 +89,16 @@ impl Backend {
         Belongs { instance: self.config.instance.clone(), session: session.as_str().to_owned() }
     }
 
-    /// Removes everything that earlier daemons of this home left, once, before this one makes anything.
+    /// Removes everything of this home that nobody uses any more, before anything is made on an engine that
+    /// was found, or found again: an earlier daemon may have left it, or this one when the engine went away.
     async fn tidy(&self, engine: &Engine) -> Result<(), EngineError> {
-        let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
-        let labels = [label.as_str()];
-        self.tidied.get_or_try_init(|| made::sweep(engine, &labels)).await.map(|_| ())
+        // Whoever comes second waits: what it makes must not be taken for something left.
+        let mut tidied = engine.tidied.lock().await;
+        if !*tidied {
+            made::tidy(engine, &format!("{LABEL_INSTANCE}={}", self.config.instance)).await?;
+            *tidied = true;
+        }
+        Ok(())
     }
 }
 
@@ -159,6 +165,10 @@ impl SandboxBackend for DockerBackend {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn clear(&self, dir: &Path) -> Result<(), SandboxError> {
+        rest::clear(&self.0.engines, dir).await
     }
 
     async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {

@@ -1,16 +1,13 @@
 //! Whether an engine sees this machine's directories, found out by trying.
 //!
-//! Owns the trial: a container of an empty image is given a directory that exists here alone, and cannot
-//! start either way; what it fails at tells which. Nothing runs, so nothing has to be installed for it. An
-//! address tells nothing: a socket may be forwarded from another machine, or lead into a virtual one.
+//! Owns the trial: a container of nothing is given a directory that exists here alone, and cannot start
+//! either way; what it fails at tells which. An address tells nothing: a socket may be forwarded from another
+//! machine, or lead into a virtual one.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
-use ftl_core::id::Hash;
-
 use super::engine::{Engine, EngineError};
+use super::nothing::{self, mounts};
 
 /// What an engine can do with a directory of this machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,12 +26,6 @@ pub enum Shares {
     },
 }
 
-/// The name of the program that the empty image does not have.
-const MISSING: &str = "/ftl-no-such-program";
-
-/// The image of nothing.
-const EMPTY: &str = "ftl-probe:empty";
-
 /// Finds out what the engine can do with directories beneath `scratch`, an existing directory for
 /// throw-away files with an absolute path. The options are those of an overlay mount beside its layers,
 /// such as `userxattr,index=off`; none when empty. A caller that goes away stops nothing: all is removed again.
@@ -48,11 +39,8 @@ pub async fn shares(engine: Engine, scratch: PathBuf, options: String) -> Result
 }
 
 async fn try_it(engine: &Engine, scratch: &Path, options: &str) -> Result<Shares, EngineError> {
-    let mut random = [0; 16];
     let failed = |source| EngineError::File { path: scratch.to_owned(), source };
-    getrandom::fill(&mut random).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-    // A name that no other machine has by chance.
-    let name = format!("ftl-probe-{}", &Hash::of(&random).to_hex()[..32]);
+    let name = nothing::fresh(engine, "probe").map_err(failed)?;
     let dir = scratch.join(&name);
     for part in ["lower", "upper", "work"] {
         std::fs::create_dir_all(dir.join(part)).map_err(failed)?;
@@ -69,13 +57,7 @@ async fn try_it(engine: &Engine, scratch: &Path, options: &str) -> Result<Shares
 }
 
 async fn examine(engine: &Engine, name: &str, dir: &Path, options: &str) -> Result<Shares, EngineError> {
-    if engine.image(EMPTY).await?.is_none() {
-        // Two blocks of zeros are an archive of nothing.
-        let empty = dir.join("empty.tar");
-        std::fs::write(&empty, [0; 1024])
-            .map_err(|source| EngineError::File { path: empty.clone(), source })?;
-        engine.import(&empty, EMPTY, &mut |_| {}).await?;
-    }
+    nothing::prepare(engine, dir).await?;
     let at = |part: &str| dir.join(part).display().to_string();
     let mut layers = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
     if !options.is_empty() {
@@ -95,62 +77,5 @@ async fn examine(engine: &Engine, name: &str, dir: &Path, options: &str) -> Resu
     match mounts(engine, name, &[]).await? {
         Ok(()) => Ok(Shares::Nothing { why }),
         Err(message) => Err(EngineError::Refused { act: "start an empty container", status: 0, message }),
-    }
-}
-
-/// Whether the engine mounts a volume with these options, and starts a container without one when there are
-/// none; its words when it does not.
-async fn mounts(
-    engine: &Engine,
-    name: &str,
-    options: &[(&str, String)],
-) -> Result<Result<(), String>, EngineError> {
-    let labels = HashMap::from([("dev.ftl.role".to_owned(), "probe".to_owned())]);
-    let options = options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let volume = VolumeCreateRequest {
-        name: Some(name.to_owned()),
-        driver: Some("local".to_owned()),
-        driver_opts: Some(options),
-        labels: Some(labels.clone()),
-        ..VolumeCreateRequest::default()
-    };
-    let mount = Mount {
-        target: Some("/probe".to_owned()),
-        source: Some(name.to_owned()),
-        typ: Some(MountType::VOLUME),
-        ..Mount::default()
-    };
-    let body = ContainerCreateBody {
-        image: Some(EMPTY.to_owned()),
-        entrypoint: Some(vec![MISSING.to_owned()]),
-        labels: Some(labels),
-        host_config: Some(HostConfig {
-            network_mode: Some("none".to_owned()),
-            mounts: Some(vec![mount]),
-            ..HostConfig::default()
-        }),
-        ..ContainerCreateBody::default()
-    };
-    match engine.create_volume(volume).await {
-        Ok(_) => {}
-        // An engine may look at the options at once.
-        Err(EngineError::Refused { message, .. }) => return Ok(Err(message)),
-        Err(error) => return Err(error),
-    }
-    let started = match engine.create(name, body).await {
-        Ok(id) => {
-            let started = engine.start(&id).await;
-            engine.remove(&id).await?;
-            started
-        }
-        Err(error) => Err(error),
-    };
-    engine.remove_volume(name).await?;
-    match started {
-        // It has no program, so it cannot have started.
-        Ok(()) => Ok(Ok(())),
-        Err(EngineError::Refused { message, .. }) if message.contains(MISSING) => Ok(Ok(())),
-        Err(EngineError::Refused { message, .. }) => Ok(Err(message)),
-        Err(error) => Err(error),
     }
 }

@@ -184,3 +184,85 @@ async fn is_over(made: &Made, process: Option<&Held>, spec: &SandboxSpec) -> boo
     }
     matches!(tokio::time::timeout(PATIENCE, process.gone()).await, Ok(Ok(())))
 }
+
+#[cfg(test)]
+mod tests {
+    use ftl_core::id::SessionId;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::super::super::{Limits, Network};
+    use super::super::endpoint::Surroundings;
+    use super::super::engine::{Engines, Patience};
+    use super::super::spec::Belongs;
+    use super::*;
+
+    const VERSION: &str = r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux"}"#;
+
+    /// An engine that has nothing.
+    async fn answer(listener: UnixListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+            let (status, body) = match head.starts_with(b"GET /version") {
+                true => ("200 OK", VERSION),
+                false => ("404 Not Found", r#"{"message":"no such thing"}"#),
+            };
+            let text = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(text.as_bytes()).await.unwrap();
+        }
+    }
+
+    fn spec(dir: &Path) -> SandboxSpec {
+        SandboxSpec {
+            session: SessionId::from_random([0; 10]),
+            layers: Vec::new(),
+            dir: dir.to_owned(),
+            limits: Limits {
+                memory_bytes: 1,
+                processes: 1,
+                cpu_percent: 1,
+                file_size_bytes: 1,
+                disk_bytes: 1,
+                open_files: 1,
+            },
+            tools: Vec::new(),
+            shared: Vec::new(),
+            path: Vec::new(),
+            env: Vec::new(),
+            network: Network::None,
+            files: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_is_believed_only_when_the_kernel_or_the_engine_that_made_it_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = spec(dir.path());
+        let socket = dir.path().join("engine.sock");
+        let serving = tokio::spawn(answer(UnixListener::bind(&socket).unwrap()));
+        let configured = Some(format!("unix://{}", socket.display()));
+        let around = Surroundings { configured, ..Surroundings::default() };
+        let engines = Arc::new(Engines::new(around, Patience::default()));
+        let belongs = Belongs { instance: "i".to_owned(), session: "s".to_owned() };
+        let mut made = Made::new(Arc::clone(&engines), belongs);
+        made.add(&engines.get().await.unwrap(), "a container".to_owned());
+        assert!(is_over(&made, None, &spec).await, "the engine says that it is gone");
+        serving.abort();
+        let _aborted = serving.await;
+        std::fs::remove_file(&socket).unwrap();
+        assert!(!is_over(&made, None, &spec).await, "nobody says anything");
+        // Another engine at the same place knows nothing of it, and the one that made it is asked.
+        let other = dir.path().join("other.sock");
+        let _serving = tokio::spawn(answer(UnixListener::bind(&other).unwrap()));
+        let configured = Some(format!("unix://{}", other.display()));
+        let around = Surroundings { configured, ..Surroundings::default() };
+        let elsewhere = Arc::new(Engines::new(around, Patience::default()));
+        elsewhere.get().await.unwrap();
+        assert!(!is_over(&made, None, &spec).await, "only its maker's word counts");
+    }
+}

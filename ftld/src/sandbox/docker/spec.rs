@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType, MountVolumeOptions,
-    MountVolumeOptionsDriverConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, MountVolumeOptions, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 
 use super::super::{HOME, Limits, Owner, WORKSPACE};
@@ -193,6 +193,26 @@ impl ContainerSpec {
         self.belongs.name(self.role.name())
     }
 
+    /// The volume that must be made before it.
+    ///
+    /// # Errors
+    /// When a layer's path cannot be an option of a mount.
+    pub(super) fn volume(&self) -> Result<Option<VolumeCreateRequest>, BadLayer> {
+        let Role::Sandbox(inner) = &self.role else { return Ok(None) };
+        let options = [
+            ("type", "overlay".to_owned()),
+            ("device", "overlay".to_owned()),
+            ("o", inner.workspace.options()?),
+        ];
+        Ok(Some(VolumeCreateRequest {
+            name: Some(self.belongs.name("workspace")),
+            driver: Some("local".to_owned()),
+            driver_opts: Some(options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            labels: Some(self.belongs.labels("workspace")),
+            ..VolumeCreateRequest::default()
+        }))
+    }
+
     /// What the engine is asked for.
     ///
     /// # Errors
@@ -267,7 +287,7 @@ impl Inner {
         let limits = &self.limits;
         let memory = number(limits.memory_bytes);
         let mut mounts = vec![
-            self.workspace.mount(belongs)?,
+            Overlay::mount(belongs),
             bind(&self.dir.join("home"), Path::new(HOME), false)?,
             bind(&self.dir.join("tmp"), Path::new("/tmp"), false)?,
             bind(&self.dir.join("tmp"), Path::new("/var/tmp"), false)?,
@@ -312,11 +332,10 @@ impl Inner {
 }
 
 impl Overlay {
-    /// The mount, as a volume of this one container's: an engine's own driver mounts it.
-    fn mount(&self, belongs: &Belongs) -> Result<Mount, BadLayer> {
-        let options =
-            [("type", "overlay".to_owned()), ("device", "overlay".to_owned()), ("o", self.options()?)];
-        Ok(Mount {
+    /// The mount, a volume of this one container's that an engine's own driver mounts. It is made before: not
+    /// every engine passes on what a mount says of its volume.
+    fn mount(belongs: &Belongs) -> Mount {
+        Mount {
             target: Some(WORKSPACE.to_owned()),
             source: Some(belongs.name("workspace")),
             typ: Some(MountType::VOLUME),
@@ -324,17 +343,10 @@ impl Overlay {
             volume_options: Some(MountVolumeOptions {
                 // What the image has there is not copied into the session's layer.
                 no_copy: Some(true),
-                labels: Some(belongs.labels("workspace")),
-                driver_config: Some(MountVolumeOptionsDriverConfig {
-                    name: Some("local".to_owned()),
-                    options: Some(
-                        options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-                    ),
-                }),
-                subpath: None,
+                ..MountVolumeOptions::default()
             }),
             ..Mount::default()
-        })
+        }
     }
 
     /// The same options as the native sandbox's, so that what is captured reads the same marks.
@@ -354,7 +366,7 @@ impl Overlay {
 }
 
 /// A path as a part of overlay's options.
-fn option(path: &Path) -> Result<String, BadLayer> {
+pub(super) fn option(path: &Path) -> Result<String, BadLayer> {
     let bad = |why| BadLayer { path: path.to_owned(), why };
     let text = path.to_str().ok_or_else(|| bad("its name is no text"))?;
     if !path.is_absolute() || text.contains([',', '\n', '"']) {

@@ -2,42 +2,23 @@
 //!
 //!     cargo build --release && cargo run --release -p ftl-tests --bin bench_loop -- [--image NAME] [FILES...]
 //!
-//! Owns what is measured; [`earlier`] is the way that it is compared with. The rows are those of the table
+//! Owns what is measured; `ftl_tests::earlier` is the way that it is compared with. The rows are those of the table
 //! that FTL v1 published: trees of files of about one KiB, snapshot, prepare, diff of nothing and of five
 //! changed files, and the warm loop of prepare, edit and diff. With `--image` the earlier way goes through a
 //! container of that image on the engine that `docker` reaches, as it did; it must have `sh` and `python3`.
 //! Without, it runs on this machine itself, which is quicker than it ever was. Needs `rsync` and `python3`.
 
-mod earlier;
-
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ftl_proto::v1::event::Kind;
-use ftl_tests::measure::{self, Outcome, Place, append, median, row, stage, timed};
-
-use earlier::Earlier;
+use ftl_tests::earlier::{EDIT, Earlier, make_tree, print_published};
+use ftl_tests::measure::{self, Outcome, Place, append, median, row, timed};
 
 /// Files of the trees, when none are named: those of the published table, and one that is a project's.
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 /// Runs of ours, and of the earlier way.
 const RUNS: usize = 11;
 const LONG_RUNS: usize = 3;
-/// A task that changes five files.
-const EDIT: &str = "for file in $(ls part-000 | head -5); do echo changed >> part-000/$file; done";
-
-/// What the earlier system published for its own rows, milliseconds: on another machine, with Docker Desktop.
-const PUBLISHED: [(&str, usize, u32); 7] = [
-    ("snapshot", 10, 9),
-    ("snapshot", 100, 26),
-    ("snapshot", 1_000, 225),
-    ("prepare", 100, 134),
-    ("diff, nothing changed", 100, 138),
-    ("diff, 5 changed", 100, 96),
-    ("warm loop", 100, 291),
-];
-
 fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
     let (mut image, mut sizes) = (None, Vec::new());
@@ -53,13 +34,11 @@ fn main() -> Outcome<()> {
     for size in sizes {
         let tree = scratch.path().join(format!("tree-{size}"));
         let files = make_tree(&tree, size)?;
-        let earlier = Earlier::new(&tree, &scratch.path().join(format!("earlier-{size}")), image.as_deref())?;
+        let earlier =
+            Earlier::new(&tree, &scratch.path().join(format!("earlier-{size}")), image.as_deref(), None)?;
         rows(&tree, &files, &earlier)?;
     }
-    println!("\nPublished by FTL v1 itself, on another machine:");
-    for (what, size, took) in PUBLISHED {
-        println!("  {what}, {size} files: {took} ms");
-    }
+    print_published();
     Ok(())
 }
 
@@ -85,7 +64,7 @@ fn rows(tree: &Path, files: &[PathBuf], earlier: &Earlier) -> Outcome<()> {
     row(&named("prepare (create to first output)"), ready, "wipe and copy", theirs);
 
     for (what, script) in [("diff, nothing changed", "true"), ("diff, 5 changed", EDIT)] {
-        let ours = median((0..RUNS).map(|_| diff(&place, script)))?;
+        let ours = median((0..RUNS).map(|_| place.diff_time(script, script == EDIT)))?;
         earlier.prepare()?;
         earlier.edit(script)?;
         let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.diff())))?;
@@ -118,26 +97,4 @@ fn rows(tree: &Path, files: &[PathBuf], earlier: &Earlier) -> Outcome<()> {
     }))?;
     row("", ours, "snapshot, prepare, edit, diff", whole);
     Ok(())
-}
-
-/// What reading the work, comparing it and handing the diff out take, without the agent's own time.
-fn diff(place: &Place, script: &str) -> Outcome<Duration> {
-    let session = place.start(script)?;
-    let events = place.until_idle(&session)?;
-    let read = stage(&events, "diff").ok_or("no diff was made")?;
-    let shown = if script == EDIT { timed(|| place.diff(&session))? } else { Duration::ZERO };
-    place.discard(&session)?;
-    Ok(read + shown)
-}
-
-/// Files of about one KiB, two hundred in a directory.
-fn make_tree(root: &Path, size: usize) -> Outcome<Vec<PathBuf>> {
-    let mut made = Vec::new();
-    for number in 0..size {
-        let to = PathBuf::from(format!("part-{:03}/module_{number}.py", number / 200));
-        fs::create_dir_all(root.join(format!("part-{:03}", number / 200)))?;
-        fs::write(root.join(&to), format!("def function_{number}():\n    return {number}\n").repeat(24))?;
-        made.push(to);
-    }
-    Ok(made)
 }

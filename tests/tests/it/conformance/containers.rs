@@ -98,7 +98,7 @@ async fn what_an_engine_made_is_exactly_what_was_asked_for() {
         (bench.root.path().display().to_string(), "<directory>"),
         (Engine::shared().socket().parent().unwrap().display().to_string(), "<engine>"),
         (spec.session.as_str().to_owned(), "<session>"),
-        (instance, "<instance>"),
+        (instance.clone(), "<instance>"),
     ];
     let mut seen = Vec::new();
     for container in listed.as_array().unwrap() {
@@ -135,5 +135,19 @@ async fn what_an_engine_made_is_exactly_what_was_asked_for() {
     }
     seen.sort();
     assert_eq!(seen, ["door", "sandbox"]);
+    let session = spec.session.as_str();
+    let mut volume = asked(&format!("/volumes/ftl-{instance}-{session}-workspace"));
+    normal(&mut volume, &names);
+    let expected = serde_json::json!({
+        "device": "overlay", "type": "overlay",
+        "o": "nosuid,nodev,lowerdir=<directory>/base,upperdir=<session's directory>/upper,\
+              workdir=<session's directory>/work,userxattr,index=off,metacopy=off,redirect_dir=nofollow,xino=off,\
+              volatile",
+    });
+    compare("volume", &volume["Options"], &expected);
+    let expected = serde_json::json!({
+        "dev.ftl.instance": "<instance>", "dev.ftl.role": "workspace", "dev.ftl.session": "<session>",
+    });
+    compare("volume's labels", &volume["Labels"], &expected);
     sandbox.kill().await;
 }

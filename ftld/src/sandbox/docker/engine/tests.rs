@@ -220,7 +220,10 @@ async fn a_socket_that_nobody_may_use_or_listens_on_says_so() {
         super::super::transport::Unreached(std::io::Error::from_raw_os_error(13)),
     );
     let error = EngineError::of("version", "unix:///x", SOON, denied.into());
-    assert!(matches!(error, EngineError::Denied { .. }) && error.remedy().contains("rootless"), "{error:?}");
+    assert!(
+        matches!(error, EngineError::Denied { .. }) && error.remedy().contains("usermod -aG docker"),
+        "{error:?}"
+    );
     // Root may use every socket; others meet the real thing.
     let listening = StandIn::new(|_, _| {});
     let socket = listening.dir.path().join("engine.sock");

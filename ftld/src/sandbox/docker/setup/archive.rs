@@ -3,17 +3,23 @@
 //! Owns the format's headers. Must not know what is packed. Everything belongs to root and bears no time,
 //! so that equal contents are equal bytes and a builder finds what it built before.
 
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 
 /// The size of a header and of what contents are filled up to.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
+
+/// The longest name of a header, and of the directories before it, bytes.
+const NAME: usize = 100;
+const PREFIX: usize = 155;
 
 /// An archive that is being put together.
 #[derive(Default)]
 pub(super) struct Archive(BytesMut);
 
 impl Archive {
-    /// Adds a file. The path is relative and has fewer than 100 bytes.
+    /// Adds a file. The path is relative and short.
     pub(super) fn file(mut self, path: &str, mode: u32, content: &[u8]) -> Self {
         self.header(path, mode, content.len(), b'0');
         self.0.extend_from_slice(content);
@@ -37,22 +43,43 @@ impl Archive {
     }
 
     fn header(&mut self, path: &str, mode: u32, size: usize, kind: u8) {
-        let mut block = [0; BLOCK];
-        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0, &path.as_bytes()[..path.len().min(99)]);
-        put(100, format!("{mode:07o}\0").as_bytes());
-        put(108, b"0000000\0");
-        put(116, b"0000000\0");
-        put(124, format!("{size:011o}\0").as_bytes());
-        put(136, b"00000000000\0");
-        // The sum is taken with blanks in its own place.
-        put(148, b"        ");
-        put(156, &[kind]);
-        put(257, b"ustar\x0000");
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.0.extend_from_slice(&block);
+        // The paths are this program's own: they fit.
+        if let Ok(block) = header(path, mode, size as u64, kind) {
+            self.0.extend_from_slice(&block);
+        }
     }
+}
+
+/// The header of an entry of root's.
+///
+/// # Errors
+/// When the path is too long for one.
+pub(super) fn header(path: &str, mode: u32, size: u64, kind: u8) -> io::Result<[u8; BLOCK]> {
+    let fits = |at: &usize| *at <= PREFIX && path.len() - at - 1 <= NAME;
+    let (prefix, name) = match path.len() {
+        ..=NAME => ("", path),
+        _ => {
+            let slash = path.match_indices('/').map(|(at, _)| at).find(fits);
+            let slash = slash.ok_or_else(|| io::Error::other(format!("the name {path:?} is too long")))?;
+            (&path[..slash], &path[slash + 1..])
+        }
+    };
+    let mut block = [0; BLOCK];
+    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, name.as_bytes());
+    put(100, format!("{mode:07o}\0").as_bytes());
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, format!("{:011o}\0", size.min(0o77_777_777_777)).as_bytes());
+    put(136, b"00000000000\0");
+    // The sum is taken with blanks in its own place.
+    put(148, b"        ");
+    put(156, &[kind]);
+    put(257, b"ustar\x0000");
+    put(345, prefix.as_bytes());
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    Ok(block)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use ftl_core::id::Hash;
 use super::SetupError;
 use super::archive::Archive;
 use crate::sandbox::docker::engine::Engine;
-use crate::sandbox::docker::images::Build;
+use crate::sandbox::docker::images::{Build, Context};
 use crate::sandbox::linux::image::PROGRAM;
 use crate::sandbox::{HOME, WORKSPACE};
 
@@ -51,7 +51,7 @@ pub async fn with_guest(engine: &Engine, image: &str) -> Result<GuestImage, Setu
     let base = found.id.ok_or_else(|| refused("the engine names no id for it"))?;
     let guest = guest_hash();
     let short = base.trim_start_matches("sha256:").get(..12).unwrap_or("base");
-    let tag = format!("ftl-sandbox:{}-{short}", &guest[..12]);
+    let tag = engine.own().image("sandbox", &format!("{}-{short}", &guest[..12]));
     if let Some(id) = made_before(engine, &tag, &base).await? {
         return Ok(GuestImage { id, guest });
     }
@@ -67,6 +67,7 @@ pub async fn with_guest(engine: &Engine, image: &str) -> Result<GuestImage, Setu
         .dir(&format!("root{WORKSPACE}"), 0o755)
         .dir(&format!("root{HOME}"), 0o755)
         .finish();
+    let context = Context::Bytes(context);
     let build = Build { context, tag, labels, ..Build::default() };
     let id = engine.build(build, &mut |line| tracing::debug!(line, "adding the helper to an image")).await?;
     Ok(GuestImage { id, guest })

@@ -2,25 +2,34 @@
 //!
 //! Owns the story and its errors. Must not know who asks. Every step that was done before is found again,
 //! so doing it twice costs a few questions. Reading order: [`setup`] is the story; [`recipe`] is what is
-//! built, [`programs`] the agents, [`guest_layer`] the helper, [`tried`] the check, [`record`] what is kept.
+//! built, [`programs`] the agents, [`install`] brings them ([`fetch`], [`unpack`]), [`guest_layer`] the helper,
+//! [`tried`] the check, [`record`] what is kept, [`error`] what can go wrong.
 
 mod archive;
+mod error;
+mod fetch;
 pub mod guest_layer;
+mod install;
 pub mod programs;
 pub mod recipe;
 pub mod record;
 mod tried;
+mod unpack;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::engine::{Engine, EngineError};
-use programs::{PROGRAMS, Program};
-use recipe::{Reach, Recipe};
-use record::{Agent, Record};
+use bollard::models::ImageSummary;
 
-/// The lines of a failed build that are quoted.
-const QUOTED: usize = 12;
+use super::engine::Engine;
+use super::images::Build;
+use super::spec::LABEL_ROLE;
+use error::QUOTED;
+pub use error::SetupError;
+use install::Install;
+use programs::Program;
+use recipe::{Named, Reach};
+use record::{Agent, Record};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -63,7 +72,7 @@ pub enum Progress {
     },
     /// A line of the builder.
     Line(String),
-    /// So much of a file was sent.
+    /// So much of a file was sent to the engine, or fetched for it.
     Sent {
         /// Bytes.
         bytes: u64,
@@ -76,177 +85,6 @@ pub enum Progress {
 
 /// Where progress is told. Nobody may be listening any more.
 pub type Hear<'a> = &'a mut (dyn FnMut(Progress) + Send);
-
-/// Why there is no image.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The engine cannot be had or failed.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A build failed.
-    #[error("building the image failed")]
-    Build {
-        /// The builder's last lines.
-        lines: Vec<String>,
-        /// What the engine said.
-        #[source]
-        source: Box<EngineError>,
-    },
-    /// No agent of that name can be installed.
-    #[error("there is no agent {name:?} that can be installed")]
-    Unknown {
-        /// Which.
-        name: String,
-    },
-    /// There is no package of it for this kind of processor.
-    #[error("{name} has no package for {arch} processors")]
-    NoPackage {
-        /// Which.
-        name: &'static str,
-        /// The kind.
-        arch: String,
-    },
-    /// The root file system cannot be read.
-    #[error("cannot read the root file system {}", path.display())]
-    Rootfs {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The certificates cannot be read.
-    #[error("cannot read the certificates that SSL_CERT_FILE names, {}", path.display())]
-    Authorities {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// A proxy's address that would be shown to the image's programs.
-    #[error("{name} has a name and password in it, which the programs of the image would see")]
-    Proxy {
-        /// The variable.
-        name: &'static str,
-    },
-    /// The registry's address cannot be used.
-    #[error("the registry's address in NPM_CONFIG_REGISTRY cannot be used: {address:?}")]
-    Registry {
-        /// It, without what may be a password.
-        address: String,
-    },
-    /// An installed agent does not start.
-    #[error("{name} was installed and does not start")]
-    Program {
-        /// Which.
-        name: &'static str,
-        /// Its program in the image.
-        path: String,
-        /// What it said.
-        said: String,
-    },
-    /// There is no such image.
-    #[error("the engine has no image {image}")]
-    NoImage {
-        /// Which.
-        image: String,
-    },
-    /// The root file system of the last setup is gone.
-    #[error("the engine no longer has {image}, the root file system of the last setup")]
-    NoBase {
-        /// Its name.
-        image: String,
-    },
-    /// An image asks for things that a sandbox must not have.
-    #[error("the image {image} cannot be used: {why}")]
-    Image {
-        /// Which.
-        image: String,
-        /// Why not.
-        why: &'static str,
-    },
-    /// What was set up cannot be kept or read.
-    #[error("cannot use {}", path.display())]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The daemon itself could not go on.
-    #[error("the daemon could not go on: {reason}")]
-    Interrupted {
-        /// Why not.
-        reason: String,
-    },
-}
-
-impl SetupError {
-    /// What a person can do about it; empty when nothing is known.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::Engine(error) => error.remedy(),
-            Self::Build { source, lines } => build_remedy(source, lines),
-            Self::Unknown { .. } => {
-                format!("there is: {}", PROGRAMS.map(|program| program.name).join(", "))
-            }
-            Self::Proxy { .. } => "start the daemon with a proxy that needs no password: `ftlctl daemon stop` first".to_owned(),
-            Self::Registry { .. } => {
-                "write it as https://host/path, without a name and password".to_owned()
-            }
-            Self::Program { .. } => "try it again with `ftlctl setup --rebuild`".to_owned(),
-            Self::NoBase { .. } => {
-                "name the archive again, `ftlctl setup --rootfs TAR`, or use the usual base, `ftlctl setup --usual-base`"
-                    .to_owned()
-            }
-            Self::NoImage { .. } => "make it again: `ftlctl setup`".to_owned(),
-            Self::Rootfs { .. } => {
-                "name a tar archive, for instance from `mmdebstrap --variant=essential --include=git,curl bookworm root.tar`".to_owned()
-            }
-            Self::Record { .. } => "see that the disk has space, then `ftlctl setup`".to_owned(),
-            Self::NoPackage { .. } | Self::Authorities { .. } | Self::Image { .. } | Self::Interrupted { .. } => {
-                String::new()
-            }
-        }
-    }
-
-    /// What programs said that explains it, line by line.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        match self {
-            Self::Build { lines, .. } => lines.clone(),
-            Self::Program { said, .. } => said.lines().take(QUOTED).map(str::to_owned).collect(),
-            _ => Vec::new(),
-        }
-    }
-}
-
-/// What the builder's words tell about a way out.
-fn build_remedy(source: &EngineError, lines: &[String]) -> String {
-    let said = format!("{source} {}", lines.join(" "));
-    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["curl: not found", "sha512sum: not found", "tar: not found"]) {
-        "the root file system needs curl, tar, gzip, coreutils and ca-certificates to install agents"
-            .to_owned()
-    } else if has(&["certificate", "SSL"]) {
-        "name your certificate authorities in SSL_CERT_FILE, then restart the daemon: `ftlctl daemon stop`"
-            .to_owned()
-    } else if has(&[
-        "Could not resolve host",
-        "pulling image",
-        "dial tcp",
-        "no such host",
-        "manifest unknown",
-    ]) {
-        "the engine's machine needs the network for this; without a registry use `ftlctl setup --rootfs TAR`"
-            .to_owned()
-    } else {
-        source.remedy()
-    }
-}
 
 /// Makes the image and keeps what it is. `home` is the daemon's, `now_us` the time of the record.
 ///
@@ -270,25 +108,38 @@ pub async fn setup(
     };
     let id = engine.info().await?.id.unwrap_or_default();
     step("base", hear);
-    let rootfs = base(engine, &wanted, before.as_ref(), hear).await?;
+    let (base, rootfs) = base(engine, &wanted, before.as_ref(), hear).await?;
     step("agents", hear);
-    let base = rootfs.as_ref().map(|(tag, _)| tag.as_str());
-    let recipe = recipe::recipe(base, &programs, &engine.about().arch)?;
-    let image = build(engine, &recipe, &wanted, hear).await?;
+    let programs = sorted(programs);
+    let install = Install { engine, reach: &wanted.reach, rebuild: wanted.rebuild, home };
+    let mut installed = Vec::new();
+    for program in &programs {
+        installed.push((*program, install.agent(program, hear).await?));
+    }
+    let recipe = recipe::with_agents(&base, &installed);
+    let tag = engine.own().image("agents", &recipe.version);
+    let fresh = wanted.rebuild;
+    let image = build(engine, recipe.build(tag.clone(), (false, fresh), &wanted.reach), hear).await?;
     step("helper", hear);
     guest_layer::with_guest(engine, &image).await?;
     step("check", hear);
     let mut agents = Vec::new();
-    for program in recipe.programs() {
+    for program in &programs {
         agents.push(check(engine, &image, *program, hear).await?);
     }
-    let (base, rootfs) = rootfs.unzip();
-    let record = Record { engine: id, image, tag: recipe.tag, rootfs, base, agents, made_us: now_us };
+    let base = base.tag;
+    let kept: Vec<String> = installed.into_iter().map(|(_, image)| image.tag).collect();
+    let record = Record { engine: id, image, tag, rootfs, base: Some(base), agents, made_us: now_us };
     record.write(home)?;
-    if let Some(before) = before {
-        forget(engine, &before, &record).await;
-    }
+    forget(engine, &record, kept).await;
     Ok(record)
+}
+
+/// In the order of their names, each once.
+fn sorted(mut programs: Vec<Program>) -> Vec<Program> {
+    programs.sort_by_key(|program| program.name);
+    programs.dedup_by_key(|program| program.name);
+    programs
 }
 
 /// The agents that are wanted, by name.
@@ -302,25 +153,47 @@ fn choose(wanted: &Wanted, before: Option<&Record>) -> Vec<String> {
     }
 }
 
-/// The name and hash of the root file system to build on; nothing for the usual base.
+/// The image to build on, and the hash of the root file system that it is, if it is one.
 async fn base(
     engine: &Engine,
     wanted: &Wanted,
     before: Option<&Record>,
     hear: Hear<'_>,
-) -> Result<Option<(String, String)>, SetupError> {
+) -> Result<(Named, Option<String>), SetupError> {
     let last = before.and_then(|before| Some((before.base.clone()?, before.rootfs.clone()?)));
-    match (&wanted.base, last) {
-        (Base::Rootfs(archive), _) => Ok(Some(import(engine, archive, wanted.rebuild, hear).await?)),
+    let (tag, hash) = match (&wanted.base, last) {
+        (Base::Rootfs(archive), _) => import(engine, archive, wanted.rebuild, hear).await?,
         (Base::Last, Some((tag, hash))) => {
-            if engine.image(&tag).await?.is_none() {
-                return Err(SetupError::NoBase { image: tag });
-            }
             hear(Progress::Kept(format!("{tag}, from the last setup")));
-            Ok(Some((tag, hash)))
+            (tag, hash)
         }
-        (Base::Last, None) | (Base::Usual, _) => Ok(None),
+        (Base::Last, None) | (Base::Usual, _) => return Ok((usual(engine, wanted, hear).await?, None)),
+    };
+    let found = engine.image(&tag).await?.and_then(|image| image.id);
+    let id = found.ok_or_else(|| SetupError::NoBase { image: tag.clone() })?;
+    Ok((Named { id, tag, version: hash.clone() }, Some(hash)))
+}
+
+/// The usual base: what it is made of comes from a registry, and its packages from its distribution.
+async fn usual(engine: &Engine, wanted: &Wanted, hear: Hear<'_>) -> Result<Named, SetupError> {
+    let recipe = recipe::usual_base();
+    let tag = engine.own().image("base", &recipe.version);
+    if !wanted.rebuild
+        && let Some(id) = engine.image(&tag).await?.and_then(|image| image.id)
+    {
+        hear(Progress::Kept(format!("{tag} is there")));
+        return Ok(Named { id, tag, version: recipe.version });
     }
+    let image = recipe::usual_image();
+    if engine.image(image).await?.is_none() {
+        hear(Progress::Line(format!("fetching {image}")));
+        let mut line = |line: &str| hear(Progress::Line(line.to_owned()));
+        let pulled = engine.pull(image, &mut line).await;
+        pulled.map_err(|source| SetupError::Pull { image, source: source.into() })?;
+    }
+    let build = recipe.build(tag.clone(), (true, wanted.rebuild), &wanted.reach);
+    let id = self::build(engine, build, hear).await?;
+    Ok(Named { id, tag, version: recipe.version })
 }
 
 fn known(name: &str) -> Result<Program, SetupError> {
@@ -338,7 +211,7 @@ async fn import(
     let path = archive.to_owned();
     let hashing = tokio::task::spawn_blocking(move || hash(&path)).await;
     let (hash, total) = hashing.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-    let tag = format!("ftl-rootfs:{}", &hash[..16]);
+    let tag = engine.own().image("rootfs", &hash[..16]);
     if !rebuild && engine.image(&tag).await?.is_some() {
         hear(Progress::Kept(format!("{tag} is there")));
         return Ok((tag, hash));
@@ -367,17 +240,12 @@ fn hash(path: &Path) -> io::Result<(String, u64)> {
     Ok((hasher.finalize().to_hex().to_string(), total))
 }
 
-/// Builds the image, unless it is there, and gives its id.
-async fn build(
-    engine: &Engine,
-    recipe: &Recipe,
-    wanted: &Wanted,
-    hear: Hear<'_>,
-) -> Result<String, SetupError> {
-    if !wanted.rebuild
-        && let Some(id) = engine.image(&recipe.tag).await?.and_then(|image| image.id)
+/// Builds an image, unless it is there, and gives its id.
+async fn build(engine: &Engine, build: Build, hear: Hear<'_>) -> Result<String, SetupError> {
+    if !build.fresh
+        && let Some(id) = engine.image(&build.tag).await?.and_then(|image| image.id)
     {
-        hear(Progress::Kept(format!("{} is there", recipe.tag)));
+        hear(Progress::Kept(format!("{} is there", build.tag)));
         return Ok(id);
     }
     let mut last = std::collections::VecDeque::new();
@@ -393,7 +261,7 @@ async fn build(
         }
         hear(Progress::Line(line.to_owned()));
     };
-    let built = engine.build(recipe.build(&wanted.reach, wanted.rebuild)?, &mut line).await;
+    let built = engine.build(build, &mut line).await;
     built.map_err(|source| SetupError::Build { lines: last.into(), source: source.into() })
 }
 
@@ -407,16 +275,29 @@ async fn check(engine: &Engine, image: &str, program: Program, hear: Hear<'_>) -
     Ok(Agent { name: program.name.to_owned(), version: program.version.to_owned(), program: path, said })
 }
 
-/// Takes away the images that the new one replaces. Containers that still run keep what they need.
-async fn forget(engine: &Engine, before: &Record, now: &Record) {
+/// Takes this daemon's names away from the images that the new one replaces; one that has no other name goes.
+/// Containers that still run keep what they need, and the next setup tries again.
+async fn forget(engine: &Engine, now: &Record, mut kept: Vec<String>) {
+    kept.push(now.tag.clone());
+    kept.extend(now.base.clone());
+    let own = engine.own();
+    let mine = |image: &ImageSummary| -> Vec<String> {
+        image.repo_tags.iter().filter(|tag| own.is_image(tag)).cloned().collect()
+    };
     let mut names = Vec::new();
-    if before.image != now.image {
-        let label = format!("dev.ftl.base={}", before.image);
-        let made_of_it = engine.images(&[&label]).await.unwrap_or_default();
-        names.extend(made_of_it.into_iter().map(|image| image.id));
-        names.push(before.image.clone());
+    for image in engine.images(&[&format!("{LABEL_ROLE}=agents")]).await.unwrap_or_default() {
+        let replaced: Vec<String> = mine(&image).into_iter().filter(|tag| !kept.contains(tag)).collect();
+        if !replaced.is_empty() {
+            let on_top = engine.images(&[&format!("dev.ftl.base={}", image.id)]).await.unwrap_or_default();
+            names.extend(on_top.iter().flat_map(mine));
+        }
+        names.extend(replaced);
     }
-    names.extend(before.base.clone().filter(|base| Some(base) != now.base.as_ref()));
+    // Root file systems are imported, and bear no label.
+    let rootfs = own.image("rootfs", "");
+    let imported = engine.images(&[]).await.unwrap_or_default();
+    let imported = imported.iter().flat_map(mine).filter(|tag| tag.starts_with(&rootfs));
+    names.extend(imported.filter(|tag| !kept.contains(tag)));
     for name in names {
         if let Err(error) = engine.remove_image(&name).await {
             tracing::debug!(%error, image = name, "an image that was replaced stays");

@@ -1,9 +1,9 @@
-//! The recipe of an image with agents: a Dockerfile and what goes with it.
+//! The recipes: Dockerfiles, and how the human reaches registries.
 //!
-//! Owns the text, which is a value of the choice alone, so that the same choice is the same image. Must not
-//! ask an engine. What changes most comes last: each agent is fetched in a stage of its own and copied into
-//! the image as one layer, so a new version of one fetches nothing else again. What a stage needs to reach
-//! a registry stays in that stage.
+//! Owns the texts, which are values of the choice alone, so that the same choice is the same image. Must not
+//! ask an engine. What changes most comes last: each agent is an image of its own and copied into the whole
+//! as one layer, so a new version of one fetches nothing else again. No program of a base runs while agents
+//! are installed: the daemon fetches them, and the builder only copies.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,28 +14,22 @@ use ftl_core::id::Hash;
 
 use super::SetupError;
 use super::archive::Archive;
-use super::programs::{AGENTS, Program};
-use crate::sandbox::docker::images::Build;
+use super::programs::{Package, Program};
+use super::unpack::DIR;
+use crate::sandbox::docker::images::{Build, Context};
 
 /// The base when nobody brings one.
 const BASE: &str = include_str!("Dockerfile");
 
-/// How an agent is fetched.
-const FETCH: &str = include_str!("fetch.sh");
-
 /// Where packages are fetched from when the human's environment names no other place.
 const REGISTRY: &str = "https://registry.npmjs.org";
 
-/// The longest bundle of certificates that is passed on, in bytes.
-const MAX_BUNDLE: u64 = 4 << 20;
-
-/// How the human reaches registries, as their environment says. It is used while agents are fetched and is
-/// in no layer of the image.
+/// How the human reaches registries, as their environment says. It is in no layer of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// A mirror of the npm registry.
     pub registry: Option<String>,
-    /// Certificate authorities in place of the image's, PEM.
+    /// Certificate authorities in place of the machine's, PEM.
     pub authorities: Option<PathBuf>,
     /// Proxy variables, which builders keep out of an image's history.
     pub proxies: BTreeMap<String, String>,
@@ -68,6 +62,11 @@ impl Reach {
             proxies: proxies.iter().filter_map(|name| Some(((*name).to_owned(), get(name)?))).collect(),
         })
     }
+
+    /// Where a package lies.
+    pub(super) fn address(&self, path: &str) -> String {
+        format!("{}/{path}", self.registry.as_deref().unwrap_or(REGISTRY))
+    }
 }
 
 /// An address without a user, a query or anything that a shell would read.
@@ -77,127 +76,130 @@ fn is_plain(address: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(fits))
 }
 
-/// What an image consists of, and its name.
-#[derive(Clone, Debug)]
+/// What an image is built from, and what tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Recipe {
     /// The Dockerfile.
     pub(super) text: String,
-    /// The image's name, made of the text.
-    pub(super) tag: String,
-    programs: Vec<Program>,
+    /// The version of its name: equal choices have the same.
+    pub(super) version: String,
 }
 
-/// Writes the recipe. `base` is an image of the engine in place of the usual base.
+/// The usual base. Its steps are this program's own text on an image that is named by its digest; they are the
+/// only ones of any recipe that have a network.
+pub(super) fn usual_base() -> Recipe {
+    Recipe { text: BASE.to_owned(), version: version(BASE) }
+}
+
+/// The image that the usual base is made of, which comes from a registry.
+pub(super) fn usual_image() -> &'static str {
+    let from = BASE.lines().find_map(|line| line.strip_prefix("FROM "));
+    from.and_then(|line| line.split(' ').next()).unwrap_or_default()
+}
+
+/// The image of one agent, which holds nothing else. It is copied from and never run.
 ///
 /// # Errors
-/// When an agent has no package for this kind of processor.
-pub(super) fn recipe(base: Option<&str>, programs: &[Program], arch: &str) -> Result<Recipe, SetupError> {
-    let mut programs = programs.to_vec();
-    programs.sort_by_key(|program| program.name);
-    programs.dedup_by_key(|program| program.name);
-    let mut text = match base {
-        Some(image) => format!("FROM {image} AS base\nUSER 0\n"),
-        None => BASE.to_owned(),
-    };
-    for program in &programs {
-        text += &stage(program, arch)?;
-    }
-    text += "\nFROM base\n";
-    for Program { name, .. } in &programs {
-        text += &format!("COPY --from={name} {AGENTS}/{name}/ {AGENTS}/{name}/\n");
-    }
-    let tag = format!("ftl-agents:{}", &Hash::of(format!("{text}{FETCH}").as_bytes()).to_hex()[..16]);
-    Ok(Recipe { text, tag, programs })
-}
-
-/// The stage that fetches one agent. Everything in it is this program's own text.
-fn stage(program: &Program, arch: &str) -> Result<String, SetupError> {
+/// When it has no package for this kind of processor.
+pub(super) fn agent(program: &Program, arch: &str) -> Result<(Recipe, Package), SetupError> {
     let none = || SetupError::NoPackage { name: program.name, arch: arch.to_owned() };
     let package = program.package(arch).ok_or_else(none)?;
-    let hash = package.integrity.strip_prefix("sha512-").ok_or_else(none)?;
-    let hash = base64::engine::general_purpose::STANDARD.decode(hash).map_err(|_| none())?;
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!(
-        "\nFROM base AS {name}\n\
-         ARG REGISTRY={REGISTRY}\n\
-         COPY reach/ /tmp/ftl-reach/\n\
-         RUN sh /tmp/ftl-reach/fetch.sh {dir} \"$REGISTRY/{path}\" \\\n\
-         \x20   {hash} \\\n\
-         \x20   {programs}\n",
-        name = program.name,
-        dir = program.dir(),
-        path = package.path,
-        programs = package.programs.join(" "),
-    ))
+    let text = format!("FROM scratch\nCOPY {DIR}/ /{DIR}/\n");
+    let whole = [&text, package.path, package.integrity, &package.programs.join(" ")].join("\n");
+    Ok((Recipe { text, version: version(&whole) }, package))
+}
+
+/// The image with agents: a base and, on top of it, each agent in one layer. `base` and the agents' images are
+/// an engine's ids; nothing runs while it is built.
+pub(super) fn with_agents(base: &Named, agents: &[(Program, Named)]) -> Recipe {
+    let mut text = format!("FROM {}\nUSER 0\n", base.id);
+    let mut whole = base.version.clone();
+    for (program, image) in agents {
+        text += &format!("COPY --from={} /{DIR}/ {}/\n", image.id, program.dir());
+        whole += &format!("\n{} {}", program.name, image.version);
+    }
+    // Ids differ where the contents do not, as when an archive was given to the engine again.
+    Recipe { text, version: version(&whole) }
+}
+
+/// An image that an engine has.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// Its id.
+    pub(super) id: String,
+    /// Its name.
+    pub(super) tag: String,
+    /// What tells it from others of its kind.
+    pub(super) version: String,
+}
+
+fn version(text: &str) -> String {
+    Hash::of(text.as_bytes()).to_hex()[..16].to_owned()
 }
 
 impl Recipe {
-    /// The agents, in the order of their names.
-    pub(super) fn programs(&self) -> &[Program] {
-        &self.programs
+    /// What the builder is given, where a recipe copies nothing of a context.
+    pub(super) fn build(&self, tag: String, (network, fresh): (bool, bool), reach: &Reach) -> Build {
+        let context = Archive::default().file("Dockerfile", 0o644, self.text.as_bytes()).finish();
+        let args = if network { reach.proxies.clone() } else { BTreeMap::new() };
+        Build { context: Context::Bytes(context), tag, args, labels: labels(), network, fresh }
     }
 
-    /// What the builder is given.
-    ///
-    /// # Errors
-    /// When the bundle of certificates cannot be read.
-    pub(super) fn build(&self, reach: &Reach, fresh: bool) -> Result<Build, SetupError> {
-        let authorities = match &reach.authorities {
-            Some(path) => {
-                read_bundle(path).map_err(|source| SetupError::Authorities { path: path.clone(), source })?
-            }
-            None => Vec::new(),
-        };
-        let context = Archive::default()
-            .file("Dockerfile", 0o644, self.text.as_bytes())
-            .file("reach/authorities.pem", 0o644, &authorities)
-            .file("reach/fetch.sh", 0o644, FETCH.as_bytes())
-            .finish();
-        let mut args = reach.proxies.clone();
-        args.extend(reach.registry.iter().map(|address| ("REGISTRY".to_owned(), address.clone())));
-        let labels = BTreeMap::from([("dev.ftl.role".to_owned(), "agents".to_owned())]);
-        Ok(Build { context, tag: self.tag.clone(), args, labels, network: true, fresh })
+    /// What the builder is given, with a context that lies in a file.
+    pub(super) fn build_from(&self, context: PathBuf, tag: String) -> Build {
+        Build { context: Context::File(context), tag, labels: labels(), fresh: true, ..Build::default() }
     }
 }
 
-fn read_bundle(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("dev.ftl.role".to_owned(), "agents".to_owned())])
+}
 
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_BUNDLE).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The SHA-512 of a package.
+pub(super) fn hash(package: &Package) -> Option<[u8; 64]> {
+    let text = package.integrity.strip_prefix("sha512-")?;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::programs::PROGRAMS;
     use super::*;
 
-    fn text(base: Option<&str>, names: &[&str]) -> String {
-        let programs: Vec<_> = names.iter().map(|name| Program::named(name).unwrap()).collect();
-        recipe(base, &programs, "amd64").unwrap().text
+    fn named(id: &str) -> Named {
+        Named { id: id.to_owned(), tag: format!("{id}:1"), version: format!("{id} 1") }
     }
 
     #[test]
-    fn every_base_is_pinned_and_every_agent_is_checked_before_it_is_unpacked() {
-        let usual = text(None, &["codex", "claude-code", "codex"]);
-        assert!(usual.lines().any(|line| line.starts_with("FROM ") && line.contains("@sha256:")));
-        assert_eq!(usual.matches("RUN sh /tmp/ftl-reach/fetch.sh /opt/agents/").count(), 2);
-        assert!(FETCH.contains("set -eu") && FETCH.find("sha512sum -c") < FETCH.find("tar -xzf"));
-        // The hash in the form that `sha512sum` reads.
-        assert!(usual.contains("\n    fa7e25bb5b9b600a74d98d17fcc0149f1c3dc98e921c767bec5f88a16f95d305"));
-        let own = text(Some("ftl-rootfs:1"), &[]);
-        assert_eq!(own, "FROM ftl-rootfs:1 AS base\nUSER 0\n\nFROM base\n");
+    fn every_base_is_pinned_and_only_the_usual_one_has_steps_and_a_network() {
+        assert!(usual_image().contains("@sha256:"), "{}", usual_image());
+        let agents = PROGRAMS.map(|program| (program, named(program.name)));
+        let whole = with_agents(&named("base"), &agents).text;
+        let (one, package) = agent(&PROGRAMS[0], "amd64").unwrap();
+        assert!(!whole.contains("RUN") && !one.text.contains("RUN"), "{whole}{}", one.text);
+        let build =
+            |recipe: Recipe, network| recipe.build("t:1".to_owned(), (network, false), &Reach::default());
+        assert!(!build(with_agents(&named("base"), &agents), false).network);
+        assert!(!one.build_from("x".into(), "t:1".to_owned()).network);
+        assert!(hash(&package).is_some_and(|hash| hash[..4] == [0xfa, 0x7e, 0x25, 0xbb]));
+        assert!(PROGRAMS.iter().flat_map(|program| program.packages).all(|package| hash(package).is_some()));
     }
 
     #[test]
-    fn one_agent_changes_only_its_own_stage() {
-        let (one, two) = (text(None, &["claude-code"]), text(None, &["claude-code", "codex"]));
-        let shared = one.split("\nFROM base\n").next().unwrap();
-        assert!(two.starts_with(shared), "{two}");
-        assert!(one.ends_with(
-            "FROM base\nCOPY --from=claude-code /opt/agents/claude-code/ /opt/agents/claude-code/\n"
-        ));
-        let unknown = recipe(None, &[Program::named("codex").unwrap()], "s390x");
+    fn an_image_is_named_by_what_is_in_it_and_not_by_ids() {
+        let [claude, codex] = PROGRAMS.map(|program| (program, named(program.name)));
+        let one = with_agents(&named("base"), std::slice::from_ref(&claude));
+        let two = with_agents(&named("base"), &[claude.clone(), codex]);
+        assert!(two.text.starts_with(&one.text) && two.version != one.version, "{}", two.text);
+        assert!(
+            one.text.ends_with("COPY --from=claude-code /agent/ /opt/agents/claude-code/\n"),
+            "{}",
+            one.text
+        );
+        let again = Named { id: "sha256:other".to_owned(), ..claude.1 };
+        let again = with_agents(&named("base"), &[(claude.0, again)]);
+        assert!(again.text != one.text && again.version == one.version);
+        let unknown = agent(&PROGRAMS[1], "s390x");
         assert!(matches!(unknown, Err(SetupError::NoPackage { .. })));
     }
 
@@ -207,11 +209,16 @@ mod tests {
             let pairs = pairs.iter().map(|(name, value)| (name.into(), value.into())).collect();
             Reach::from_env(&pairs)
         };
-        assert_eq!(env(&[("PATH", "/bin"), ("HTTPS_PROXY", "")]).unwrap(), Reach::default());
+        let none = env(&[("PATH", "/bin"), ("HTTPS_PROXY", "")]).unwrap();
+        assert_eq!((&none, none.address("a/b")), (&Reach::default(), format!("{REGISTRY}/a/b")));
         let reach = env(&[("npm_config_registry", "https://npm.example/x/"), ("https_proxy", "http://p:1")]);
-        let build = recipe(None, &[], "amd64").unwrap().build(&reach.unwrap(), false).unwrap();
-        assert_eq!(build.args["REGISTRY"], "https://npm.example/x");
-        assert_eq!(build.args["https_proxy"], "http://p:1");
+        let reach = reach.unwrap();
+        assert_eq!(reach.address("a/b"), "https://npm.example/x/a/b");
+        // The steps of the usual base need the proxy; what has no network is told of none.
+        let base = usual_base().build("t:1".to_owned(), (true, false), &reach);
+        assert_eq!(base.args["https_proxy"], "http://p:1");
+        let agents = with_agents(&named("base"), &[]).build("t:1".to_owned(), (false, false), &reach);
+        assert!(agents.args.is_empty());
         let error = env(&[("NPM_CONFIG_REGISTRY", "https://me:hunter2@npm.example")]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         assert!(env(&[("NPM_CONFIG_REGISTRY", "https://x/$(id)")]).is_err());

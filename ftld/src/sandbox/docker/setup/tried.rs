@@ -11,6 +11,8 @@ use tokio::io::AsyncReadExt as _;
 use super::SetupError;
 use super::programs::Program;
 use crate::sandbox::docker::engine::{Engine, EngineError};
+use crate::sandbox::docker::nothing;
+use crate::sandbox::docker::spec::{LABEL_INSTANCE, LABEL_ROLE};
 
 /// How long an agent may take to say its version, also on a machine that has much else to do.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -37,10 +39,10 @@ pub(super) async fn version(
 }
 
 async fn try_it(engine: &Engine, image: &str, program: Program, path: &str) -> Result<String, SetupError> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|error| SetupError::Interrupted { reason: error.to_string() })?;
-    let name = format!("ftl-try-{:016x}", u64::from_le_bytes(random));
-    let id = engine.create(&name, body(image, path)).await?;
+    let name = nothing::fresh(engine, "try");
+    let name = name.map_err(|error| SetupError::Interrupted { reason: error.to_string() })?;
+    let _in_use = engine.own().hold(name.clone());
+    let id = engine.create(&name, body(image, path, engine.own().instance())).await?;
     let ran = tokio::time::timeout(LONGEST, run(engine, &id)).await;
     // Whatever came of it.
     engine.remove(&id).await?;
@@ -74,7 +76,7 @@ async fn run(engine: &Engine, id: &str) -> Result<(Option<i64>, String), EngineE
     Ok((status, said.trim().to_owned()))
 }
 
-fn body(image: &str, path: &str) -> ContainerCreateBody {
+fn body(image: &str, path: &str, instance: &str) -> ContainerCreateBody {
     let host = HostConfig {
         network_mode: Some("none".into()),
         cap_drop: Some(vec!["ALL".into()]),
@@ -94,8 +96,26 @@ fn body(image: &str, path: &str) -> ContainerCreateBody {
         working_dir: Some("/tmp".to_owned()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        labels: Some(HashMap::from([("dev.ftl.role".to_owned(), "try".to_owned())])),
+        labels: Some(HashMap::from([
+            (LABEL_INSTANCE.to_owned(), instance.to_owned()),
+            (LABEL_ROLE.to_owned(), "try".to_owned()),
+        ])),
         host_config: Some(host),
         ..ContainerCreateBody::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_bears_its_daemons_labels_and_can_reach_nothing() {
+        let body = body("sha256:1", "/opt/agents/x/x", "me");
+        let labels = body.labels.unwrap();
+        assert_eq!((labels[LABEL_INSTANCE].as_str(), labels[LABEL_ROLE].as_str()), ("me", "try"));
+        let host = body.host_config.unwrap();
+        assert_eq!((host.network_mode.as_deref(), host.readonly_rootfs), (Some("none"), Some(true)));
+        assert_eq!((body.user.as_deref(), host.cap_drop), (Some(NOBODY), Some(vec!["ALL".to_owned()])));
     }
 }

@@ -83,11 +83,11 @@ fn a_sandbox_is_exactly_this() {
     let labels = |role: &str| json!({ "dev.ftl.instance": "0123456789ab", "dev.ftl.session": "s1", "dev.ftl.role": role });
     let workspace = json!({
         "Type": "volume", "Source": "ftl-0123456789ab-s1-workspace", "Target": "/workspace", "ReadOnly": false,
-        "VolumeOptions": {
-            "NoCopy": true,
-            "Labels": labels("workspace"),
-            "DriverConfig": { "Name": "local", "Options": { "type": "overlay", "device": "overlay", "o": options } },
-        },
+        "VolumeOptions": { "NoCopy": true },
+    });
+    let volume = json!({
+        "Name": "ftl-0123456789ab-s1-workspace", "Labels": labels("workspace"),
+        "Driver": "local", "DriverOpts": { "type": "overlay", "device": "overlay", "o": options },
     });
     let expected = json!({
         "AttachStdin": true, "AttachStdout": true, "AttachStderr": true,
@@ -118,6 +118,7 @@ fn a_sandbox_is_exactly_this() {
     });
     let spec = container(Role::Sandbox(Box::new(inner())));
     assert_eq!(body(&spec), expected);
+    assert_eq!(serde_json::to_value(spec.volume().unwrap()).unwrap(), volume);
     assert_eq!(spec.name(), "ftl-0123456789ab-s1-sandbox");
     let spec = ContainerSpec { runtime: Some(Runtime::Runsc), ..spec };
     assert_eq!(body(&spec)["HostConfig"]["Runtime"], "runsc");
@@ -142,7 +143,7 @@ fn a_door_is_exactly_this() {
     });
     let spec = container(Role::Door { of: "feed".to_owned() });
     assert_eq!(body(&spec), expected);
-    assert_eq!(spec.name(), "ftl-0123456789ab-s1-door");
+    assert_eq!((spec.name().as_str(), spec.volume()), ("ftl-0123456789ab-s1-door", Ok(None)));
 }
 
 #[test]
@@ -152,12 +153,12 @@ fn a_layer_whose_path_could_be_another_option_is_refused() {
     {
         let mut inner = inner();
         inner.workspace.layers = vec![layer.into()];
-        let made = container(Role::Sandbox(Box::new(inner))).body();
+        let made = container(Role::Sandbox(Box::new(inner))).volume();
         assert_eq!(made.is_ok(), is_taken, "{layer:?}");
     }
     assert_eq!(option(Path::new("/a b/c\\d:e")).unwrap(), "/a b/c\\\\d\\:e");
     let mut long = inner();
     long.workspace.layers = vec![PathBuf::from(format!("/{}", "x".repeat(200))); 30];
-    let error = container(Role::Sandbox(Box::new(long))).body().unwrap_err();
+    let error = container(Role::Sandbox(Box::new(long))).volume().unwrap_err();
     assert!(error.to_string().contains("too long"), "{error}");
 }

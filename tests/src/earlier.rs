@@ -1,12 +1,13 @@
 //! How an earlier system did a task: copy everything, wipe, copy again, read everything.
 //!
-//! Owns that way, written anew from what it was seen to do. Must not know our own.
+//! Owns that way, written anew from what it was seen to do, the trees that its numbers were taken of, and those
+//! numbers. Must not know our own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ftl_tests::measure::{Outcome, run, slashed};
+use crate::measure::{Outcome, run, slashed};
 
 /// Lists a workspace: whatever is not as a manifest says (size and time of change) is sent as a whole.
 const READ: &str = r#"
@@ -58,16 +59,76 @@ with open(sys.argv[2], "w") as out:
 "#;
 
 /// The way, for one tree.
-pub(crate) struct Earlier {
+pub struct Earlier {
     tree: PathBuf,
     /// Has `snapshots/1`, its `manifest`, the scripts and, without a container, `workspace`.
     dir: PathBuf,
-    container: Option<String>,
+    /// The container, and the engine that has it.
+    container: Option<Container>,
+}
+
+/// A container that waits for commands.
+struct Container {
+    id: String,
+    /// `DOCKER_HOST`; the machine's own engine when absent.
+    host: Option<String>,
+}
+
+impl Container {
+    fn docker(host: Option<&str>) -> Command {
+        let mut command = Command::new("docker");
+        if let Some(host) = host {
+            command.args(["--host", host]);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// A task that changes five files.
+pub const EDIT: &str = "for file in $(ls part-000 | head -5); do echo changed >> part-000/$file; done";
+
+/// What the earlier system published for its own rows, milliseconds: on another machine, with Docker Desktop.
+pub const PUBLISHED: [(&str, usize, u32); 7] = [
+    ("snapshot", 10, 9),
+    ("snapshot", 100, 26),
+    ("snapshot", 1_000, 225),
+    ("prepare", 100, 134),
+    ("diff, nothing changed", 100, 138),
+    ("diff, 5 changed", 100, 96),
+    ("warm loop", 100, 291),
+];
+
+/// Prints what was published.
+pub fn print_published() {
+    println!("\nPublished by FTL v1 itself, on another machine:");
+    for (what, size, took) in PUBLISHED {
+        println!("  {what}, {size} files: {took} ms");
+    }
+}
+
+/// Files of about one KiB, two hundred in a directory; gives their paths.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn make_tree(root: &Path, size: usize) -> Outcome<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    for number in 0..size {
+        let to = PathBuf::from(format!("part-{:03}/module_{number}.py", number / 200));
+        fs::create_dir_all(root.join(format!("part-{:03}", number / 200)))?;
+        fs::write(root.join(&to), format!("def function_{number}():\n    return {number}\n").repeat(24))?;
+        made.push(to);
+    }
+    Ok(made)
 }
 
 impl Earlier {
-    /// Makes its directories and, with an image, a container that waits.
-    pub(crate) fn new(tree: &Path, dir: &Path, image: Option<&str>) -> Outcome<Self> {
+    /// Makes its directories and, with an image, a container that waits: on the engine at `host`, an address as
+    /// in `DOCKER_HOST`, or on the machine's own.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn new(tree: &Path, dir: &Path, image: Option<&str>, host: Option<&str>) -> Outcome<Self> {
         fs::create_dir_all(dir.join("snapshots/1"))?;
         fs::create_dir_all(dir.join("workspace"))?;
         for (name, script) in [("read.py", READ), ("compare.py", COMPARE), ("list.py", LIST)] {
@@ -77,18 +138,22 @@ impl Earlier {
         if let Some(image) = image {
             let mount = format!("{0}:{0}", dir.display());
             let args = ["run", "-d", "--network", "none", "-v", &mount, image, "sleep", "infinity"];
-            let out = Command::new("docker").args(args).stdin(Stdio::null()).output()?;
+            let out = Container::docker(host).args(args).output()?;
             if !out.status.success() {
                 return Err(String::from_utf8_lossy(&out.stderr).into());
             }
-            made.container = Some(String::from_utf8(out.stdout)?.trim().to_owned());
+            let id = String::from_utf8(out.stdout)?.trim().to_owned();
+            made.container = Some(Container { id, host: host.map(str::to_owned) });
         }
         made.snapshot()?;
         Ok(made)
     }
 
     /// Copies the tree and writes down what is in the copy.
-    pub(crate) fn snapshot(&self) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// When a step of it fails.
+    pub fn snapshot(&self) -> Outcome<()> {
         let to = self.dir.join("snapshots/1");
         run("rsync", ["-a".into(), "--delete".into(), slashed(&self.tree), slashed(&to)], None)?;
         let list = [self.dir.join("list.py"), to, self.dir.join("manifest")];
@@ -96,7 +161,10 @@ impl Earlier {
     }
 
     /// Wipes the workspace and copies the snapshot into it.
-    pub(crate) fn prepare(&self) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// When a step of it fails.
+    pub fn prepare(&self) -> Outcome<()> {
         self.inside(&format!(
             "find {0}/workspace -mindepth 1 -delete; cp -R {0}/snapshots/1/. {0}/workspace/",
             self.dir.display()
@@ -104,12 +172,18 @@ impl Earlier {
     }
 
     /// Does the agent's part in the workspace.
-    pub(crate) fn edit(&self, script: &str) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// When a step of it fails.
+    pub fn edit(&self, script: &str) -> Outcome<()> {
         self.inside(&format!("cd {}/workspace && {script}", self.dir.display()))
     }
 
     /// Reads what is in the workspace and compares it.
-    pub(crate) fn diff(&self) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// When a step of it fails.
+    pub fn diff(&self) -> Outcome<()> {
         let dir = self.dir.display();
         let mut read = self.command(&format!("python3 {dir}/read.py {dir}/workspace {dir}/manifest"));
         let mut read = read.stdout(Stdio::piped()).spawn()?;
@@ -130,8 +204,8 @@ impl Earlier {
     fn command(&self, script: &str) -> Command {
         let mut command = match &self.container {
             Some(container) => {
-                let mut command = Command::new("docker");
-                command.args(["exec", container.as_str(), "sh", "-c", script]);
+                let mut command = Container::docker(container.host.as_deref());
+                command.args(["exec", container.id.as_str(), "sh", "-c", script]);
                 command
             }
             None => {
@@ -149,7 +223,8 @@ impl Drop for Earlier {
     fn drop(&mut self) {
         if let Some(container) = &self.container {
             // Nobody is left to tell.
-            let _ = Command::new("docker").args(["rm", "-f", container]).stdout(Stdio::null()).status();
+            let mut remove = Container::docker(container.host.as_deref());
+            let _ = remove.args(["rm", "-f", &container.id]).stdout(Stdio::null()).status();
         }
     }
 }
