@@ -1,5 +1,7 @@
 //! Verbs with which a human looks and decides.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{Choose, help};

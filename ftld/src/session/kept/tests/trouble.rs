@@ -1,6 +1,7 @@
 //! Sessions in trouble: work that was not read, applications that stand open, layers beyond what can be mounted.
 
 use super::*;
+use crate::session::{Asked, Undo};
 use crate::snapshot::SnapshotError;
 
 #[tokio::test]
@@ -127,13 +128,13 @@ async fn those_that_came_with_it_hear_of_an_undoing_that_nobody_waits_for() {
     let sessions = bed.app.sessions();
     let id = sessions.propose(&bed.project(), &then.to_string()).await.unwrap();
     let digest = sessions.review(&id).await.unwrap().review.digest().unwrap().to_string();
-    sessions.approve(&id, digest, Vec::new()).await.unwrap();
+    sessions.approve(&id, digest, Asked::default()).await.unwrap();
     let heir = sessions.branch(&id, None).await.unwrap();
     let state = || sessions.get(&heir).unwrap().state;
     assert_eq!(state(), State::NoChanges);
     {
         // Whoever asked goes as soon as it has asked.
-        let mut asked = std::pin::pin!(sessions.undo(&id));
+        let mut asked = std::pin::pin!(sessions.undo(&id, Undo::default()));
         let poll = std::future::poll_fn(|context| std::task::Poll::Ready(asked.as_mut().poll(context)));
         assert!(poll.await.is_pending());
     }
