@@ -16,7 +16,7 @@ use ftl_core::id::SessionId;
 use ftl_tests::engine::Engine;
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
-use ftld::sandbox::docker::{DockerBackend, DockerConfig};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Workspace};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
     Carrier, Command, Ending, ExitStatus, Limits, Network, Process, Sandbox, SandboxBackend, SandboxError,
@@ -43,6 +43,8 @@ enum Kind {
     /// Native, with the way out that there is where descriptors cannot be handed over.
     Streamed,
     Docker,
+    /// The same, with the workspace on the engine's disk.
+    Elsewhere,
 }
 
 /// A backend, a base tree with a few files, and a session's directory.
@@ -71,6 +73,10 @@ impl Bench {
 
     fn docker() -> Self {
         Self::with(Kind::Docker, SELDOM)
+    }
+
+    fn elsewhere() -> Self {
+        Self::with(Kind::Elsewhere, SELDOM)
     }
 
     /// Another one of the same kind, which measures more often.
@@ -125,8 +131,8 @@ impl Bench {
     fn ids(&self) -> (u32, u32) {
         match (self.kind, self.backend.owner().unwrap()) {
             (Kind::Native | Kind::Streamed, _) => (1000, 1000),
-            (Kind::Docker, Some(owner)) => (owner.uid, owner.gid),
-            (Kind::Docker, None) => {
+            (Kind::Docker | Kind::Elsewhere, Some(owner)) => (owner.uid, owner.gid),
+            (Kind::Docker | Kind::Elsewhere, None) => {
                 (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
             }
         }
@@ -148,12 +154,14 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
             let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
             Box::new(NativeBackend::new(config).unwrap())
         }
-        Kind::Docker => {
+        Kind::Docker | Kind::Elsewhere => {
             let (host, image) = engine();
             let around = Surroundings { configured: Some(host), ..Surroundings::default() };
             let engines = Arc::new(Engines::new(around, Patience::default()));
             let (home, image) = (root.to_owned(), Some(image));
-            let config = DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 };
+            let workspace = if kind == Kind::Docker { Workspace::Auto } else { Workspace::Stream };
+            let config =
+                DockerConfig { instance, home, image, runtime: None, workspace, disk_interval, umask: 0o022 };
             Box::new(DockerBackend::new(config, engines))
         }
     }
@@ -270,4 +278,8 @@ mod streamed {
 
 mod docker {
     everything_on! { docker }
+}
+
+mod elsewhere {
+    everything_on! { elsewhere }
 }

@@ -50,6 +50,8 @@ pub struct DockerConfig {
     pub image: Option<String>,
     /// How they are run: `runsc` or `kata`; the engine's own way when absent.
     pub runtime: Option<String>,
+    /// Where a sandbox's workspace is: `auto`, `overlay` or `stream`.
+    pub workspace: Option<String>,
     /// Where the engine is: `unix:///…` or `tcp://host:port`; it is looked for when absent.
     pub host: Option<String>,
 }
@@ -180,6 +182,11 @@ impl DockerConfig {
             runtime: object.checked("runtime", "must be \"runsc\" or \"kata\"", |runtime: &String| {
                 matches!(runtime.as_str(), "runsc" | "kata")
             })?,
+            workspace: object.checked(
+                "workspace",
+                "must be \"auto\", \"overlay\" or \"stream\"",
+                |workspace: &String| matches!(workspace.as_str(), "auto" | "overlay" | "stream"),
+            )?,
             host: object.checked("host", "must be an engine's address", |host: &String| plain(host))?,
         };
         object.finish()?;
@@ -240,10 +247,11 @@ mod tests {
                 "agents": {"codex": {"path": "~/bin/codex", "model_base_url": "http://127.0.0.1:1/v1", "model": "m"},
                            "claude-code": {}},
                 "tool_dirs": ["/opt/x", "~/tools"], "tester": "t", "reviewer": "r",
-                "docker": {"image": "mine:1", "runtime": "runsc", "host": "unix:///run/d.sock"}}"#,
+                "docker": {"image": "mine:1", "runtime": "runsc", "workspace": "stream", "host": "unix:///run/d.sock"}}"#,
         )
         .unwrap();
         assert_eq!(config.docker.image.as_deref(), Some("mine:1"));
+        assert_eq!(config.docker.workspace.as_deref(), Some("stream"));
         assert_eq!(config.docker.host.as_deref(), Some("unix:///run/d.sock"));
         assert_eq!(config.agents["codex"].model.as_deref(), Some("m"));
         assert_eq!(config.agents["claude-code"], AgentSettings::default());

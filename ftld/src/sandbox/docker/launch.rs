@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bollard::models::SystemInfo;
 use ftl_guest::protocol::Limits as GuestLimits;
 use ftl_guest::stream::{Inside, Setup};
 use tokio::sync::watch;
@@ -18,13 +19,14 @@ use super::super::linux::process::Held;
 use super::super::linux::record::{self, Record};
 use super::super::{Network, Owner, SandboxError, SandboxSpec, disk, pipe_stream};
 use super::attached::Attached;
+use super::elsewhere::{Elsewhere, Sent};
 use super::engine::Engine;
 use super::made::Made;
 use super::sandbox::{DockerSandbox, Parts};
 use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
-use super::spec::{ContainerSpec, Inner, Overlay, Role};
-use super::{Backend, DockerConfig, enforcement, shown};
+use super::spec::{BadLayer, ContainerSpec, Inner, Overlay, Role};
+use super::{Backend, DockerConfig, elsewhere, enforcement, shown};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
@@ -38,6 +40,7 @@ pub(super) async fn launch(
     let engine = backend.engines.get().await?;
     backend.tidy(&engine).await?;
     let belongs = backend.belongs(&spec.session);
+    elsewhere::collect(&backend, &spec.session, &spec.dir).await?;
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
     made.sweep().await?;
@@ -45,10 +48,7 @@ pub(super) async fn launch(
     // Agents of the image are found by their names.
     spec.path.extend(image.path);
     let owner = identity::owner()?;
-    let user = owner.unwrap_or_else(|| Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    });
+    let user = elsewhere::user()?;
     let prepared = {
         let spec = spec.clone();
         tokio::task::spawn_blocking(move || {
@@ -57,14 +57,15 @@ pub(super) async fn launch(
         })
     };
     let shown = prepared.await.map_err(|error| helper("preparing", std::io::Error::other(error)))??;
-    let inner = Inner {
-        user,
-        limits: spec.limits,
-        workspace: Overlay { layers: spec.layers.clone(), dir: spec.dir.clone(), volatile: owner.is_some() },
-        dir: spec.dir.clone(),
-        // The engine that mounts this machine's directories has this machine's kernel.
-        ipv6: Path::new("/proc/sys/net/ipv6/conf/lo").exists(),
-        shown,
+    let info = engine.info().await?;
+    enforcement::usable(&info, spec.network, backend.config.runtime)?;
+    let placed = place(&backend, &engine, (&spec, &info), (&image.id, user), shown).await;
+    let Placed { inner, mut elsewhere, told } = match placed {
+        Ok(placed) => placed,
+        Err(error) => {
+            clean_up(&made, &spec).await;
+            return Err(error);
+        }
     };
     let container = ContainerSpec {
         belongs,
@@ -72,24 +73,69 @@ pub(super) async fn launch(
         runtime: backend.config.runtime,
         role: Role::Sandbox(Box::new(inner)),
     };
-    let info = engine.info().await?;
-    enforcement::usable(&info, spec.network, backend.config.runtime)?;
     match bring_up(&backend, &engine, &spec, &container, &mut made).await {
         Ok(up) => {
-            let enforcement = enforcement::describe(engine.about(), &info, &spec, &up, &backend.config);
-            let Up { guest, inside, pipe, process } = up;
+            let mut enforcement = enforcement::describe(engine.about(), &info, &spec, &up, &backend.config);
+            enforcement.enforced.push(told);
+            let Up { guest, inside, pipe, mut process } = up;
+            if elsewhere.is_some() {
+                // A process of this machine that has the same number is not the one that counts.
+                process = None;
+            }
             let (interval, ended) = (backend.config.disk_interval, watch::Sender::new(None));
-            let parts = Parts { guest, inside, pipe, process, made, spec, enforcement, interval, ended };
+            let parts = Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended };
             Ok(DockerSandbox::new(parts))
         }
         Err(error) => {
-            // By its labels: a call that was given up may have made something all the same.
-            if let Err(left) = made.sweep().await {
-                tracing::warn!(session = %spec.session, error = %left, "a container may be left behind");
+            clean_up(&made, &spec).await;
+            if let Some(elsewhere) = elsewhere.take() {
+                elsewhere.discard().await?;
             }
             Err(error)
         }
     }
+}
+
+/// Removes what a launch made that failed; by its labels: a call that was given up may have made something all the
+/// same.
+async fn clean_up(made: &Made, spec: &SandboxSpec) {
+    if let Err(left) = made.sweep().await {
+        tracing::warn!(session = %spec.session, error = %left, "a container may be left behind");
+    }
+}
+
+/// Where a sandbox's files are.
+struct Placed {
+    inner: Inner,
+    /// When they are not on this machine.
+    elsewhere: Option<Elsewhere>,
+    /// What was done, for people.
+    told: String,
+}
+
+/// Puts a sandbox's files where the engine can mount them.
+async fn place(
+    backend: &Arc<Backend>,
+    engine: &Engine,
+    (spec, info): (&SandboxSpec, &SystemInfo),
+    (image, user): (&str, Owner),
+    shown: Vec<(PathBuf, PathBuf)>,
+) -> Result<Placed, SandboxError> {
+    let limits = spec.limits;
+    if elsewhere::is_needed(backend, engine, info, &spec.dir).await? {
+        let (elsewhere, sent) = elsewhere::send(backend, engine, (spec, image, user), shown).await?;
+        let Sent { layers, dir, shown, ipv6, told } = sent;
+        let workspace = Overlay { layers, dir: dir.clone(), volatile: false };
+        let inner = Inner { user, limits, workspace, dir, ipv6, shown };
+        return Ok(Placed { inner, elsewhere: Some(elsewhere), told });
+    }
+    let (layers, dir) = (spec.layers.clone(), spec.dir.clone());
+    let workspace = Overlay { layers, dir: dir.clone(), volatile: identity::owner()?.is_some() };
+    // The engine that mounts this machine's directories has this machine's kernel.
+    let ipv6 = Path::new("/proc/sys/net/ipv6/conf/lo").exists();
+    let inner = Inner { user, limits, workspace, dir, ipv6, shown };
+    let told = "workspace: an overlay of this machine's directories, mounted by the engine".to_owned();
+    Ok(Placed { inner, elsewhere: None, told })
 }
 
 /// A container that is up and was found to be closed.
@@ -105,15 +151,15 @@ pub(super) struct Up {
 }
 
 /// An image to run.
-struct Image {
+pub(super) struct Image {
     /// Its id, which cannot come to mean another one.
-    id: String,
+    pub(super) id: String,
     /// Directories of its agents' programs.
     path: Vec<PathBuf>,
 }
 
 /// The image to run; it is looked at every time, because its name may have come to mean another one.
-async fn image(engine: &Engine, config: &DockerConfig) -> Result<Image, SandboxError> {
+pub(super) async fn image(engine: &Engine, config: &DockerConfig) -> Result<Image, SandboxError> {
     let record = match &config.image {
         Some(_) => None,
         None => ImageRecord::read(&config.home).map_err(unusable)?,
@@ -192,15 +238,19 @@ async fn create(
     container: &ContainerSpec,
     made: &mut Made,
 ) -> Result<(String, Attached), SandboxError> {
-    let bad = |error: super::spec::BadLayer| SandboxError::Container {
-        why: error.to_string(),
-        remedy: "move FTL's state: set FTL_HOME".to_owned(),
-    };
     let body = container.body().map_err(bad)?;
     let id = engine.create(&container.name(), body).await.map_err(explain)?;
     made.add(engine, id.clone());
     let attached = engine.attach(&id).await?;
     Ok((id, attached))
+}
+
+/// The error of a directory that cannot be mounted.
+pub(super) fn bad(error: BadLayer) -> SandboxError {
+    SandboxError::Container {
+        why: error.to_string(),
+        remedy: "move FTL's state: set FTL_HOME".to_owned(),
+    }
 }
 
 /// A hold on process 1, when the engine's processes are this machine's; it is written down for a later daemon.
@@ -218,7 +268,7 @@ async fn hold(engine: &Engine, id: &str, inside: &Inside, dir: &Path) -> Result<
 }
 
 /// An engine's refusal to start, with what would mend it where that is known.
-fn explain(error: super::engine::EngineError) -> SandboxError {
+pub(super) fn explain(error: super::engine::EngineError) -> SandboxError {
     use super::engine::EngineError;
     let EngineError::Refused { message, .. } = &error else { return error.into() };
     let remedy = if message.contains("unknown or invalid runtime") || message.contains("Unknown runtime") {
@@ -226,8 +276,8 @@ fn explain(error: super::engine::EngineError) -> SandboxError {
     } else if message.contains("failed to mount local volume")
         || message.contains("bind source path does not exist")
     {
-        "the engine cannot mount this machine's directories: use one that runs on this machine, not in a \
-         virtual machine, or the native sandbox"
+        "the engine cannot mount the workspace: let it be on the engine's disk with `\"workspace\": \"stream\"` in \
+         `docker` of ~/.ftl/config, or use the native sandbox"
     } else if message.contains("/.ftl/guest") {
         "the image is for another kind of processor: make it again with `ftlctl setup --rebuild`"
     } else {

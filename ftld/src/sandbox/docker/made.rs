@@ -3,10 +3,14 @@
 //! Owns that everything is found again: by what this process remembers, and by labels, for a daemon that
 //! remembers nothing. Must not know what the things are for.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use bollard::models::Volume;
+
+use super::away::Away;
 use super::engine::{Engine, EngineError, Engines};
-use super::spec::{Belongs, LABEL_INSTANCE, LABEL_SESSION};
+use super::spec::{Belongs, LABEL_DIR, LABEL_ROLE};
 
 /// What was made.
 pub(super) struct Made {
@@ -70,22 +74,31 @@ impl Made {
     /// When something of it may be left.
     pub(super) async fn sweep(&self) -> Result<(), EngineError> {
         let engine = self.engines.get().await?;
-        let labels = [
-            format!("{LABEL_INSTANCE}={}", self.belongs.instance),
-            format!("{LABEL_SESSION}={}", self.belongs.session),
-        ];
-        sweep(&engine, &labels.each_ref().map(String::as_str)).await
+        sweep(&engine, &self.belongs.filter().each_ref().map(String::as_str)).await
     }
 }
 
-/// Ends and removes everything that has these labels.
+/// Ends and removes everything that has these labels, but for trees that stay, and for work that may not be here
+/// yet.
 pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), EngineError> {
     let containers = engine.list(labels).await?.into_iter().filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
     for volume in engine.volumes(labels).await? {
-        engine.remove_volume(&volume.name).await?;
+        if !is_kept(&volume) {
+            engine.remove_volume(&volume.name).await?;
+        }
     }
     Ok(())
+}
+
+/// Whether a volume outlives its containers: a session's work does until it is here.
+fn is_kept(volume: &Volume) -> bool {
+    let label = |name: &str| volume.labels.get(name).map(String::as_str);
+    match label(LABEL_ROLE) {
+        Some("layers") => true,
+        Some("work") => label(LABEL_DIR).is_some_and(|dir| Away::is_noted(Path::new(dir))),
+        _ => false,
+    }
 }
 
 /// All of them, also when one cannot be; the first error counts.

@@ -2,19 +2,24 @@
 //!
 //! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`launch`] is the story;
 //! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
-//! [`sandbox`] serves one that runs, and [`made`] removes it. Below them, [`endpoint`] says where an engine may
+//! [`sandbox`] serves one that runs, and [`made`] removes it. [`elsewhere`] brings a session's files to an engine
+//! that cannot see them here, and back: [`keeper`] is the line to them there, [`survey`] and [`stock`] decide what is
+//! sent, [`away`] remembers what is not back yet. Below them, [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
 //! questions, [`failure`] is what can go wrong. [`setup`] makes the image, [`probe`] finds out whether
 //! directories can be shared, [`examine`] tells what works, [`known`] what is known to be unsafe.
 
 pub mod attached;
+mod away;
 mod containers;
+mod elsewhere;
 pub mod endpoint;
 mod enforcement;
 pub mod engine;
 pub mod examine;
 mod failure;
 pub mod images;
+mod keeper;
 pub mod known;
 mod launch;
 mod made;
@@ -23,10 +28,13 @@ mod sandbox;
 pub mod setup;
 mod shown;
 mod spec;
+mod stock;
+mod survey;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,7 +46,9 @@ pub use spec::Runtime;
 use super::{Check, Limits, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux};
 use engine::{Engine, EngineError, Engines};
 use made::Made;
+use probe::Shares;
 use spec::{Belongs, LABEL_INSTANCE};
+use stock::Stock;
 
 /// What the backend needs to know of its daemon.
 #[derive(Clone, Debug)]
@@ -52,10 +62,24 @@ pub struct DockerConfig {
     pub image: Option<String>,
     /// How containers are run; the engine's own way when absent.
     pub runtime: Option<Runtime>,
+    /// Where a sandbox's workspace is.
+    pub workspace: Workspace,
     /// How often a sandbox's disk usage is measured.
     pub disk_interval: Duration,
     /// The mask that the human's programs make files with.
     pub umask: u32,
+}
+
+/// Where a sandbox's workspace is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workspace {
+    /// Where it can be: what the engine can do is tried once.
+    #[default]
+    Auto,
+    /// On this machine: the engine mounts an overlay of its directories.
+    Overlay,
+    /// On the engine's disk: what changed travels to it and back.
+    Stream,
 }
 
 /// Makes sandboxes of containers.
@@ -67,13 +91,49 @@ struct Backend {
     engines: Arc<Engines>,
     /// Whether what earlier daemons left was removed.
     tidied: OnceCell<()>,
+    /// What engines can do with directories of this machine, by their ids.
+    shares: tokio::sync::Mutex<BTreeMap<String, Shares>>,
+    /// What the engine has of this machine's directories.
+    stock: Arc<Mutex<StockOf>>,
+}
+
+/// The stock of the engine that was used last.
+#[derive(Default)]
+struct StockOf {
+    engine: Option<Engine>,
+    stock: Stock,
+}
+
+impl StockOf {
+    /// What this engine has. One that was found again may be another one, or may have lost something.
+    fn of(&mut self, engine: &Engine) -> &mut Stock {
+        if !self.engine.as_ref().is_some_and(|known| known.is(engine)) {
+            self.engine = Some(engine.clone());
+            self.stock.doubt();
+        }
+        &mut self.stock
+    }
+}
+
+impl Workspace {
+    /// The one of that name in the configuration.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "overlay" => Some(Self::Overlay),
+            "stream" => Some(Self::Stream),
+            _ => None,
+        }
+    }
 }
 
 impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
     pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
-        Self(Arc::new(Backend { config, engines, tidied: OnceCell::new() }))
+        let (tidied, shares, stock) = (OnceCell::new(), tokio::sync::Mutex::default(), Arc::default());
+        Self(Arc::new(Backend { config, engines, tidied, shares, stock }))
     }
 }
 
@@ -119,7 +179,7 @@ impl SandboxBackend for DockerBackend {
         match left.sweep().await {
             Ok(()) => {
                 linux::record::forget(dir);
-                Ok(())
+                elsewhere::collect(&self.0, session, dir).await
             }
             Err(error) if error.is_lost() || matches!(error, EngineError::None { .. }) => {
                 // Its containers are removed before the session's next turn. What counts now is that no
@@ -132,6 +192,10 @@ impl SandboxBackend for DockerBackend {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn bring_home(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        elsewhere::collect(&self.0, session, dir).await
     }
 
     async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {
