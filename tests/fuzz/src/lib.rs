@@ -47,6 +47,7 @@ targets! {
     secrets::shadow,
     wire::dns,
     wire::relay,
+    wire::tree,
     wire::protocol,
     programs::agents,
     programs::config,
