@@ -31,6 +31,7 @@ mod branch;
 mod conformance;
 mod crash;
 mod demo;
+mod docker_elsewhere;
 mod docker_engine;
 mod docker_sessions;
 mod docker_setup;

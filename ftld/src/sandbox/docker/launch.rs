@@ -126,14 +126,14 @@ async fn place(
         let (elsewhere, sent) = elsewhere::send(backend, engine, (spec, image, user), shown).await?;
         let Sent { layers, dir, shown, ipv6, told } = sent;
         let workspace = Overlay { layers, dir: dir.clone(), volatile: false };
-        let inner = Inner { user, limits, workspace, dir, ipv6, shown };
+        let inner = Inner { user, limits, workspace, dir, on_engine: true, ipv6, shown };
         return Ok(Placed { inner, elsewhere: Some(elsewhere), told });
     }
     let (layers, dir) = (spec.layers.clone(), spec.dir.clone());
     let workspace = Overlay { layers, dir: dir.clone(), volatile: identity::owner()?.is_some() };
     // The engine that mounts this machine's directories has this machine's kernel.
     let ipv6 = Path::new("/proc/sys/net/ipv6/conf/lo").exists();
-    let inner = Inner { user, limits, workspace, dir, ipv6, shown };
+    let inner = Inner { user, limits, workspace, dir, on_engine: false, ipv6, shown };
     let told = "workspace: an overlay of this machine's directories, mounted by the engine".to_owned();
     Ok(Placed { inner, elsewhere: None, told })
 }

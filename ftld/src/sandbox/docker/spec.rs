@@ -134,6 +134,8 @@ pub(super) struct Inner {
     pub(super) workspace: Overlay,
     /// The session's directory with `home` and `tmp`.
     pub(super) dir: PathBuf,
+    /// Whether these directories are the engine's own, and not this machine's.
+    pub(super) on_engine: bool,
     /// Whether there is a loopback address of version 6, as there is where the kernel knows that version.
     pub(super) ipv6: bool,
     /// Files and directories of the daemon's own, shown read-only: on the host, and inside.
@@ -307,6 +309,12 @@ impl Inner {
         ];
         for (source, target) in &self.shown {
             mounts.push(bind(source, target, true)?);
+        }
+        if self.on_engine {
+            // Of its own directories an engine wants to take mounts back; there are none in these.
+            for options in mounts.iter_mut().filter_map(|mount| mount.bind_options.as_mut()) {
+                options.propagation = Some(MountBindOptionsPropagationEnum::RSLAVE);
+            }
         }
         Ok(HostConfig {
             cpu_period: Some(CPU_PERIOD),

@@ -188,3 +188,92 @@ pub(super) fn tell(
     }
     hear(Part::End)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn parts(dir: &Path, difference: Option<Difference>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        tell(dir, difference, &mut |part| {
+            parts.push(part);
+            Ok(())
+        })
+        .unwrap();
+        parts
+    }
+
+    fn paths(parts: &[Part]) -> Vec<String> {
+        let shown = |part: &Part| match part {
+            Part::Entry(entry) => Some(String::from_utf8_lossy(&entry.path).into_owned()),
+            Part::Remove(path) => Some(format!("-{}", String::from_utf8_lossy(path))),
+            _ => None,
+        };
+        parts.iter().filter_map(shown).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_sent_and_makes_the_same_tree() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (old, new) = (scratch.path().join("old"), scratch.path().join("new"));
+        for (root, changed) in [(&old, "1"), (&new, "2")] {
+            for name in 0..40 {
+                fs::create_dir_all(root.join("d/e")).unwrap();
+                fs::write(root.join(format!("d/{name}")), "same").unwrap();
+                fs::File::open(root.join(format!("d/{name}"))).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+            }
+            fs::write(root.join("d/e/changed"), changed).unwrap();
+        }
+        fs::create_dir_all(old.join("gone/deep")).unwrap();
+        fs::write(old.join("gone/deep/x"), "").unwrap();
+        fs::write(old.join("d/a"), "").unwrap();
+        fs::create_dir(old.join("kind")).unwrap();
+        fs::write(old.join("kind/x"), "").unwrap();
+        fs::write(new.join("kind"), "a file").unwrap();
+        let (before, after) = (Survey::of(&old, None).unwrap(), Survey::of(&new, None).unwrap());
+        assert_ne!(before.name, after.name);
+        let difference = after.beyond(&before).unwrap();
+        let sent = parts(&new, Some(difference));
+        assert_eq!(paths(&sent), ["", "d", "-d/a", "d/e", "d/e/changed", "-gone", "kind"]);
+        let mut sequence = ftl_guest::tree::Sequence::default();
+        sent.iter().for_each(|part| drop(sequence.take(part).unwrap()));
+        let root = fs::File::open(&old).unwrap().into();
+        let most = ftl_guest::tree::write::Most { entries: 99, bytes: 999, file: 999 };
+        let mut writer = ftl_guest::tree::write::Writer::new(root, None, None, most);
+        sent.into_iter().for_each(|part| writer.take(part).unwrap());
+        let made = Survey::of(&old, None).unwrap();
+        assert_eq!((made.name, made.seal), (after.name, after.seal));
+    }
+
+    #[test]
+    fn a_second_look_reads_what_changed_and_finds_the_same() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path();
+        fs::write(root.join("kept"), "kept").unwrap();
+        fs::write(root.join("changed"), "before").unwrap();
+        let first = Survey::of(root, None).unwrap();
+        let stamp = stamp_of(root).unwrap();
+        fs::write(root.join("changed"), "behind").unwrap();
+        assert_eq!(stamp_of(root).unwrap(), stamp);
+        let (again, afresh) = (Survey::of(root, Some(&first)).unwrap(), Survey::of(root, None).unwrap());
+        assert_eq!((&again.name, &again.seal), (&afresh.name, &afresh.seal));
+        assert_ne!(again.seal, first.seal);
+        fs::write(root.join("new"), "").unwrap();
+        assert_ne!(stamp_of(root).unwrap(), stamp);
+    }
+
+    #[test]
+    fn trees_that_have_little_in_common_are_sent_whole() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (one, other) = (scratch.path().join("one"), scratch.path().join("other"));
+        for root in [&one, &other] {
+            fs::create_dir(root).unwrap();
+        }
+        fs::write(one.join("a"), "a").unwrap();
+        fs::write(other.join("b"), "b").unwrap();
+        let (one, other) = (Survey::of(&one, None).unwrap(), Survey::of(&other, None).unwrap());
+        assert_eq!(one.beyond(&other), None);
+    }
+}
