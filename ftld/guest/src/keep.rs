@@ -54,7 +54,6 @@ pub(crate) fn keep() -> Result<(), Failure> {
     rustix::process::umask(Mode::empty());
     rustix::thread::set_no_new_privs(true).at(Stage::Privileges, "refusing new privileges")?;
     privileges::hide().at(Stage::Privileges, "hiding memory")?;
-    seccomp::install()?;
     let copy = |fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).at(stage, "taking the stream");
     let (input, output) = (copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?);
     let place = |path: &'static str| directory(CWD, path).at(stage, path);
@@ -128,6 +127,8 @@ impl Keeper {
             }
             Order::Fill { place } => self.fill(place),
             Order::Rest => {
+                // A whiteout is a device to the filter, so that it could not be had before.
+                seccomp::install().map_err(io::Error::other)?;
                 confine::write_nothing().map_err(io::Error::other)?;
                 Ok(Answer::Done)
             }
@@ -150,7 +151,13 @@ impl Keeper {
             match mkdirat(&self.session, name, Mode::from_raw_mode(0o700)) {
                 Ok(()) => {
                     let made = directory(&self.session, name)?;
-                    chownat(&self.session, name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+                    chownat(
+                        &self.session,
+                        name,
+                        Some(uid),
+                        Some(gid),
+                        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+                    )?;
                     fchmod(&made, Mode::from_raw_mode(mode))?;
                 }
                 Err(Errno::EXIST) => {}

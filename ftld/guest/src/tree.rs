@@ -487,9 +487,8 @@ impl Sequence {
 
     /// Goes on to a path.
     fn step(&mut self, path: &[u8]) -> Result<usize, Malformed> {
-        let plain = |name: &[u8]| {
-            !matches!(name, b"" | b"." | b"..") && name.len() <= MAX_NAME && !name.contains(&0)
-        };
+        let plain =
+            |name: &[u8]| !matches!(name, b"" | b"." | b"..") && name.len() <= MAX_NAME && !name.contains(&0);
         if path.len() > MAX_PATH || !path.split(|byte| *byte == b'/').all(plain) {
             return Err(Malformed("a path"));
         }

@@ -222,13 +222,7 @@ fn fill(file: &OwnedFd, at: u64, mut bytes: &mut [u8]) -> io::Result<()> {
 }
 
 /// What is neither a directory that can be entered nor a file.
-fn other(
-    dir: BorrowedFd<'_>,
-    name: &CStr,
-    path: Vec<u8>,
-    kind: FileType,
-    stat: &Stat,
-) -> io::Result<Entry> {
+fn other(dir: BorrowedFd<'_>, name: &CStr, path: Vec<u8>, kind: FileType, stat: &Stat) -> io::Result<Entry> {
     let mut entry = Entry { path, node: Node::Socket, mode: 0, mtime_ns: 0, mark: Mark::None };
     entry.node = match kind {
         FileType::Symlink => {

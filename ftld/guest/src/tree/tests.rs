@@ -248,8 +248,13 @@ fn no_more_is_written_than_may_be() {
         assert!(matches!(write(parts, &to, None, most), Err(WriteError::Most { .. })), "{number}");
     }
     let to = scratch.dir("enough");
-    write(vec![dir(b""), file(b"a", 100), Part::Hole(90), Part::Data(vec![1; 10]), Part::End], &to, None, most)
-        .unwrap();
+    write(
+        vec![dir(b""), file(b"a", 100), Part::Hole(90), Part::Data(vec![1; 10]), Part::End],
+        &to,
+        None,
+        most,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -264,7 +269,8 @@ fn a_file_that_is_said_to_be_the_same_is_one_of_the_directory_before_and_of_no_o
     }
     symlink("../outside", before.join("way")).unwrap();
     symlink("../outside/secret", before.join("secret")).unwrap();
-    let same = |path: &[u8], size| vec![dir(b""), dir(parent(path)), entry(path, Node::Same { size }), Part::End];
+    let same =
+        |path: &[u8], size| vec![dir(b""), dir(parent(path)), entry(path, Node::Same { size }), Part::End];
     let to = scratch.dir("to");
     write(same(b"d/kept", 2), &to, Some(&before), MOST).unwrap();
     let inode = |path: PathBuf| fs::metadata(path).unwrap().ino();
@@ -332,13 +338,18 @@ fn what_is_skipped_is_not_told_and_an_error_ends_the_walk() {
         Ok(())
     })
     .unwrap();
-    let paths: Vec<Vec<u8>> = told.borrow().iter().filter_map(|part| match part {
-        Part::Entry(entry) => Some(entry.path.clone()),
-        _ => None,
-    }).collect();
+    let paths: Vec<Vec<u8>> = told
+        .borrow()
+        .iter()
+        .filter_map(|part| match part {
+            Part::Entry(entry) => Some(entry.path.clone()),
+            _ => None,
+        })
+        .collect();
     assert_eq!(paths, [b"".to_vec(), b"d/x".to_vec(), b"y".to_vec()]);
     assert!(matches!(told.borrow().last(), Some(Part::Entry(Entry { node: Node::Same { size: 1 }, .. }))));
-    let broken = walk(open(&scratch.0), &mut |_, _| Choice::Whole, &mut |_| Err(io::ErrorKind::BrokenPipe.into()));
+    let broken =
+        walk(open(&scratch.0), &mut |_, _| Choice::Whole, &mut |_| Err(io::ErrorKind::BrokenPipe.into()));
     assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }
 

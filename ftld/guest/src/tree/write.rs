@@ -111,11 +111,15 @@ impl Writer {
                 if self.bytes > self.most.bytes {
                     return Err(WriteError::Most { what: "so many bytes" });
                 }
-                let Some((file, entry)) = &mut self.file else { return Err(Malformed("bytes of no file").into()) };
+                let Some((file, entry)) = &mut self.file else {
+                    return Err(Malformed("bytes of no file").into());
+                };
                 file.write_all(&bytes).map_err(|error| Failed::from(error).at(&entry.path))
             }
             Part::Hole(length) => {
-                let Some((file, entry)) = &mut self.file else { return Err(Malformed("bytes of no file").into()) };
+                let Some((file, entry)) = &mut self.file else {
+                    return Err(Malformed("bytes of no file").into());
+                };
                 let length = i64::try_from(length).unwrap_or(i64::MAX);
                 let moved = file.seek(SeekFrom::Current(length));
                 moved.map(drop).map_err(|error| Failed::from(error).at(&entry.path))
@@ -377,9 +381,7 @@ fn like(from: BorrowedFd<'_>, made: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn times(mtime_ns: i64) -> Timestamps {
-    let time = Timespec {
-        tv_sec: mtime_ns.div_euclid(1_000_000_000),
-        tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
-    };
+    let time =
+        Timespec { tv_sec: mtime_ns.div_euclid(1_000_000_000), tv_nsec: mtime_ns.rem_euclid(1_000_000_000) };
     Timestamps { last_access: time, last_modification: time }
 }

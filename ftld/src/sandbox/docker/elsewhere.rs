@@ -130,7 +130,9 @@ pub(super) async fn send(
     let (held, of_layers, sent) = sending.await.map_err(|error| told(&error))?;
     let at = |name: &String| places.layers.join(name).join(TREE);
     let (below, beside) = held.names().split_at(spec.layers.len().min(held.names().len()));
-    let inside = |from: &Path| from.strip_prefix(&spec.dir).map_or_else(|_| from.to_owned(), |rest| places.work.join(rest));
+    let inside = |from: &Path| {
+        from.strip_prefix(&spec.dir).map_or_else(|_| from.to_owned(), |rest| places.work.join(rest))
+    };
     let mut all: Vec<(PathBuf, PathBuf)> =
         shown.into_iter().map(|(from, target)| (inside(&from), target)).collect();
     all.extend(beside.iter().zip(trees).map(|(name, (_, target))| (at(name), target)));
@@ -165,9 +167,21 @@ pub(super) async fn send(
 /// # Errors
 /// When it cannot be had now; then it stays recorded. When the engine does not have it any more it is forgotten,
 /// once that was said.
-pub(super) async fn collect(backend: &Arc<Backend>, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+pub(super) async fn collect(
+    backend: &Arc<Backend>,
+    session: &SessionId,
+    dir: &Path,
+) -> Result<(), SandboxError> {
+    if !Away::is_noted(dir) {
+        return Ok(());
+    }
+    // Who comes second finds it done.
+    let _alone = alone(dir).await?;
     let Some(away) = Away::read(dir)? else { return Ok(()) };
-    let failed = |why: String| SandboxError::Container { why: format!("{}; {why}", away.told()), remedy: String::new() };
+    let failed = |why: String| SandboxError::Container {
+        why: format!("{}; {why}", away.told()),
+        remedy: String::new(),
+    };
     let engine = backend.engines.get().await.map_err(|error| match error.is_lost() {
         true => error.into(),
         false => failed(super::engine::explained(&error)),
@@ -189,7 +203,11 @@ pub(super) async fn collect(backend: &Arc<Backend>, session: &SessionId, dir: &P
     };
     Volumes::make(&engine, &belongs, dir).await?;
     let (id, keeper, _) = start(backend, &engine, (&belongs, &image, user)).await?;
-    let fetched = fetch(&keeper, dir, &away, false).await;
+    let rests = keeper.with(|line| done(line.ask(&Order::Rest)?)).await;
+    let fetched = match rests {
+        Ok(()) => fetch(&keeper, dir, &away, false).await,
+        Err(error) => Err(error),
+    };
     engine.remove(&id).await?;
     fetched.map_err(|error| failed(explained(&error)))?;
     engine.remove_volume(&away.volume).await?;
@@ -315,6 +333,18 @@ async fn start(
     }
 }
 
+/// Keeps everybody else from bringing the same work home as long as the result lives.
+async fn alone(dir: &Path) -> Result<fs::File, SandboxError> {
+    let path = dir.to_owned();
+    let locking = tokio::task::spawn_blocking(move || {
+        let file = fs::File::open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(file)
+    });
+    let locked = locking.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    locked.map_err(|source| SandboxError::File { act: "locking", path: dir.to_owned(), source })
+}
+
 /// Reads the session's trees aside, and puts them in their places when all of them are here.
 async fn fetch(keeper: &Keeper, dir: &Path, away: &Away, same: bool) -> Result<(), KeeperError> {
     let most = Most { entries: MOST_ENTRIES, bytes: away.bytes, file: u64::MAX };
@@ -326,7 +356,9 @@ async fn fetch(keeper: &Keeper, dir: &Path, away: &Away, same: bool) -> Result<(
             let before = (same && at.exists()).then_some(at.as_path());
             match line.fetch(place, &aside, before, (owner, most)) {
                 // What was here is not what was sent any more; all of it comes again.
-                Err(KeeperError::Write(WriteError::NotSame)) => line.fetch(place, &aside, None, (owner, most))?,
+                Err(KeeperError::Write(WriteError::NotSame)) => {
+                    line.fetch(place, &aside, None, (owner, most))?
+                }
                 other => other?,
             };
         }

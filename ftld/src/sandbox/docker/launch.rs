@@ -83,7 +83,8 @@ pub(super) async fn launch(
                 process = None;
             }
             let (interval, ended) = (backend.config.disk_interval, watch::Sender::new(None));
-            let parts = Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended };
+            let parts =
+                Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended };
             Ok(DockerSandbox::new(parts))
         }
         Err(error) => {
@@ -247,10 +248,7 @@ async fn create(
 
 /// The error of a directory that cannot be mounted.
 pub(super) fn bad(error: BadLayer) -> SandboxError {
-    SandboxError::Container {
-        why: error.to_string(),
-        remedy: "move FTL's state: set FTL_HOME".to_owned(),
-    }
+    SandboxError::Container { why: error.to_string(), remedy: "move FTL's state: set FTL_HOME".to_owned() }
 }
 
 /// A hold on process 1, when the engine's processes are this machine's; it is written down for a later daemon.

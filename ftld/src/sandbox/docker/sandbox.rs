@@ -72,8 +72,10 @@ struct Running {
 impl DockerSandbox {
     /// Takes over a sandbox that was just started.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended } = parts;
-        let running = Arc::new(Running { guest, ending: Mutex::default(), ended, trouble: watch::Sender::default() });
+        let Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended } =
+            parts;
+        let running =
+            Arc::new(Running { guest, ending: Mutex::default(), ended, trouble: watch::Sender::default() });
         let env = environment(&spec, inside.has_bash);
         let left = Arc::new(Left { made, process, elsewhere, spec });
         tokio::spawn(limit_disk(Arc::clone(&running), Arc::clone(&left), interval));

@@ -122,7 +122,8 @@ impl Stock {
             }
         }
         let candidates = there.iter().rev().filter_map(|(name, tree)| Some((name, tree.survey.as_ref()?)));
-        let compared = candidates.take(COMPARED).filter_map(|(name, other)| Some((name, survey.beyond(other)?)));
+        let compared =
+            candidates.take(COMPARED).filter_map(|(name, other)| Some((name, survey.beyond(other)?)));
         let nearest = compared.min_by_key(|(_, difference)| difference.send.len());
         let (like, difference) = nearest.map(|(name, difference)| (name.clone(), difference)).unzip();
         let note = dir.to_string_lossy().into_owned();

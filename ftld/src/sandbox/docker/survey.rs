@@ -222,7 +222,10 @@ mod tests {
             for name in 0..40 {
                 fs::create_dir_all(root.join("d/e")).unwrap();
                 fs::write(root.join(format!("d/{name}")), "same").unwrap();
-                fs::File::open(root.join(format!("d/{name}"))).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+                fs::File::open(root.join(format!("d/{name}")))
+                    .unwrap()
+                    .set_modified(std::time::UNIX_EPOCH)
+                    .unwrap();
             }
             fs::write(root.join("d/e/changed"), changed).unwrap();
         }
