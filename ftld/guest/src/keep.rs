@@ -30,8 +30,7 @@ const PIECE: usize = 256 << 10;
 const NOTE: &str = "note";
 
 /// The directories of a session, and their modes.
-const OWN: [(&str, u32); 5] =
-    [("upper", 0o755), ("work", 0o700), ("home", 0o755), ("tmp", 0o1777), ("shown", 0o755)];
+const OWN: [(&str, u32); 4] = [("upper", 0o755), ("work", 0o700), ("home", 0o755), ("tmp", 0o1777)];
 
 /// What a file was when it was filled in: its number and when anything of it was changed last, which no program
 /// can set.

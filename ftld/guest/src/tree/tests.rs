@@ -149,7 +149,8 @@ fn a_seal_changes_with_everything_but_time() {
     let before = seal(&parts_of(&root));
     fs::File::open(root.join("one")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     assert_eq!(seal(&parts_of(&root)), before);
-    let changes: [(&str, fn(&Path)); 4] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 4] = [
         ("content", |root| fs::write(root.join("one"), "3").unwrap()),
         ("mode", |root| fs::set_permissions(root.join("two"), Permissions::from_mode(0o600)).unwrap()),
         ("name", |root| fs::rename(root.join("one"), root.join("three")).unwrap()),

@@ -5,7 +5,7 @@
 //! it the engine has already ([`super::stock`]). Until all of it is here a record says where it is
 //! ([`super::away`]), so that nothing is lost when an engine or a daemon goes away in between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ use super::spec::{Belongs, ContainerSpec, LABEL_DIR, OVERLAY_OPTIONS, Role};
 use super::stock::{Held, Wanted};
 use super::{Backend, Workspace};
 
-/// What is read back of a session.
-const BACK: [Place; 3] = [Place::Upper, Place::Home, Place::Tmp];
+/// What is the session's own: it is sent, and read back.
+const OWN: [Place; 3] = [Place::Upper, Place::Home, Place::Tmp];
 
 /// The most nodes that are read back.
 const MOST_ENTRIES: u64 = 10_000_000;
@@ -106,11 +106,11 @@ pub(super) async fn send(
     engine.remove_volume(&belongs.name("work")).await?;
     let places = Volumes::make(engine, &belongs, &spec.dir).await?;
     let (id, keeper, ipv6) = start(backend, engine, (&belongs, image, user)).await?;
-    let own = spec.dir.join("shown");
-    let (trees, shown): (Vec<_>, Vec<_>) = shown.into_iter().partition(|(from, _)| !from.starts_with(&own));
-    let settled = spec.layers.iter().map(|dir| Wanted { dir: dir.clone(), settled: true });
-    let others = trees.iter().map(|(dir, _)| Wanted { dir: dir.clone(), settled: false });
-    let wanted: Vec<Wanted> = settled.chain(others).collect();
+    let (trees, paths) = trees(spec, &shown);
+    let settled = |number| number < spec.layers.len();
+    let wanted = trees.iter().enumerate();
+    let wanted: Vec<Wanted> =
+        wanted.map(|(number, dir)| Wanted { dir: dir.clone(), settled: settled(number) }).collect();
     let (stock, dir, whose) = (Arc::clone(&backend.stock), spec.dir.clone(), engine.clone());
     let sending = keeper.with(move |line| {
         let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +121,7 @@ pub(super) async fn send(
         let held = provided?;
         drop(stock);
         let of_layers = line.sent();
-        for place in [Place::Upper, Place::Home, Place::Tmp, Place::Shown] {
+        for place in OWN {
             done(line.give(&Order::Fill { place }, &dir.join(place.name()), None)?)?;
         }
         done(line.ask(&Order::Rest)?)?;
@@ -129,13 +129,12 @@ pub(super) async fn send(
     });
     let (held, of_layers, sent) = sending.await.map_err(|error| told(&error))?;
     let at = |name: &String| places.layers.join(name).join(TREE);
-    let (below, beside) = held.names().split_at(spec.layers.len().min(held.names().len()));
-    let inside = |from: &Path| {
-        from.strip_prefix(&spec.dir).map_or_else(|_| from.to_owned(), |rest| places.work.join(rest))
+    let names: BTreeMap<&PathBuf, &String> = trees.iter().zip(held.names()).collect();
+    let inside = |(from, rest): &(PathBuf, PathBuf)| {
+        let tree = names.get(from).map(|name| at(name)).unwrap_or_default();
+        if rest.as_os_str().is_empty() { tree } else { tree.join(rest) }
     };
-    let mut all: Vec<(PathBuf, PathBuf)> =
-        shown.into_iter().map(|(from, target)| (inside(&from), target)).collect();
-    all.extend(beside.iter().zip(trees).map(|(name, (_, target))| (at(name), target)));
+    let shown = paths.iter().map(inside).zip(shown.into_iter().map(|(_, target)| target)).collect();
     let info = engine.info().await?;
     let away = Away {
         engine: info.id.unwrap_or_default(),
@@ -145,9 +144,9 @@ pub(super) async fn send(
         bytes: spec.limits.disk_bytes.saturating_add(SLACK),
     };
     let result = Sent {
-        layers: below.iter().map(at).collect(),
+        layers: held.names().iter().take(spec.layers.len()).map(at).collect(),
         dir: places.work,
-        shown: all,
+        shown,
         ipv6,
         told: format!(
             "workspace: on the engine's disk; {of_layers} bytes of the project were sent to it, and {} of the session",
@@ -160,6 +159,26 @@ pub(super) async fn send(
     let elsewhere =
         Elsewhere { backend, engine, session, id, keeper, away, dir: spec.dir.clone(), _held: held };
     Ok((elsewhere, result))
+}
+
+/// The directories whose trees a sandbox needs, those below its workspace first; and for everything that is shown
+/// the directory whose tree has it, and where in that.
+fn trees(spec: &SandboxSpec, shown: &[(PathBuf, PathBuf)]) -> (Vec<PathBuf>, Vec<(PathBuf, PathBuf)>) {
+    // What was made for this launch alone is one tree.
+    let own = spec.dir.join("shown");
+    let mut trees = spec.layers.clone();
+    let mut paths = Vec::new();
+    for (from, _) in shown {
+        let path = match from.strip_prefix(&own) {
+            Ok(rest) => (own.clone(), rest.to_owned()),
+            Err(_) => (from.clone(), PathBuf::new()),
+        };
+        if !trees.contains(&path.0) {
+            trees.push(path.0.clone());
+        }
+        paths.push(path);
+    }
+    (trees, paths)
 }
 
 /// Brings home what is recorded as away; nothing when all is here.
@@ -351,7 +370,7 @@ async fn fetch(keeper: &Keeper, dir: &Path, away: &Away, same: bool) -> Result<(
     let owner = identity::owner().ok().flatten().map(|owner| (owner.uid, owner.gid));
     let dir = dir.to_owned();
     let reading = move |line: &mut Line| {
-        for place in BACK {
+        for place in OWN {
             let (at, aside) = (dir.join(place.name()), dir.join(format!("{}.new", place.name())));
             let before = (same && at.exists()).then_some(at.as_path());
             match line.fetch(place, &aside, before, (owner, most)) {
@@ -363,7 +382,7 @@ async fn fetch(keeper: &Keeper, dir: &Path, away: &Away, same: bool) -> Result<(
             };
         }
         tracing::debug!(dir = %dir.display(), received = line.received(), "a session's work is here");
-        BACK.iter().try_for_each(|place| {
+        OWN.iter().try_for_each(|place| {
             exchange(&dir, place.name()).map_err(|source| KeeperError::File { path: dir.clone(), source })
         })
     };

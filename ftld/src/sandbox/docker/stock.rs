@@ -94,8 +94,7 @@ impl Stock {
         let failed = |source| KeeperError::File { path: wanted.dir.clone(), source };
         let stamp = survey::stamp_of(&wanted.dir).map_err(failed)?;
         let before = self.surveys.get(&wanted.dir);
-        if let Some((of, survey)) = before.filter(|(of, _)| wanted.settled && *of == stamp) {
-            debug_assert_eq!(*of, stamp);
+        if let Some((_, survey)) = before.filter(|(of, _)| wanted.settled && *of == stamp) {
             return Ok(Arc::clone(survey));
         }
         let before = before.map(|(_, survey)| &**survey);
@@ -121,7 +120,10 @@ impl Stock {
                 other => return Err(unexpected(other)),
             }
         }
-        let candidates = there.iter().rev().filter_map(|(name, tree)| Some((name, tree.survey.as_ref()?)));
+        let is_kin = |of: &Path| of.parent() == dir.parent() || of.file_name() == dir.file_name();
+        let (kin, others): (Vec<_>, Vec<_>) = there.iter().partition(|(_, tree)| is_kin(&tree.of));
+        let candidates = kin.into_iter().chain(others);
+        let candidates = candidates.filter_map(|(name, tree)| Some((name, tree.survey.as_ref()?)));
         let compared =
             candidates.take(COMPARED).filter_map(|(name, other)| Some((name, survey.beyond(other)?)));
         let nearest = compared.min_by_key(|(_, difference)| difference.send.len());
