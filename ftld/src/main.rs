@@ -20,7 +20,7 @@ use ftld::grpc::listen;
 use ftld::home::{Home, HomeEnv};
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
-use ftld::sandbox::docker::{DockerBackend, DockerConfig, Runtime};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Runtime, Workspace};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{Carrier, SandboxBackend, SandboxError};
 use rustix::fs::Mode;
@@ -212,6 +212,7 @@ fn docker(
         home: home.root().to_owned(),
         image: settings.image,
         runtime: settings.runtime.as_deref().and_then(Runtime::named),
+        workspace: settings.workspace.as_deref().and_then(Workspace::named).unwrap_or_default(),
         disk_interval: DISK_INTERVAL,
         umask,
     };

@@ -17,7 +17,11 @@ const WRITABLE: &[&str] = &[WORKSPACE, HOME, "/tmp", "/var/tmp", "/dev/shm"];
 
 /// Restricts this process and its children; gives the version in force.
 pub(crate) fn landlock() -> Result<u32, Failure> {
-    let status = restrict().map_err(|error| Failure {
+    in_force(restrict())
+}
+
+fn in_force(restricted: Result<landlock::RestrictionStatus, RulesetError>) -> Result<u32, Failure> {
+    let status = restricted.map_err(|error| Failure {
         stage: Stage::Landlock,
         errno: libc::EPERM,
         what: format!("restricting with Landlock ({error})"),
@@ -27,6 +31,15 @@ pub(crate) fn landlock() -> Result<u32, Failure> {
         (_, LandlockStatus::Available { effective_abi, .. }) => effective_abi as u32,
         (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => 0,
     })
+}
+
+/// Takes the right to write anything from this process for good; gives the version in force.
+pub(crate) fn write_nothing() -> Result<u32, Failure> {
+    let none = || -> Result<landlock::RestrictionStatus, RulesetError> {
+        let rules = Ruleset::default().set_compatibility(landlock::CompatLevel::BestEffort);
+        rules.handle_access(AccessFs::from_write(KNOWN))?.create()?.restrict_self()
+    };
+    in_force(none())
 }
 
 fn restrict() -> Result<landlock::RestrictionStatus, RulesetError> {

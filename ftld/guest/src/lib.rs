@@ -10,3 +10,4 @@ pub mod made_up;
 pub mod protocol;
 pub mod relay;
 pub mod stream;
+pub mod tree;

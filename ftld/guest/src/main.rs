@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`launch`] is the story, from the daemon's first message to a closed sandbox;
 //! [`sources`], [`mounts`], [`root`], [`etc`] and [`files`] make what is seen in it; [`net`], [`firewall`] and [`netlink`] its
-//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs; [`serve`] does in a sandbox that others made; [`load`] reads ahead what will be run there. One thread, no async runtime,
+//! network, [`carry`] and [`multiplex`] bring its way out where descriptors cannot; [`privileges`], [`confine`] and [`seccomp`] take away what is not needed; [`init`] and [`spawn`] run programs; [`serve`] does in a sandbox that others made; [`load`] reads ahead what will be run there, and [`keep`] has a session's files where the daemon's own cannot be seen. One thread, no async runtime,
 //! linked statically: it is executed from memory and needs nothing of any root directory.
 
 mod carry;
@@ -11,6 +11,7 @@ mod etc;
 mod files;
 mod firewall;
 mod init;
+mod keep;
 mod launch;
 mod load;
 mod mounts;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             load::load();
             Ok(())
         }
+        Some(mode) if mode == "keep" => keep::keep(),
         // Whatever goes wrong is said on the control socket; there is nobody else to tell.
         _ => launch::run(),
     };

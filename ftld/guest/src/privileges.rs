@@ -82,6 +82,11 @@ pub(crate) fn drop_held() -> Result<(), Failure> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(stage, "hiding memory")
 }
 
+/// Lets no neighbour look into this process.
+pub(crate) fn hide() -> rustix::io::Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
 fn drop_bounding_set() -> io::Result<()> {
     for capability in 0.. {
         // SAFETY: this call only takes numbers.

@@ -101,6 +101,15 @@ pub trait SandboxBackend: Send + Sync {
         Ok(())
     }
 
+    /// Brings home what a session's sandboxes may have left on another machine. When this returns, the session's
+    /// directory has all of its work.
+    ///
+    /// # Errors
+    /// When it cannot be had now; nothing is lost by that.
+    async fn bring_home(&self, _session: &SessionId, _dir: &Path) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
     /// Says what works here, by trying it with the limits that a session would get. `scratch` is an
     /// existing directory for throw-away files.
     async fn doctor(&self, scratch: &Path, limits: Limits) -> Vec<Check>;
@@ -124,6 +133,11 @@ pub trait Sandbox: Send + Sync {
 
     /// Waits for the end of the sandbox. When this returns no process of it exists any more.
     async fn ended(&self) -> Ending;
+
+    /// Resolves when its end takes longer than it should, with the reason; a sentence without a full stop.
+    async fn trouble(&self) -> String {
+        std::future::pending().await
+    }
 
     /// Ends every process in it, however it was started, and waits for that.
     async fn kill(&self) -> Ending;

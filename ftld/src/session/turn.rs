@@ -47,6 +47,8 @@ pub(super) struct Stage<'a> {
     execs: JoinSet<Done>,
     /// The exit of the newest command that the human ran, not yet told to its client.
     last_exec: Option<Done>,
+    /// Whether it was told that the end takes longer than it should.
+    is_late: bool,
 }
 
 /// What the programs of a turn say, in the order of its arrival.
@@ -120,6 +122,7 @@ impl<'a> Stage<'a> {
             over: CancellationToken::new(),
             execs: JoinSet::new(),
             last_exec: None,
+            is_late: false,
         }
     }
 
@@ -185,7 +188,14 @@ impl<'a> Stage<'a> {
         driver: &mut Driver,
         voice: &mut Voice,
     ) -> Result<Option<Done>, Error> {
-        self.sandbox.kill().await;
+        let mut killing = pin!(self.sandbox.kill());
+        tokio::select! {
+            _ = &mut killing => {}
+            why = self.sandbox.trouble(), if !self.is_late => {
+                driver.tell_trouble(why).await;
+                killing.await;
+            }
+        }
         self.over.cancel();
         drop(self.ears.sender);
         while let Some(heard) = self.ears.chunks.recv().await {
@@ -203,6 +213,11 @@ impl<'a> Stage<'a> {
 }
 
 impl Driver {
+    /// Tells why the end takes longer than it should.
+    async fn tell_trouble(&mut self, text: String) {
+        self.teller.tell(Kind::Notice { level: Level::Warning, text }).await;
+    }
+
     /// Hears and answers until `main` has ended, the human stops the turn, or the sandbox ends. Without
     /// `main` the turn is the human's: it lasts until the last command of the client has ended.
     pub(super) async fn follow(
@@ -228,6 +243,10 @@ impl Driver {
                     self.hear(&heard, voice, &mut stage.ears.kept).await;
                 }
                 Some(fact) = stage.facts.recv() => self.teller.tell(fact).await,
+                why = sandbox.trouble(), if !stage.is_late => {
+                    stage.is_late = true;
+                    self.tell_trouble(why).await;
+                }
                 status = &mut exit => {
                     // The sandbox that ended under the program knows why better than its exit status.
                     let ended = match &status {

@@ -95,6 +95,10 @@ impl Driver {
     /// Reads the upper layer into the store and remembers it.
     pub(super) async fn capture_work(&mut self) -> Result<(), Error> {
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
+        if let Some(backend) = parts.sandboxes.get(record.spec.sandbox.as_str()) {
+            let dir = parts.home.sessions().join(record.id.as_str());
+            backend.bring_home(&record.id, &dir).await?;
+        }
         let (hash, unread) = blocking(move || {
             let base = record.base.ok_or(Error::Interrupted)?;
             layers::thaw(&parts, &record)?;

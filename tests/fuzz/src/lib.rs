@@ -48,6 +48,7 @@ targets! {
     secrets::shadow,
     wire::dns,
     wire::relay,
+    wire::tree,
     wire::protocol,
     programs::agents,
     programs::config,

@@ -1,8 +1,9 @@
-//! Formats of bytes: first bytes of a connection, questions for names, frames of the relay, messages of the
-//! helper.
+//! Formats of bytes: first bytes of a connection, questions for names, frames of the relay and of
+//! trees of files, messages of the helper.
 //!
 //! Owns what must hold for them. Must not know text formats.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
 
@@ -12,6 +13,7 @@ use ftl_core::egress::sniff::{Class, LONGEST_UNDECIDED, classify};
 use ftl_guest::frame;
 use ftl_guest::protocol::{Reply, Request};
 use ftl_guest::relay::{Decoder, Frame, MAX_PAYLOAD, Malformed};
+use ftl_guest::tree::{self, Entry, Node, Part, Sequence, is_before};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -204,4 +206,52 @@ fn message<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
     let (header, body) = written.split_first_chunk().unwrap();
     assert_eq!(frame::announced(*header, frame::MAX_REQUEST).unwrap(), body.len());
     assert_eq!(frame::decode::<T>(body).unwrap(), message);
+}
+
+/// Frames of a tree do not depend on how they are cut and are written as they were read; what is taken as a tree
+/// has every path once, beneath a directory of it, in order.
+pub(crate) fn tree(input: &[u8]) {
+    let (bytes, pieces) = cut(input);
+    let whole = tree_frames(&[bytes]);
+    assert_eq!(tree_frames(&pieces), whole);
+    let (mut written, mut sequence, mut paths) = (Vec::new(), Sequence::default(), BTreeMap::new());
+    let (mut last, mut taking) = (Vec::new(), true);
+    for frame in &whole.0 {
+        let part = match frame {
+            tree::Frame::Word(words) => {
+                written.push(0);
+                written.extend(u32::try_from(words.len()).expect("a short frame").to_le_bytes());
+                written.extend(words);
+                continue;
+            }
+            tree::Frame::Part(part) => part,
+        };
+        part.encode(&mut written);
+        taking = taking && sequence.take(part).is_ok();
+        let (Part::Entry(Entry { path, .. }) | Part::Remove(path), true) = (part, taking) else { continue };
+        assert!(path.is_empty() == paths.is_empty(), "the root, and once");
+        assert!(path.is_empty() || is_before(&last, path), "{path:?} behind {last:?}");
+        let plain = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+        assert!(path.is_empty() || path.split(|byte| *byte == b'/').all(plain), "{path:?}");
+        assert!(path.is_empty() || paths.get(tree::parent(path)) == Some(&true), "{path:?} in no directory");
+        let is_dir = matches!(part, Part::Entry(Entry { node: Node::Dir, .. }));
+        assert!(paths.insert(path.clone(), is_dir).is_none(), "{path:?} twice");
+        last.clone_from(path);
+    }
+    assert!(bytes.starts_with(&written), "{:?} has another form", whole.0);
+}
+
+fn tree_frames(pieces: &[&[u8]]) -> (Vec<tree::Frame>, Option<tree::Malformed>) {
+    let (mut decoder, mut frames) = (tree::Decoder::default(), Vec::new());
+    for piece in pieces {
+        decoder.push(piece);
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(malformed) => return (frames, Some(malformed)),
+            }
+        }
+    }
+    (frames, None)
 }

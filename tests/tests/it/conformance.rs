@@ -17,7 +17,7 @@ use ftl_core::id::SessionId;
 use ftl_tests::engine::Engine;
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
-use ftld::sandbox::docker::{DockerBackend, DockerConfig};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Workspace};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
     Carrier, Check, Command, Ending, ExitStatus, Limits, Network, Owner, Process, Sandbox, SandboxBackend,
@@ -46,6 +46,8 @@ enum Kind {
     Docker,
     /// Containers, each of them made ahead.
     Warmed,
+    /// The same, with the workspace on the engine's disk.
+    Elsewhere,
 }
 
 /// A backend, a base tree with a few files, and a session's directory.
@@ -78,6 +80,10 @@ impl Bench {
 
     fn warmed() -> Self {
         Self::with(Kind::Warmed, SELDOM)
+    }
+
+    fn elsewhere() -> Self {
+        Self::with(Kind::Elsewhere, SELDOM)
     }
 
     /// Another one of the same kind, which measures more often.
@@ -132,8 +138,8 @@ impl Bench {
     fn ids(&self) -> (u32, u32) {
         match (self.kind, self.backend.owner().unwrap()) {
             (Kind::Native | Kind::Streamed, _) => (1000, 1000),
-            (Kind::Docker | Kind::Warmed, Some(owner)) => (owner.uid, owner.gid),
-            (Kind::Docker | Kind::Warmed, None) => {
+            (Kind::Docker | Kind::Warmed | Kind::Elsewhere, Some(owner)) => (owner.uid, owner.gid),
+            (Kind::Docker | Kind::Warmed | Kind::Elsewhere, None) => {
                 (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
             }
         }
@@ -155,9 +161,10 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
             let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
             Box::new(NativeBackend::new(config).unwrap())
         }
-        Kind::Docker | Kind::Warmed => {
+        Kind::Docker | Kind::Warmed | Kind::Elsewhere => {
             let (host, image) = engine();
-            let docker = containers_of(host, image, root, disk_interval);
+            let workspace = if kind == Kind::Elsewhere { Workspace::Stream } else { Workspace::Auto };
+            let docker = containers_of(host, image, root, (workspace, disk_interval));
             if kind == Kind::Warmed { Box::new(MadeAhead(docker)) } else { Box::new(docker) }
         }
     }
@@ -168,13 +175,13 @@ pub(crate) fn containers_of(
     host: String,
     image: String,
     root: &Path,
-    disk_interval: Duration,
+    (workspace, disk_interval): (Workspace, Duration),
 ) -> DockerBackend {
     let around = Surroundings { configured: Some(host), ..Surroundings::default() };
     let (instance, home, image) = (instance(root), root.to_owned(), Some(image));
     let engines = Arc::new(Engines::new(around, Patience::default()).of(&instance));
     DockerBackend::new(
-        DockerConfig { instance, home, image, runtime: None, disk_interval, umask: 0o022 },
+        DockerConfig { instance, home, image, runtime: None, workspace, disk_interval, umask: 0o022 },
         engines,
     )
 }
@@ -333,4 +340,8 @@ mod docker {
 
 mod warmed {
     everything_on! { warmed }
+}
+
+mod elsewhere {
+    everything_on! { elsewhere }
 }

@@ -13,7 +13,7 @@ use ftl_core::id::SessionId;
 use ftld::pipe::Incoming;
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
-use ftld::sandbox::docker::{DockerBackend, DockerConfig};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Workspace};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
     Carrier, Command, ExitStatus, Limits, Network, Sandbox, SandboxBackend, SandboxSpec, Stdio,
@@ -97,23 +97,29 @@ const MOUNTS: &str = "gain rights from files in ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_attempt_to_get_out_of_a_container_is_refused() {
-    attempt_everything_in_a_container(Network::None).await;
+    attempt_everything_in_a_container(Network::None, Workspace::Auto).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_containers_way_out_is_the_only_one() {
-    attempt_everything_in_a_container(Network::Egress).await;
+    attempt_everything_in_a_container(Network::Egress, Workspace::Auto).await;
 }
 
-async fn attempt_everything_in_a_container(network: Network) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_leads_out_of_a_container_whose_workspace_is_on_the_engines_disk() {
+    attempt_everything_in_a_container(Network::Egress, Workspace::Stream).await;
+}
+
+async fn attempt_everything_in_a_container(network: Network, workspace: Workspace) {
     let root = tempfile::tempdir().unwrap();
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let (host, image) = engine();
     let around = Surroundings { configured: Some(host), ..Surroundings::default() };
     let config = DockerConfig {
-        instance: format!("isolation-{network:?}-{}", std::process::id()).to_lowercase(),
+        instance: format!("isolation-{network:?}-{workspace:?}-{}", std::process::id()).to_lowercase(),
         home: root.path().to_owned(),
         image: Some(image),
+        workspace,
         runtime: None,
         disk_interval: Duration::from_secs(3600),
         umask: 0o022,
@@ -126,7 +132,7 @@ async fn attempt_everything_in_a_container(network: Network) {
     let inside = PathBuf::from("/workspace/escape_probe");
     std::fs::copy(probe(), root.path().join("base/escape_probe")).unwrap();
     let sandbox = backend.launch(wanted).await.unwrap();
-    let host = Host::new(root.path(), &format!("container-{network:?}"));
+    let host = Host::new(root.path(), &format!("container-{network:?}-{workspace:?}"));
     let mut arguments = host.arguments(&other_spec);
     arguments.extend(["--read-only".into(), "/.ftl/guest".into()]);
     let swallowed = sandbox.take_pipe().map(|pipe| tokio::spawn(swallow(pipe.transparent.unwrap())));

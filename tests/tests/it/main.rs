@@ -32,6 +32,7 @@ mod branch;
 mod conformance;
 mod crash;
 mod demo;
+mod docker_elsewhere;
 mod docker_engine;
 mod docker_faults;
 mod docker_sessions;

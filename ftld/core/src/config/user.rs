@@ -59,6 +59,8 @@ pub struct DockerConfig {
     pub image: Option<String>,
     /// How they are run: `runsc` or `kata`; the engine's own way when absent.
     pub runtime: Option<String>,
+    /// Where a sandbox's workspace is: `auto`, `overlay` or `stream`.
+    pub workspace: Option<String>,
     /// Where the engine is: `unix:///…` or `tcp://host:port`; it is looked for when absent.
     pub host: Option<String>,
     /// How many containers stand ready for what comes next; 2 when absent, none with 0.
@@ -196,6 +198,11 @@ impl DockerConfig {
             runtime: object.checked("runtime", "must be \"runsc\" or \"kata\"", |runtime: &String| {
                 matches!(runtime.as_str(), "runsc" | "kata")
             })?,
+            workspace: object.checked(
+                "workspace",
+                "must be \"auto\", \"overlay\" or \"stream\"",
+                |workspace: &String| matches!(workspace.as_str(), "auto" | "overlay" | "stream"),
+            )?,
             host: object.checked("host", "must be an engine's address", |host: &String| plain(host))?,
             warm: object.checked("warm", "must be between 0 and 100", |warm: &u64| *warm <= MOST_WARM)?,
             warm_minutes: object.checked(
@@ -270,10 +277,11 @@ mod tests {
                 "agents": {"codex": {"path": "~/bin/codex", "model_base_url": "http://127.0.0.1:1/v1", "model": "m"},
                            "claude-code": {}},
                 "tool_dirs": ["/opt/x", "~/tools"], "tester": "t", "reviewer": "r",
-                "docker": {"image": "mine:1", "runtime": "runsc", "host": "unix:///run/d.sock"}}"#,
+                "docker": {"image": "mine:1", "runtime": "runsc", "workspace": "stream", "host": "unix:///run/d.sock"}}"#,
         )
         .unwrap();
         assert_eq!(config.docker.image.as_deref(), Some("mine:1"));
+        assert_eq!(config.docker.workspace.as_deref(), Some("stream"));
         assert_eq!(config.docker.host.as_deref(), Some("unix:///run/d.sock"));
         assert_eq!(config.agents["codex"].model.as_deref(), Some("m"));
         assert_eq!(config.agents["claude-code"], AgentSettings::default());

@@ -153,6 +153,14 @@ impl Engine {
         removed.or_else(|error| if error.is_absent() { Ok(()) } else { Err(error) })
     }
 
+    /// Everything about a volume; `None` when there is none.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn volume(&self, name: &str) -> Result<Option<Volume>, EngineError> {
+        there(self.ask("inspect a volume", self.docker.inspect_volume(name)).await)
+    }
+
     /// The volumes that have all of these labels.
     ///
     /// # Errors

@@ -176,6 +176,12 @@ impl Engine {
         &self.own
     }
 
+    /// Whether this is the very engine of another value, not lost and found in between.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.about, &other.about)
+    }
+
     /// What it said of itself.
     #[must_use]
     pub fn about(&self) -> &About {

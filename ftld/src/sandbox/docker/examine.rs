@@ -12,6 +12,7 @@ use super::engine::{Engine, EngineError, Engines};
 use super::known::{self, Suspect};
 use super::probe::{self, Shares};
 use super::setup::record::Record;
+use super::spec::OVERLAY_OPTIONS;
 use crate::sandbox::{Check, Outcome};
 
 /// Examines the engine. `home` is the daemon's, `scratch` an existing directory for throw-away files.
@@ -141,16 +142,16 @@ async fn storage(engine: &Engine, info: &SystemInfo, scratch: &Path) -> Check {
         let remedy = "give the engine's data a file system that overlay2 can use";
         return check("container storage", Outcome::Warning, detail, remedy);
     }
-    let (outcome, told, remedy) = match probe::shares(engine.clone(), scratch.to_owned(), String::new()).await
+    let (outcome, told, remedy) = match probe::shares(engine.clone(), scratch.to_owned(), OVERLAY_OPTIONS.to_owned()).await
     {
         Ok(Shares::Overlay) => {
             (Outcome::Ok, "it mounts overlays of this machine's directories".to_owned(), "")
         }
         Ok(Shares::Directories { .. }) => {
-            (Outcome::Ok, "it shows this machine's directories; overlays it cannot mount".to_owned(), "")
+            (Outcome::Ok, "it cannot mount overlays of this machine's directories; what changed is sent to its disk, and back".to_owned(), "")
         }
         Ok(Shares::Nothing { .. }) => {
-            (Outcome::Ok, "it does not see this machine's directories; changes are sent to it".to_owned(), "")
+            (Outcome::Ok, "it does not see this machine's directories; what changed is sent to its disk, and back".to_owned(), "")
         }
         Err(error) => return failed("container storage", &error),
     };

@@ -21,14 +21,15 @@ use super::super::linux::process::Held;
 use super::super::linux::record::{self, Record};
 use super::super::{Network, Owner, SandboxError, SandboxSpec, disk, pipe_stream};
 use super::attached::Attached;
+use super::elsewhere::{Elsewhere, Sent};
 use super::engine::Engine;
 use super::made::Made;
 use super::sandbox::{DockerSandbox, Parts};
 use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
-use super::spec::{ContainerSpec, Inner, Overlay, Role};
+use super::spec::{BadLayer, ContainerSpec, Inner, Overlay, Role};
 use super::warm::{Pace, Taken};
-use super::{Backend, DockerConfig, enforcement, left, shown, warm};
+use super::{Backend, DockerConfig, elsewhere, enforcement, left, shown, warm};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
@@ -47,7 +48,7 @@ pub(super) async fn launch(backend: Arc<Backend>, spec: SandboxSpec) -> Result<D
 
 /// Makes a container, at a pace, and finds that it is closed. A failure leaves nothing behind.
 pub(super) async fn make(
-    backend: &Backend,
+    backend: &Arc<Backend>,
     mut spec: SandboxSpec,
     pace: &mut Pace,
 ) -> Result<Standing, SandboxError> {
@@ -56,6 +57,7 @@ pub(super) async fn make(
     backend.tidy(&engine).await?;
     left::note(&backend.config.home).map_err(|source| helper("noting that containers are made", source))?;
     let belongs = backend.belongs(&spec.session);
+    elsewhere::collect(backend, &spec.session, &spec.dir).await?;
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
     made.sweep().await?;
@@ -64,7 +66,7 @@ pub(super) async fn make(
     // Agents of the image are found by their names.
     spec.path.extend(named.path.iter().cloned());
     let owner = identity::owner()?;
-    let user = user(owner);
+    let user = elsewhere::user()?;
     let prepared = {
         let spec = spec.clone();
         tokio::task::spawn_blocking(move || {
@@ -73,14 +75,20 @@ pub(super) async fn make(
         })
     };
     let shown = prepared.await.map_err(|error| helper("preparing", std::io::Error::other(error)))??;
-    let inner = Inner {
-        user,
-        limits: spec.limits,
-        workspace: Overlay { layers: spec.layers.clone(), dir: spec.dir.clone(), volatile: owner.is_some() },
-        dir: spec.dir.clone(),
-        // The engine that mounts this machine's directories has this machine's kernel.
-        ipv6: Path::new("/proc/sys/net/ipv6/conf/lo").exists(),
-        shown,
+    let info = engine.info().await?;
+    enforcement::usable(&info, spec.network, backend.config.runtime)?;
+    if pace.is_ahead() && elsewhere::is_needed(backend, &engine, &info, &spec.dir).await? {
+        // What would have to travel is known when the turn begins.
+        let why = "none is made ahead on an engine that cannot see this machine's directories".to_owned();
+        return Err(SandboxError::Container { why, remedy: String::new() });
+    }
+    let placed = place(backend, &engine, (&spec, &info), (&image, user), shown).await;
+    let Placed { inner, mut elsewhere, told } = match placed {
+        Ok(placed) => placed,
+        Err(error) => {
+            clean_up(&made, &spec).await;
+            return Err(error);
+        }
     };
     let container = ContainerSpec {
         belongs,
@@ -88,14 +96,18 @@ pub(super) async fn make(
         runtime: backend.config.runtime,
         role: Role::Sandbox(Box::new(inner)),
     };
-    let info = engine.info().await?;
-    enforcement::usable(&info, spec.network, backend.config.runtime)?;
     match bring_up(backend, &engine, &spec, (&container, &mut made), pace).await {
-        Ok(up) => Ok(Standing { engine, info, up, made, spec, image: container.image }),
+        Ok(mut up) => {
+            if elsewhere.is_some() {
+                // A process of this machine that has the same number is not the one that counts.
+                up.process = None;
+            }
+            Ok(Standing { engine, info, up, made, elsewhere, told, spec, image: container.image })
+        }
         Err(error) => {
-            // By its labels: a call that was given up may have made something all the same.
-            if let Err(left) = made.sweep().await {
-                tracing::warn!(session = %spec.session, error = %left, "a container may be left behind");
+            clean_up(&made, &spec).await;
+            if let Some(elsewhere) = elsewhere.take() {
+                elsewhere.discard().await?;
             }
             Err(error)
         }
@@ -108,6 +120,10 @@ pub(super) struct Standing {
     info: SystemInfo,
     up: Up,
     made: Made,
+    /// Its files, when they are not on this machine.
+    elsewhere: Option<Elsewhere>,
+    /// Where its files were put, for people.
+    told: String,
     spec: SandboxSpec,
     /// The image's id, with the helper.
     image: String,
@@ -140,7 +156,7 @@ impl Standing {
     ) -> Result<Self, (Self, SandboxError)> {
         self.spec = spec.clone();
         self.spec.path.extend(named.path.iter().cloned());
-        let (spec, user) = (self.spec.clone(), identity::owner().map(user));
+        let (spec, user) = (self.spec.clone(), elsewhere::user());
         let written = tokio::task::spawn_blocking(move || shown::rewrite(&spec, user?)).await;
         match written.unwrap_or_else(|error| Err(helper("preparing", std::io::Error::other(error)))) {
             Ok(()) => Ok(self),
@@ -159,8 +175,9 @@ impl Standing {
 
     /// Lets it run programs.
     fn serve(self, config: &DockerConfig, taken: Taken) -> DockerSandbox {
-        let Self { engine, info, up, made, spec, image: _ } = self;
-        let enforcement = enforcement::describe(engine.about(), &info, &spec, &up, config);
+        let Self { engine, info, up, made, elsewhere, told, spec, image: _ } = self;
+        let mut enforcement = enforcement::describe(engine.about(), &info, &spec, &up, config);
+        enforcement.enforced.push(told);
         let Up { guest, inside, pipe, process } = up;
         let (interval, ended) = (config.disk_interval, watch::Sender::new(None));
         DockerSandbox::new(Parts {
@@ -169,6 +186,7 @@ impl Standing {
             pipe,
             process,
             made,
+            elsewhere,
             spec,
             enforcement,
             interval,
@@ -176,6 +194,48 @@ impl Standing {
             taken,
         })
     }
+}
+
+/// Removes what a launch made that failed; by its labels: a call that was given up may have made something all the
+/// same.
+async fn clean_up(made: &Made, spec: &SandboxSpec) {
+    if let Err(left) = made.sweep().await {
+        tracing::warn!(session = %spec.session, error = %left, "a container may be left behind");
+    }
+}
+
+/// Where a sandbox's files are.
+struct Placed {
+    inner: Inner,
+    /// When they are not on this machine.
+    elsewhere: Option<Elsewhere>,
+    /// What was done, for people.
+    told: String,
+}
+
+/// Puts a sandbox's files where the engine can mount them.
+async fn place(
+    backend: &Arc<Backend>,
+    engine: &Engine,
+    (spec, info): (&SandboxSpec, &SystemInfo),
+    (image, user): (&str, Owner),
+    shown: Vec<(PathBuf, PathBuf)>,
+) -> Result<Placed, SandboxError> {
+    let limits = spec.limits;
+    if elsewhere::is_needed(backend, engine, info, &spec.dir).await? {
+        let (elsewhere, sent) = elsewhere::send(backend, engine, (spec, image, user), shown).await?;
+        let Sent { layers, dir, shown, ipv6, told } = sent;
+        let workspace = Overlay { layers, dir: dir.clone(), volatile: false };
+        let inner = Inner { user, limits, workspace, dir, on_engine: true, ipv6, shown };
+        return Ok(Placed { inner, elsewhere: Some(elsewhere), told });
+    }
+    let (layers, dir) = (spec.layers.clone(), spec.dir.clone());
+    let workspace = Overlay { layers, dir: dir.clone(), volatile: identity::owner()?.is_some() };
+    // The engine that mounts this machine's directories has this machine's kernel.
+    let ipv6 = Path::new("/proc/sys/net/ipv6/conf/lo").exists();
+    let inner = Inner { user, limits, workspace, dir, on_engine: false, ipv6, shown };
+    let told = "workspace: an overlay of this machine's directories, mounted by the engine".to_owned();
+    Ok(Placed { inner, elsewhere: None, told })
 }
 
 /// A container that is up and was found to be closed.
@@ -232,14 +292,6 @@ impl Named {
     pub(super) async fn find(&self, engine: &Engine) -> Result<String, SandboxError> {
         Ok(guest_layer::with_guest(engine, &self.image).await.map_err(unusable)?.id)
     }
-}
-
-/// Who runs in a container: `owner`, or whoever runs the daemon.
-pub(super) fn user(owner: Option<Owner>) -> Owner {
-    owner.unwrap_or_else(|| Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    })
 }
 
 fn unusable(error: SetupError) -> SandboxError {
@@ -302,10 +354,6 @@ async fn create(
     container: &ContainerSpec,
     made: &mut Made,
 ) -> Result<(String, Attached), SandboxError> {
-    let bad = |error: super::spec::BadLayer| SandboxError::Container {
-        why: error.to_string(),
-        remedy: "move FTL's state: set FTL_HOME".to_owned(),
-    };
     let body = container.body().map_err(bad)?;
     if let Some(volume) = container.volume().map_err(bad)? {
         engine.create_volume(volume).await?;
@@ -314,6 +362,11 @@ async fn create(
     made.add(engine, id.clone());
     let attached = engine.attach(&id).await?;
     Ok((id, attached))
+}
+
+/// The error of a directory that cannot be mounted.
+pub(super) fn bad(error: BadLayer) -> SandboxError {
+    SandboxError::Container { why: error.to_string(), remedy: "move FTL's state: set FTL_HOME".to_owned() }
 }
 
 /// A hold on process 1, when the engine's processes are this machine's; it is written down for a later daemon.
@@ -331,7 +384,7 @@ async fn hold(engine: &Engine, id: &str, inside: &Inside, dir: &Path) -> Result<
 }
 
 /// An engine's refusal to start, with what would mend it where that is known.
-fn explain(error: super::engine::EngineError) -> SandboxError {
+pub(super) fn explain(error: super::engine::EngineError) -> SandboxError {
     use super::engine::EngineError;
     let EngineError::Refused { message, .. } = &error else { return error.into() };
     let remedy = if message.contains("unknown or invalid runtime") || message.contains("Unknown runtime") {
@@ -339,8 +392,8 @@ fn explain(error: super::engine::EngineError) -> SandboxError {
     } else if message.contains("failed to mount local volume")
         || message.contains("bind source path does not exist")
     {
-        "the engine cannot mount this machine's directories: use one that runs on this machine, not in a \
-         virtual machine, or the native sandbox"
+        "the engine cannot mount the workspace: let it be on the engine's disk with `\"workspace\": \"stream\"` in \
+         `docker` of ~/.ftl/config, or use the native sandbox"
     } else if message.contains("/.ftl/guest") {
         "the image is for another kind of processor: make it again with `ftlctl setup --rebuild`"
     } else {

@@ -3,13 +3,15 @@
 //! Owns that everything is found again: by what this process remembers, and by labels, for a daemon that
 //! remembers nothing. Must not know what the things are for.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, Volume};
 
+use super::away::Away;
 use super::engine::{Engine, EngineError, Engines};
 use super::own::InUse;
-use super::spec::{Belongs, LABEL_INSTANCE, LABEL_SESSION};
+use super::spec::{Belongs, LABEL_DIR, LABEL_ROLE};
 
 /// What was made.
 pub(super) struct Made {
@@ -75,34 +77,46 @@ impl Made {
     /// When something of it may be left.
     pub(super) async fn sweep(&self) -> Result<(), EngineError> {
         let engine = self.engines.get().await?;
-        let labels = [
-            format!("{LABEL_INSTANCE}={}", self.belongs.instance),
-            format!("{LABEL_SESSION}={}", self.belongs.session),
-        ];
-        sweep(&engine, &labels.each_ref().map(String::as_str)).await
+        sweep(&engine, &self.belongs.filter().each_ref().map(String::as_str)).await
     }
 }
 
-/// Ends and removes everything that has these labels.
+/// Ends and removes everything that has these labels, but for trees that stay, and for work that may not be here
+/// yet.
 pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), EngineError> {
     let containers = engine.list(labels).await?.into_iter().filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
     for volume in engine.volumes(labels).await? {
-        engine.remove_volume(&volume.name).await?;
+        if !is_kept(&volume) {
+            engine.remove_volume(&volume.name).await?;
+        }
     }
     Ok(())
 }
 
-/// Ends and removes everything that has this label and is in nobody's use.
+/// Ends and removes everything that has this label and is in nobody's use, but for
+/// what outlives its containers.
 pub(super) async fn tidy(engine: &Engine, label: &str) -> Result<(), EngineError> {
     let own = engine.own();
     let unused = |found: &ContainerSummary| !found.names.iter().flatten().any(|name| own.is_used(name));
     let containers = engine.list(&[label]).await?.into_iter().filter(unused).filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
-    for volume in engine.volumes(&[label]).await?.into_iter().filter(|volume| !own.is_used(&volume.name)) {
-        engine.remove_volume(&volume.name).await?;
+    for volume in engine.volumes(&[label]).await?.into_iter(){
+        if !is_kept(&volume) && !own.is_used(&volume.name) {
+            engine.remove_volume(&volume.name).await?;
+        }
     }
     Ok(())
+}
+
+/// Whether a volume outlives its containers: a session's work does until it is here.
+fn is_kept(volume: &Volume) -> bool {
+    let label = |name: &str| volume.labels.get(name).map(String::as_str);
+    match label(LABEL_ROLE) {
+        Some("layers") => true,
+        Some("work") => label(LABEL_DIR).is_some_and(|dir| Away::is_noted(Path::new(dir))),
+        _ => false,
+    }
 }
 
 /// All of them, also when one cannot be; the first error counts.

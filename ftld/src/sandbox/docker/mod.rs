@@ -2,20 +2,26 @@
 //!
 //! Owns what is asked of an engine. Must not know sessions or agents. Reading order: [`launch`] is the story;
 //! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
-//! [`sandbox`] serves one that runs, and [`made`] removes it; [`warm`] has those that were started ahead. Below them, [`endpoint`] says where an engine may
+//! [`sandbox`] serves one that runs, and [`made`] removes it; [`warm`] has those that were started ahead.
+//! [`elsewhere`] brings a session's files to an engine that cannot see them here, and back: [`keeper`] is the line
+//! to them there, [`survey`] and [`stock`] decide what is sent, [`away`] remembers what is not back yet. Below them,
+//! [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
 //! questions, [`failure`] is what can go wrong, [`own`] has the names. [`setup`] makes the image, [`probe`]
 //! finds out whether directories can be shared and [`rest`] removes what an engine's user left, both with a
 //! container of [`nothing`]; [`examine`] tells what works, [`known`] what is known to be unsafe.
 
 pub mod attached;
+mod away;
 mod containers;
+mod elsewhere;
 pub mod endpoint;
 mod enforcement;
 pub mod engine;
 pub mod examine;
 mod failure;
 pub mod images;
+mod keeper;
 pub mod known;
 mod launch;
 mod left;
@@ -28,12 +34,15 @@ mod sandbox;
 pub mod setup;
 mod shown;
 mod spec;
+mod stock;
+mod survey;
 mod transport;
 mod warm;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,7 +53,9 @@ pub use spec::Runtime;
 use super::{Check, Limits, Owner, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec, linux};
 use engine::{Engine, EngineError, Engines};
 use made::Made;
+use probe::Shares;
 use spec::{Belongs, LABEL_INSTANCE};
+use stock::Stock;
 use warm::Ahead;
 
 /// What the backend needs to know of its daemon.
@@ -59,10 +70,24 @@ pub struct DockerConfig {
     pub image: Option<String>,
     /// How containers are run; the engine's own way when absent.
     pub runtime: Option<Runtime>,
+    /// Where a sandbox's workspace is.
+    pub workspace: Workspace,
     /// How often a sandbox's disk usage is measured.
     pub disk_interval: Duration,
     /// The mask that the human's programs make files with.
     pub umask: u32,
+}
+
+/// Where a sandbox's workspace is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workspace {
+    /// Where it can be: what the engine can do is tried once.
+    #[default]
+    Auto,
+    /// On this machine: the engine mounts an overlay of its directories.
+    Overlay,
+    /// On the engine's disk: what changed travels to it and back.
+    Stream,
 }
 
 /// Makes sandboxes of containers.
@@ -74,13 +99,49 @@ struct Backend {
     engines: Arc<Engines>,
     /// Sandboxes that were made ahead.
     ahead: Ahead,
+    /// What engines can do with directories of this machine, by their ids.
+    shares: tokio::sync::Mutex<BTreeMap<String, Shares>>,
+    /// What the engine has of this machine's directories.
+    stock: Arc<Mutex<StockOf>>,
+}
+
+/// The stock of the engine that was used last.
+#[derive(Default)]
+struct StockOf {
+    engine: Option<Engine>,
+    stock: Stock,
+}
+
+impl StockOf {
+    /// What this engine has. One that was found again may be another one, or may have lost something.
+    fn of(&mut self, engine: &Engine) -> &mut Stock {
+        if !self.engine.as_ref().is_some_and(|known| known.is(engine)) {
+            self.engine = Some(engine.clone());
+            self.stock.doubt();
+        }
+        &mut self.stock
+    }
+}
+
+impl Workspace {
+    /// The one of that name in the configuration.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "overlay" => Some(Self::Overlay),
+            "stream" => Some(Self::Stream),
+            _ => None,
+        }
+    }
 }
 
 impl DockerBackend {
     /// Nothing is looked for until a sandbox is wanted.
     #[must_use]
     pub fn new(config: DockerConfig, engines: Arc<Engines>) -> Self {
-        Self(Arc::new(Backend { config, engines, ahead: Ahead::default() }))
+        let (ahead, shares, stock) = (Ahead::default(), tokio::sync::Mutex::default(), Arc::default());
+        Self(Arc::new(Backend { config, engines, ahead, shares, stock }))
     }
 }
 
@@ -152,7 +213,7 @@ impl SandboxBackend for DockerBackend {
         match left.sweep().await {
             Ok(()) => {
                 linux::record::forget(dir);
-                Ok(())
+                elsewhere::collect(&self.0, session, dir).await
             }
             Err(error) if error.is_lost() || matches!(error, EngineError::None { .. }) => {
                 // Its containers are removed before the session's next turn. What counts now is that no
@@ -169,6 +230,10 @@ impl SandboxBackend for DockerBackend {
 
     async fn clear(&self, dir: &Path) -> Result<(), SandboxError> {
         rest::clear(&self.0.engines, dir).await
+    }
+
+    async fn bring_home(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        elsewhere::collect(&self.0, session, dir).await
     }
 
     async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {

@@ -4,7 +4,6 @@
 //! end has one source of truth: the stream of process 1 is closed, and what was made for it is gone.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use super::super::guest_stream::Guest;
 use super::super::linux::process::Held;
 use super::super::linux::record;
 use super::super::{Command, Ending, Enforcement, Process, Sandbox, SandboxError, SandboxSpec, disk};
+use super::elsewhere::Elsewhere;
+use super::engine;
 use super::made::Made;
 use super::warm::Taken;
 use crate::pipe::Pipe;
@@ -39,6 +40,8 @@ pub(super) struct Parts {
     pub(super) process: Option<Held>,
     /// What the engine made.
     pub(super) made: Made,
+    /// Its files, when they are not on this machine.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// What was wanted.
     pub(super) spec: SandboxSpec,
     /// What holds.
@@ -65,20 +68,21 @@ struct Running {
     /// Why it ends, once that is decided; the first reason counts.
     ending: Mutex<Option<Ending>>,
     ended: watch::Sender<Option<Ending>>,
+    /// Why the end takes longer than it should.
+    trouble: watch::Sender<String>,
 }
 
 impl DockerSandbox {
     /// Takes over a sandbox that was just started.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { guest, inside, pipe, process, made, spec, enforcement, interval, ended, taken } = parts;
-        let running = Arc::new(Running { guest, ending: Mutex::default(), ended });
+        let Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended, taken } =
+            parts;
+        let running =
+            Arc::new(Running { guest, ending: Mutex::default(), ended, trouble: watch::Sender::default() });
         let env = environment(&spec, inside.has_bash);
-        tokio::spawn(limit_disk(
-            Arc::clone(&running),
-            spec.dir.as_path().into(),
-            (spec.limits.disk_bytes, interval),
-        ));
-        tokio::spawn(wait_for_end(Arc::clone(&running), (made, process), spec, taken));
+        let left = Arc::new(Left { made, process, elsewhere, spec });
+        tokio::spawn(limit_disk(Arc::clone(&running), Arc::clone(&left), interval));
+        tokio::spawn(wait_for_end(Arc::clone(&running), left, taken));
         Self { running, enforcement, env, pipe: Mutex::new(pipe) }
     }
 }
@@ -99,6 +103,15 @@ impl Sandbox for DockerSandbox {
 
     async fn ended(&self) -> Ending {
         self.running.wait().await
+    }
+
+    async fn trouble(&self) -> String {
+        let mut trouble = self.running.trouble.subscribe();
+        let why = trouble.wait_for(|why| !why.is_empty()).await.map(|why| why.clone());
+        match why {
+            Ok(why) => why,
+            Err(_) => std::future::pending().await,
+        }
     }
 
     async fn kill(&self) -> Ending {
@@ -133,56 +146,113 @@ impl Running {
     }
 }
 
+/// What is left when its processes are gone.
+struct Left {
+    made: Made,
+    process: Option<Held>,
+    elsewhere: Option<Elsewhere>,
+    spec: SandboxSpec,
+}
+
 /// Ends the sandbox when it has more on disk than it may.
-async fn limit_disk(running: Arc<Running>, dir: Arc<Path>, (limit, interval): (u64, Duration)) {
+async fn limit_disk(running: Arc<Running>, left: Arc<Left>, interval: Duration) {
+    let limit = left.spec.limits.disk_bytes;
+    let overflow = async {
+        match &left.elsewhere {
+            Some(elsewhere) => elsewhere.overflow(limit, interval).await,
+            None => disk::overflow(left.spec.dir.as_path().into(), limit, interval).await,
+        }
+    };
     tokio::select! {
         () = running.guest.gone() => {}
-        ending = disk::overflow(dir, limit, interval) => running.end(ending),
+        ending = overflow => running.end(ending),
     }
 }
 
-/// Waits for the end of process 1's stream, and removes what held the sandbox together.
-async fn wait_for_end(
-    running: Arc<Running>,
-    (made, process): (Made, Option<Held>),
-    spec: SandboxSpec,
-    taken: Taken,
-) {
+/// Waits for the end of process 1's stream, removes what held the sandbox together, and has its work here.
+async fn wait_for_end(running: Arc<Running>, left: Arc<Left>, taken: Taken) {
     running.guest.gone().await;
     let known = running.ending().clone();
-    let ending = match known {
+    let mut ending = match known {
         Some(ending) => ending,
         None => {
-            let why = made.ending().await;
+            let why = left.made.ending().await;
             running.ending().get_or_insert(Ending::Gone { why }).clone()
         }
     };
     let mut pause = FIRST_PAUSE;
-    while !is_over(&made, process.as_ref(), &spec).await {
+    loop {
+        match left.settle().await {
+            Settled::Done => break,
+            // The session asks for it again; what was done here before it does not count as its work.
+            Settled::Unread(why) => {
+                ending = Ending::Gone { why };
+                break;
+            }
+            Settled::Waiting(why) => drop(running.trouble.send_replace(why)),
+        }
         // What is written now is not read while somebody may still write it.
-        tracing::error!(session = %spec.session, "it is not known whether a container's processes are gone");
+        tracing::error!(session = %left.spec.session, "it is not known whether a container's processes are gone");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PATIENCE);
     }
-    record::forget(&spec.dir);
+    record::forget(&left.spec.dir);
     // Before anybody hears of the end: the next one may begin at once.
     drop(taken);
     running.ended.send_replace(Some(ending));
 }
 
-/// Removes what was made, and says whether no process of it is left: by the kernel's word where there is a hold
-/// on process 1, else by that of the very engine that made it.
-async fn is_over(made: &Made, process: Option<&Held>, spec: &SandboxSpec) -> bool {
-    let removed = made.remove().await;
-    if let Err(error) = &removed {
-        tracing::error!(session = %spec.session, %error, "a container may be left behind");
+/// How far the end has come.
+enum Settled {
+    /// Nothing is left, and the work is here.
+    Done,
+    /// No process is left; the work cannot be read, for this reason.
+    Unread(String),
+    /// It must be tried again, for this reason.
+    Waiting(String),
+}
+
+impl Left {
+    async fn settle(&self) -> Settled {
+        if let Err(why) = self.end().await {
+            return Settled::Waiting(why);
+        }
+        let Some(elsewhere) = &self.elsewhere else { return Settled::Done };
+        match elsewhere.bring_home().await {
+            Ok(()) => Settled::Done,
+            Err(SandboxError::Engine(error)) if error.is_lost() => {
+                Settled::Waiting(waiting(elsewhere, &engine::explained(&error)))
+            }
+            Err(error) => Settled::Unread(error.to_string()),
+        }
     }
-    let Some(process) = process else { return removed.is_ok() };
-    if removed.is_err() {
-        // Only root may end it this way; for others it ends with its stream.
-        process.kill();
+
+    /// Removes what was made; an error says why it is not known that no process of it is left: by the kernel's
+    /// word where there is a hold on process 1, else by that of the very engine that made it.
+    async fn end(&self) -> Result<(), String> {
+        let removed = self.made.remove().await;
+        if let Err(error) = &removed {
+            tracing::error!(session = %self.spec.session, %error, "a container may be left behind");
+        }
+        let Some(process) = &self.process else {
+            return removed.map_err(|error| match &self.elsewhere {
+                Some(elsewhere) => waiting(elsewhere, &engine::explained(&error)),
+                None => engine::explained(&error),
+            });
+        };
+        if removed.is_err() {
+            // Only root may end it this way; for others it ends with its stream.
+            process.kill();
+        }
+        match tokio::time::timeout(PATIENCE, process.gone()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err("the sandbox's first process does not end".to_owned()),
+        }
     }
-    matches!(tokio::time::timeout(PATIENCE, process.gone()).await, Ok(Ok(())))
+}
+
+fn waiting(elsewhere: &Elsewhere, why: &str) -> String {
+    format!("{}, and is read when that can be reached: {why}", elsewhere.told())
 }
 
 #[cfg(test)]
@@ -242,7 +312,6 @@ mod tests {
     #[tokio::test]
     async fn an_end_is_believed_only_when_the_kernel_or_the_engine_that_made_it_says_so() {
         let dir = tempfile::tempdir().unwrap();
-        let spec = spec(dir.path());
         let socket = dir.path().join("engine.sock");
         let serving = tokio::spawn(answer(UnixListener::bind(&socket).unwrap()));
         let configured = Some(format!("unix://{}", socket.display()));
@@ -251,11 +320,12 @@ mod tests {
         let belongs = Belongs { instance: "i".to_owned(), session: "s".to_owned() };
         let mut made = Made::new(Arc::clone(&engines), belongs);
         made.add(&engines.get().await.unwrap(), "a container".to_owned());
-        assert!(is_over(&made, None, &spec).await, "the engine says that it is gone");
+        let left = Left { made, process: None, elsewhere: None, spec: spec(dir.path()) };
+        assert!(left.end().await.is_ok(), "the engine says that it is gone");
         serving.abort();
         let _aborted = serving.await;
         std::fs::remove_file(&socket).unwrap();
-        assert!(!is_over(&made, None, &spec).await, "nobody says anything");
+        assert!(left.end().await.is_err(), "nobody says anything");
         // Another engine at the same place knows nothing of it, and the one that made it is asked.
         let other = dir.path().join("other.sock");
         let _serving = tokio::spawn(answer(UnixListener::bind(&other).unwrap()));
@@ -263,6 +333,6 @@ mod tests {
         let around = Surroundings { configured, ..Surroundings::default() };
         let elsewhere = Arc::new(Engines::new(around, Patience::default()));
         elsewhere.get().await.unwrap();
-        assert!(!is_over(&made, None, &spec).await, "only its maker's word counts");
+        assert!(left.end().await.is_err(), "only its maker's word counts");
     }
 }

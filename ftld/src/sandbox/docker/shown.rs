@@ -71,6 +71,8 @@ fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SandboxEr
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
     file.write_all(content)?;
+    // The same each time: where it travels to an engine, what is there already stays there.
+    file.set_modified(std::time::UNIX_EPOCH)?;
     // The daemon's own mask would leave it to the daemon.
     file.set_permissions(Permissions::from_mode(0o444))
 }

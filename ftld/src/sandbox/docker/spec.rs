@@ -13,6 +13,8 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 
+use ftl_guest::tree::{LAYERS, SESSION};
+
 use super::super::{HOME, Limits, Owner, WORKSPACE};
 use super::setup::guest_layer::GUEST;
 
@@ -22,7 +24,10 @@ pub(super) const LABEL_INSTANCE: &str = "dev.ftl.instance";
 /// The session that it belongs to.
 pub(super) const LABEL_SESSION: &str = "dev.ftl.session";
 
-/// What it is for: `sandbox`, `door`, `workspace`.
+/// The directory of this machine whose work may be in a volume.
+pub(super) const LABEL_DIR: &str = "dev.ftl.dir";
+
+/// What it is for: `sandbox`, `door`, `workspace`; `keeper`, `work`, `layers`.
 pub(super) const LABEL_ROLE: &str = "dev.ftl.role";
 
 /// What the door may use: one process without threads, and what a runtime needs to start it.
@@ -30,6 +35,13 @@ const DOOR_PROCESSES: i64 = 32;
 
 /// As many connections as there can be, each with all that may wait for it.
 const DOOR_MEMORY: i64 = 512 << 20;
+
+/// What the keeper of a session's files may use: lists of their names.
+const KEEPER_MEMORY: i64 = 1 << 30;
+
+/// Options of an overlay beside its directories, the same as the native sandbox's but for `redirect_dir`, which
+/// is refused to an engine: what is captured reads the same marks.
+pub(super) const OVERLAY_OPTIONS: &str = "userxattr,index=off,metacopy=off,redirect_dir=nofollow,xino=off";
 
 /// Who is killed first when the machine's memory runs out: this much before others.
 const OOM_SCORE: i64 = 500;
@@ -107,6 +119,8 @@ pub(super) enum Role {
         /// The sandbox's container id.
         of: String,
     },
+    /// It has the session's files, on an engine that cannot see them here.
+    Keeper,
 }
 
 /// What is special about a sandbox's container.
@@ -120,6 +134,8 @@ pub(super) struct Inner {
     pub(super) workspace: Overlay,
     /// The session's directory with `home` and `tmp`.
     pub(super) dir: PathBuf,
+    /// Whether these directories are the engine's own, and not this machine's.
+    pub(super) on_engine: bool,
     /// Whether there is a loopback address of version 6, as there is where the kernel knows that version.
     pub(super) ipv6: bool,
     /// Files and directories of the daemon's own, shown read-only: on the host, and inside.
@@ -171,8 +187,25 @@ impl Runtime {
 }
 
 impl Belongs {
+    /// The labels of a thing that all sessions share.
+    pub(super) fn of_all(&self, role: &str) -> HashMap<String, String> {
+        let mut labels = self.labels(role);
+        labels.remove(LABEL_SESSION);
+        labels
+    }
+
+    /// The volume of the trees that all sessions share.
+    pub(super) fn layers(&self) -> String {
+        format!("ftl-{}-layers", self.instance)
+    }
+
+    /// What to look for to find everything of the session.
+    pub(super) fn filter(&self) -> [String; 2] {
+        [format!("{LABEL_INSTANCE}={}", self.instance), format!("{LABEL_SESSION}={}", self.session)]
+    }
+
     /// The labels of a thing that is for `role`.
-    fn labels(&self, role: &str) -> HashMap<String, String> {
+    pub(super) fn labels(&self, role: &str) -> HashMap<String, String> {
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         HashMap::from([
             label(LABEL_INSTANCE, &self.instance),
@@ -245,6 +278,7 @@ impl ContainerSpec {
                 ("serve", user, inner.closed(&self.belongs, closed)?)
             }
             Role::Door { of } => ("relay", "0:0".to_owned(), door(of, closed)),
+            Role::Keeper => ("keep", "0:0".to_owned(), keeper(&self.belongs, closed)),
         };
         Ok(ContainerCreateBody {
             attach_stdin: Some(true),
@@ -258,7 +292,7 @@ impl ContainerSpec {
             }),
             host_config: Some(host),
             // The network that it joins has its own.
-            hostname: matches!(self.role, Role::Sandbox(_)).then(|| "ftl".to_owned()),
+            hostname: (!matches!(self.role, Role::Door { .. })).then(|| "ftl".to_owned()),
             image: Some(self.image.clone()),
             labels: Some(self.belongs.labels(self.role.name())),
             open_stdin: Some(true),
@@ -277,6 +311,7 @@ impl Role {
         match self {
             Self::Sandbox(_) => "sandbox",
             Self::Door { .. } => "door",
+            Self::Keeper => "keeper",
         }
     }
 }
@@ -294,6 +329,12 @@ impl Inner {
         ];
         for (source, target) in &self.shown {
             mounts.push(bind(source, target, true)?);
+        }
+        if self.on_engine {
+            // Of its own directories an engine wants to take mounts back; there are none in these.
+            for options in mounts.iter_mut().filter_map(|mount| mount.bind_options.as_mut()) {
+                options.propagation = Some(MountBindOptionsPropagationEnum::RSLAVE);
+            }
         }
         Ok(HostConfig {
             cpu_period: Some(CPU_PERIOD),
@@ -349,14 +390,13 @@ impl Overlay {
         }
     }
 
-    /// The same options as the native sandbox's, so that what is captured reads the same marks.
     fn options(&self) -> Result<String, BadLayer> {
         let lower = self.layers.iter().map(|layer| option(layer)).collect::<Result<Vec<_>, _>>()?.join(":");
         let (upper, work) = (option(&self.dir.join("upper"))?, option(&self.dir.join("work"))?);
         let volatile = if self.volatile { ",volatile" } else { "" };
         let options = format!(
             "nosuid,nodev,lowerdir={lower},upperdir={upper},workdir={work},\
-             userxattr,index=off,metacopy=off,redirect_dir=nofollow,xino=off{volatile}"
+             {OVERLAY_OPTIONS}{volatile}"
         );
         match options.len() {
             ..=LONGEST_OPTIONS => Ok(options),
@@ -403,6 +443,28 @@ fn door(of: &str, host: HostConfig) -> HostConfig {
         memory: Some(DOOR_MEMORY),
         memory_swap: Some(DOOR_MEMORY),
         network_mode: Some(format!("container:{of}")),
+        pids_limit: Some(DOOR_PROCESSES),
+        ulimits: Some(vec![ulimit("core", 0)]),
+        ..host
+    }
+}
+
+/// The container that has a session's files: it may write what belongs to others, and no program runs in it.
+fn keeper(belongs: &Belongs, host: HostConfig) -> HostConfig {
+    let volume = |name: String, target: &str| Mount {
+        target: Some(target.to_owned()),
+        source: Some(name),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(false),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    };
+    HostConfig {
+        cap_add: Some(["CHOWN", "DAC_OVERRIDE", "FOWNER"].map(str::to_owned).into()),
+        memory: Some(KEEPER_MEMORY),
+        memory_swap: Some(KEEPER_MEMORY),
+        mounts: Some(vec![volume(belongs.layers(), LAYERS), volume(belongs.name("work"), SESSION)]),
+        network_mode: Some("none".to_owned()),
         pids_limit: Some(DOOR_PROCESSES),
         ulimits: Some(vec![ulimit("core", 0)]),
         ..host

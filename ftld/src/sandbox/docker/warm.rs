@@ -22,7 +22,7 @@ use super::super::{Command, Ending, ExitStatus, Process, SandboxError, SandboxSp
 use super::engine::Engine;
 use super::launch::{self, Named, Standing};
 use super::setup::guest_layer::GUEST;
-use super::{Backend, DockerConfig, left};
+use super::{Backend, DockerConfig, elsewhere, left};
 
 /// All of them.
 #[derive(Default)]
@@ -100,6 +100,11 @@ impl Drop for Taken {
 }
 
 impl Pace {
+    /// Whether nobody waits for it yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        matches!(self, Self::Behind(_))
+    }
+
     /// Waits until the next step may be done.
     ///
     /// # Errors
@@ -289,7 +294,7 @@ fn traits(config: &DockerConfig, spec: &SandboxSpec) -> Traits {
         .with("network", format!("{:?}", spec.network))
         .with("files", format!("{targets:?}"))
         .with("runtime", format!("{:?}", config.runtime))
-        .with("user", format!("{:?}", super::linux::identity::owner().map(launch::user).ok()))
+        .with("user", format!("{:?}", elsewhere::user().ok()))
 }
 
 // === the task of one ===

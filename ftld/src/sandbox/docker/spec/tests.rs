@@ -25,6 +25,7 @@ fn inner() -> Inner {
             volatile: true,
         },
         dir: "/ftl/s1".into(),
+        on_engine: false,
         ipv6: true,
         shown: vec![("/ftl/s1/shown/0".into(), "/etc/passwd".into())],
     }
@@ -161,4 +162,44 @@ fn a_layer_whose_path_could_be_another_option_is_refused() {
     long.workspace.layers = vec![PathBuf::from(format!("/{}", "x".repeat(200))); 30];
     let error = container(Role::Sandbox(Box::new(long))).volume().unwrap_err();
     assert!(error.to_string().contains("too long"), "{error}");
+}
+
+#[test]
+fn a_keeper_is_exactly_this() {
+    let labels =
+        json!({ "dev.ftl.instance": "0123456789ab", "dev.ftl.session": "s1", "dev.ftl.role": "keeper" });
+    let volume = |name: &str, target: &str| {
+        json!({ "Type": "volume", "Source": name, "Target": target, "ReadOnly": false,
+                "VolumeOptions": { "NoCopy": true } })
+    };
+    let expected = json!({
+        "AttachStdin": true, "AttachStdout": true, "AttachStderr": true,
+        "OpenStdin": true, "StdinOnce": true, "Tty": false,
+        "Entrypoint": ["/.ftl/guest"], "Cmd": ["keep"], "WorkingDir": "/", "User": "0:0",
+        "Hostname": "ftl", "Image": "sha256:abc", "Healthcheck": { "Test": ["NONE"] }, "Labels": labels,
+        "HostConfig": host(json!({
+            "CapAdd": ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
+            "Memory": 1 << 30, "MemorySwap": 1 << 30,
+            "NetworkMode": "none",
+            "PidsLimit": 32,
+            "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }],
+            "Mounts": [
+                volume("ftl-0123456789ab-layers", "/keep/layers"),
+                volume("ftl-0123456789ab-s1-work", "/keep/session"),
+            ],
+        })),
+    });
+    let spec = container(Role::Keeper);
+    assert_eq!(body(&spec), expected);
+    let shared = belongs().of_all("layers");
+    assert!(!shared.contains_key(LABEL_SESSION) && shared[LABEL_ROLE] == "layers");
+}
+
+#[test]
+fn a_sandbox_on_the_engines_disk_differs_in_nothing_but_how_mounts_go_on() {
+    let at_home = body(&container(Role::Sandbox(Box::new(inner()))));
+    let elsewhere = Inner { on_engine: true, ..inner() };
+    let text = body(&container(Role::Sandbox(Box::new(elsewhere)))).to_string();
+    assert_eq!(text.matches("rslave").count(), 4);
+    assert_eq!(text.replace("rslave", "rprivate"), at_home.to_string());
 }

@@ -1,0 +1,430 @@
+//! A session's files on an engine that cannot see this machine's directories.
+//!
+//! Owns the way there and back: what the sandbox stands on is brought to the engine's disk, and what it left is
+//! brought here when every process of it is gone. Must not know how a tree travels ([`super::keeper`]) or what of
+//! it the engine has already ([`super::stock`]). Until all of it is here a record says where it is
+//! ([`super::away`]), so that nothing is lost when an engine or a daemon goes away in between.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use bollard::models::{SystemInfo, VolumeCreateRequest};
+use ftl_core::id::SessionId;
+use ftl_guest::tree::write::{Most, WriteError};
+use ftl_guest::tree::{Answer, Order, Place, TREE};
+
+use super::super::linux::identity;
+use super::super::{Ending, Owner, SandboxError, SandboxSpec};
+use super::away::Away;
+use super::engine::{Engine, EngineError};
+use super::launch::Named;
+use super::keeper::{self, Keeper, KeeperError, Line, unexpected};
+use super::made;
+use super::probe::{self, Shares};
+use super::spec::{Belongs, ContainerSpec, LABEL_DIR, OVERLAY_OPTIONS, Role};
+use super::stock::{Held, Wanted};
+use super::{Backend, Workspace};
+
+/// What is the session's own: it is sent, and read back.
+const OWN: [Place; 3] = [Place::Upper, Place::Home, Place::Tmp];
+
+/// The most nodes that are read back.
+const MOST_ENTRIES: u64 = 10_000_000;
+
+/// By how much a sandbox may have more on disk than it may, until that was noticed; bytes.
+const SLACK: u64 = 4 << 30;
+
+/// What is special about a session's files being elsewhere.
+pub(super) struct Elsewhere {
+    backend: Arc<Backend>,
+    engine: Engine,
+    session: SessionId,
+    /// The keeper's container.
+    id: String,
+    keeper: Keeper,
+    away: Away,
+    /// The session's directory on this machine.
+    dir: PathBuf,
+    _held: Held,
+}
+
+/// Where the sandbox's files are, as the engine names it.
+pub(super) struct Sent {
+    /// The directories below the workspace.
+    pub(super) layers: Vec<PathBuf>,
+    /// The session's directory.
+    pub(super) dir: PathBuf,
+    /// What is shown read-only.
+    pub(super) shown: Vec<(PathBuf, PathBuf)>,
+    /// Whether the engine's kernel knows version 6 of the internet protocol.
+    pub(super) ipv6: bool,
+    /// What was done, for people.
+    pub(super) told: String,
+}
+
+/// Whether the engine cannot mount overlays of this machine's directories, or was not to. It is tried once for
+/// each engine, in `scratch`.
+///
+/// # Errors
+/// When the trial fails at something else.
+pub(super) async fn is_needed(
+    backend: &Backend,
+    engine: &Engine,
+    info: &SystemInfo,
+    scratch: &Path,
+) -> Result<bool, EngineError> {
+    match backend.config.workspace {
+        Workspace::Overlay => return Ok(false),
+        Workspace::Stream => return Ok(true),
+        Workspace::Auto => {}
+    }
+    let id = info.id.clone().unwrap_or_default();
+    let mut known = backend.shares.lock().await;
+    let shares = match known.get(&id) {
+        Some(shares) => shares.clone(),
+        None => probe::shares(engine.clone(), scratch.to_owned(), OVERLAY_OPTIONS.to_owned()).await?,
+    };
+    let needed = shares != Shares::Overlay;
+    known.insert(id, shares);
+    Ok(needed)
+}
+
+/// Brings what a sandbox stands on to the engine. `shown` is where what is shown lies here, and where inside.
+///
+/// # Errors
+/// When a part of it cannot be brought; what was made is removed by its labels.
+pub(super) async fn send(
+    backend: &Arc<Backend>,
+    engine: &Engine,
+    (spec, image, user): (&SandboxSpec, &str, Owner),
+    shown: Vec<(PathBuf, PathBuf)>,
+) -> Result<(Elsewhere, Sent), SandboxError> {
+    let belongs = backend.belongs(&spec.session);
+    // One that nobody wrote down: no program ran with it.
+    engine.remove_volume(&belongs.name("work")).await?;
+    let places = Volumes::make(engine, &belongs, &spec.dir).await?;
+    let (id, keeper, ipv6) = start(backend, engine, (&belongs, image, user)).await?;
+    let (trees, paths) = trees(spec, &shown);
+    let settled = |number| number < spec.layers.len();
+    let wanted = trees.iter().enumerate();
+    let wanted: Vec<Wanted> =
+        wanted.map(|(number, dir)| Wanted { dir: dir.clone(), settled: settled(number) }).collect();
+    let (stock, dir, whose) = (Arc::clone(&backend.stock), spec.dir.clone(), engine.clone());
+    let sending = keeper.with(move |line| {
+        let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
+        let provided = stock.of(&whose).provide(line, &wanted);
+        if provided.is_err() {
+            stock.of(&whose).doubt();
+        }
+        let held = provided?;
+        drop(stock);
+        let of_layers = line.sent();
+        for place in OWN {
+            done(line.give(&Order::Fill { place }, &dir.join(place.name()), None)?)?;
+        }
+        done(line.ask(&Order::Rest)?)?;
+        Ok((held, of_layers, line.sent()))
+    });
+    let (held, of_layers, sent) = sending.await.map_err(|error| told(&error))?;
+    let at = |name: &String| places.layers.join(name).join(TREE);
+    let names: BTreeMap<&PathBuf, &String> = trees.iter().zip(held.names()).collect();
+    let inside = |(from, rest): &(PathBuf, PathBuf)| {
+        let tree = names.get(from).map(|name| at(name)).unwrap_or_default();
+        if rest.as_os_str().is_empty() { tree } else { tree.join(rest) }
+    };
+    let shown = paths.iter().map(inside).zip(shown.into_iter().map(|(_, target)| target)).collect();
+    let info = engine.info().await?;
+    let away = Away {
+        engine: info.id.unwrap_or_default(),
+        at: engine.about().at.clone(),
+        volume: belongs.name("work"),
+        image: image.to_owned(),
+        bytes: spec.limits.disk_bytes.saturating_add(SLACK),
+    };
+    let result = Sent {
+        layers: held.names().iter().take(spec.layers.len()).map(at).collect(),
+        dir: places.work,
+        shown,
+        ipv6,
+        told: format!(
+            "workspace: on the engine's disk; {of_layers} bytes of the project were sent to it, and {} of the session",
+            sent - of_layers
+        ),
+    };
+    // From here on a program may change what is there.
+    away.write(&spec.dir)?;
+    let (backend, engine, session) = (Arc::clone(backend), engine.clone(), spec.session.clone());
+    let elsewhere =
+        Elsewhere { backend, engine, session, id, keeper, away, dir: spec.dir.clone(), _held: held };
+    Ok((elsewhere, result))
+}
+
+/// The directories whose trees a sandbox needs, those below its workspace first; and for everything that is shown
+/// the directory whose tree has it, and where in that.
+fn trees(spec: &SandboxSpec, shown: &[(PathBuf, PathBuf)]) -> (Vec<PathBuf>, Vec<(PathBuf, PathBuf)>) {
+    // What was made for this launch alone is one tree.
+    let own = spec.dir.join("shown");
+    let mut trees = spec.layers.clone();
+    let mut paths = Vec::new();
+    for (from, _) in shown {
+        let path = match from.strip_prefix(&own) {
+            Ok(rest) => (own.clone(), rest.to_owned()),
+            Err(_) => (from.clone(), PathBuf::new()),
+        };
+        if !trees.contains(&path.0) {
+            trees.push(path.0.clone());
+        }
+        paths.push(path);
+    }
+    (trees, paths)
+}
+
+/// Brings home what is recorded as away; nothing when all is here.
+///
+/// # Errors
+/// When it cannot be had now; then it stays recorded. When the engine does not have it any more it is forgotten,
+/// once that was said.
+pub(super) async fn collect(
+    backend: &Arc<Backend>,
+    session: &SessionId,
+    dir: &Path,
+) -> Result<(), SandboxError> {
+    if !Away::is_noted(dir) {
+        return Ok(());
+    }
+    // Who comes second finds it done.
+    let _alone = alone(dir).await?;
+    let Some(away) = Away::read(dir)? else { return Ok(()) };
+    let failed = |why: String| SandboxError::Container {
+        why: format!("{}; {why}", away.told()),
+        remedy: String::new(),
+    };
+    let engine = backend.engines.get().await.map_err(|error| match error.is_lost() {
+        true => error.into(),
+        false => failed(super::engine::explained(&error)),
+    })?;
+    let id = engine.info().await?.id.unwrap_or_default();
+    if id != away.engine {
+        return Err(failed(format!("the engine at {} is another one", engine.about().at)));
+    }
+    if engine.volume(&away.volume).await?.is_none() {
+        Away::forget(dir)?;
+        return Err(failed("the engine no longer has it, so what the last turn changed is lost".to_owned()));
+    }
+    let belongs = backend.belongs(session);
+    made::sweep(&engine, &belongs.filter().each_ref().map(String::as_str)).await?;
+    let user = user()?;
+    let image = match engine.image(&away.image).await? {
+        Some(_) => away.image.clone(),
+        None => Named::of(&backend.config)?.find(&engine).await?,
+    };
+    Volumes::make(&engine, &belongs, dir).await?;
+    let (id, keeper, _) = start(backend, &engine, (&belongs, &image, user)).await?;
+    let rests = keeper.with(|line| done(line.ask(&Order::Rest)?)).await;
+    let fetched = match rests {
+        Ok(()) => fetch(&keeper, dir, &away, false).await,
+        Err(error) => Err(error),
+    };
+    engine.remove(&id).await?;
+    fetched.map_err(|error| failed(explained(&error)))?;
+    engine.remove_volume(&away.volume).await?;
+    Away::forget(dir)
+}
+
+impl Elsewhere {
+    /// Brings the session's work here, and removes what the engine had of it. Every process of the sandbox must
+    /// be gone.
+    ///
+    /// # Errors
+    /// When it cannot be had now; it stays on the engine, and may be asked for again.
+    pub(super) async fn bring_home(&self) -> Result<(), SandboxError> {
+        match fetch(&self.keeper, &self.dir, &self.away, true).await {
+            Ok(()) => {
+                Away::forget(&self.dir)?;
+                self.remove().await;
+                Ok(())
+            }
+            // It went with the engine, or cannot be understood: another one is asked.
+            Err(error) => {
+                tracing::warn!(session = %self.session, error = %explained(&error), "a keeper failed");
+                collect(&self.backend, &self.session, &self.dir).await
+            }
+        }
+    }
+
+    /// Removes what the engine had, unread: no program ran in the sandbox.
+    pub(super) async fn discard(self) -> Result<(), SandboxError> {
+        Away::forget(&self.dir)?;
+        self.remove().await;
+        Ok(())
+    }
+
+    /// Where the work is, for people.
+    pub(super) fn told(&self) -> String {
+        self.away.told()
+    }
+
+    /// Measures what the session has on disk again and again, and resolves when it is more than it may have.
+    pub(super) async fn overflow(&self, limit: u64, interval: std::time::Duration) -> Ending {
+        loop {
+            tokio::time::sleep(interval).await;
+            let measured = self.keeper.with(|line| line.ask(&Order::Measure)).await;
+            match measured {
+                Ok(Answer::Used(Some(used))) if used > limit => return Ending::DiskFull { used, limit },
+                Ok(Answer::Used(Some(_))) => {}
+                Ok(Answer::Used(None)) => return Ending::DiskUnmeasurable,
+                Ok(other) => return Ending::Gone { why: explained(&unexpected(other)) },
+                Err(error) => return Ending::Gone { why: explained(&error) },
+            }
+        }
+    }
+
+    /// Removes the keeper and its volume. What stays is found by its labels.
+    async fn remove(&self) {
+        let removed = async {
+            self.engine.remove(&self.id).await?;
+            self.engine.remove_volume(&self.away.volume).await
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(session = %self.session, %error, "a volume of a session stays behind");
+        }
+    }
+}
+
+/// The directories of both volumes, as the engine has them.
+struct Volumes {
+    layers: PathBuf,
+    work: PathBuf,
+}
+
+impl Volumes {
+    async fn make(engine: &Engine, belongs: &Belongs, dir: &Path) -> Result<Self, EngineError> {
+        let make = async |name: String, labels: HashMap<String, String>| {
+            let request = VolumeCreateRequest {
+                name: Some(name),
+                driver: Some("local".to_owned()),
+                labels: Some(labels),
+                ..VolumeCreateRequest::default()
+            };
+            Ok::<_, EngineError>(PathBuf::from(engine.create_volume(request).await?.mountpoint))
+        };
+        let mut labels = belongs.labels("work");
+        labels.insert(LABEL_DIR.to_owned(), dir.to_string_lossy().into_owned());
+        Ok(Self {
+            layers: make(belongs.layers(), belongs.of_all("layers")).await?,
+            work: make(belongs.name("work"), labels).await?,
+        })
+    }
+}
+
+/// Starts a keeper for a session.
+async fn start(
+    backend: &Backend,
+    engine: &Engine,
+    (belongs, image, user): (&Belongs, &str, Owner),
+) -> Result<(String, Keeper, bool), SandboxError> {
+    let spec = ContainerSpec {
+        belongs: belongs.clone(),
+        image: image.to_owned(),
+        // It is no sandbox: nothing of an agent's runs in it.
+        runtime: None,
+        role: Role::Keeper,
+    };
+    let body = spec.body().map_err(super::launch::bad)?;
+    let id = engine.create(&spec.name(), body).await?;
+    let attached = engine.attach(&id).await?;
+    engine.start(&id).await.map_err(super::launch::explain)?;
+    let keeper = Keeper::new(attached.stdout, attached.stdin, engine.patience.work);
+    let begin = Order::Begin { uid: user.uid, gid: user.gid };
+    let begun = keeper.with(move |line| line.ask(&begin)).await;
+    match begun {
+        Ok(Answer::Ready { ipv6 }) => Ok((id, keeper, ipv6)),
+        Ok(other) => Err(told(&unexpected(other))),
+        Err(error) => {
+            let complaint = attached.complaint.text();
+            let words = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
+            tracing::warn!(instance = backend.config.instance, "a keeper cannot be heard");
+            let why = format!("{}{words}", explained(&error));
+            Err(SandboxError::Container { why, remedy: String::new() })
+        }
+    }
+}
+
+/// Keeps everybody else from bringing the same work home as long as the result lives.
+async fn alone(dir: &Path) -> Result<fs::File, SandboxError> {
+    let path = dir.to_owned();
+    let locking = tokio::task::spawn_blocking(move || {
+        let file = fs::File::open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(file)
+    });
+    let locked = locking.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    locked.map_err(|source| SandboxError::File { act: "locking", path: dir.to_owned(), source })
+}
+
+/// Reads the session's trees aside, and puts them in their places when all of them are here.
+async fn fetch(keeper: &Keeper, dir: &Path, away: &Away, same: bool) -> Result<(), KeeperError> {
+    let most = Most { entries: MOST_ENTRIES, bytes: away.bytes, file: u64::MAX };
+    let owner = identity::owner().ok().flatten().map(|owner| (owner.uid, owner.gid));
+    let dir = dir.to_owned();
+    let reading = move |line: &mut Line| {
+        for place in OWN {
+            let (at, aside) = (dir.join(place.name()), dir.join(format!("{}.new", place.name())));
+            let before = (same && at.exists()).then_some(at.as_path());
+            match line.fetch(place, &aside, before, (owner, most)) {
+                // What was here is not what was sent any more; all of it comes again.
+                Err(KeeperError::Write(WriteError::NotSame)) => {
+                    line.fetch(place, &aside, None, (owner, most))?
+                }
+                other => other?,
+            };
+        }
+        tracing::debug!(dir = %dir.display(), received = line.received(), "a session's work is here");
+        OWN.iter().try_for_each(|place| {
+            exchange(&dir, place.name()).map_err(|source| KeeperError::File { path: dir.clone(), source })
+        })
+    };
+    keeper.with(reading).await
+}
+
+/// Puts `name.new` in the place of `name`. After a crash in the middle all is read again.
+fn exchange(dir: &Path, name: &str) -> std::io::Result<()> {
+    let (at, new, old) = (dir.join(name), dir.join(format!("{name}.new")), dir.join(format!("{name}.old")));
+    keeper::remove(&old)?;
+    match fs::rename(&at, &old) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(&new, &at)?;
+    keeper::remove(&old)
+}
+
+/// Who everything in a sandbox runs as.
+pub(super) fn user() -> Result<Owner, SandboxError> {
+    Ok(identity::owner()?.unwrap_or_else(|| Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    }))
+}
+
+fn done(answer: Answer) -> Result<(), KeeperError> {
+    match answer {
+        Answer::Done => Ok(()),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn told(error: &KeeperError) -> SandboxError {
+    SandboxError::Container { why: explained(error), remedy: String::new() }
+}
+
+/// An error with its causes.
+fn explained(error: &KeeperError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
+    parts.dedup();
+    parts.join(": ")
+}

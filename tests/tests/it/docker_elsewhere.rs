@@ -1,0 +1,193 @@
+//! Whole sessions in containers of an engine that cannot see this machine's directories: what changed travels.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use ftl_tests::engine::Engine;
+use ftl_tests::project;
+use ftl_tests::world::{Who, World};
+use serde_json::{Value, json};
+
+use super::conformance::engine;
+
+/// A world whose sessions run on an engine's own disk.
+fn world(who: Who) -> World {
+    let (host, image) = engine();
+    let world = World::new(who);
+    let docker = json!({ "host": host, "image": image, "workspace": "stream" });
+    world.config(&json!({ "sandbox": "docker", "docker": docker }));
+    world
+}
+
+/// What the engine has that bears this world's name, but for the trees that stay.
+fn left(world: &World) -> Vec<String> {
+    let (host, _) = engine();
+    let hash = ftl_core::id::Hash::of(std::os::unix::ffi::OsStrExt::as_bytes(world.ftl_home().as_os_str()));
+    let label = format!("label=dev.ftl.instance={}", &hash.to_hex()[..12]);
+    let list = |what: &[&str]| {
+        let output =
+            Command::new("docker").args(["-H", &host]).args(what).args(["-q", "--filter", &label]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let all = list(&["ps", "-a"]) + &list(&["volume", "ls"]);
+    all.lines().filter(|name| !name.ends_with("-layers")).map(str::to_owned).collect()
+}
+
+/// Runs a task to its review; how many bytes of the project went to the engine, of the session, and the last line.
+fn sent(world: &World, more: &[&str], script: &str) -> (u64, u64, Value) {
+    let arguments = [&["code", "--no-review"], more, &[script]].concat();
+    let lines = world.json_lines(0, arguments);
+    let text = lines.iter().map(Value::to_string).find(|line| line.contains("bytes of the project")).unwrap();
+    let (_, text) = text.split_once("workspace: on the engine's disk; ").unwrap();
+    let mut numbers = text.split(' ').filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap(), lines.last().unwrap().clone())
+}
+
+fn approve(world: &World, last: &Value) {
+    let (session, digest) = (last["session"].as_str().unwrap(), last["digest"].as_str().unwrap());
+    world.json(0, ["approve", session, "--digest", digest]);
+}
+
+#[test]
+fn every_kind_of_change_comes_back_and_nothing_stays_on_the_engine() {
+    for who in World::everybody() {
+        let world = world(who);
+        world.files(&[
+            ("edited", "one\n"),
+            ("gone", "x\n"),
+            ("old-name", "moved\n"),
+            ("dir/kept", "k\n"),
+            ("dir/mode", "m\n"),
+            ("whole/a", "a\n"),
+            ("again/old", "o\n"),
+            ("link-me", "l\n"),
+        ]);
+        let before = project::see(&world.project());
+        let last = world.shell(
+            "set -e; echo two >> edited; rm gone; mv old-name new-name; chmod 755 dir/mode; rm -r whole; \
+             rm -r again; mkdir again; echo n > again/new; rm link-me; ln -s dir/kept link-me; \
+             echo t > timed; touch -d @1000000000 timed; mkdir -p deep/er; head -c 300000 /dev/zero > deep/er/zeros; \
+             test $(id -u) != 0",
+        );
+        assert_eq!(project::see(&world.project()), before);
+        assert_eq!(left(&world), Vec::<String>::new());
+        approve(&world, &last);
+        let at = |path: &str| world.project().join(path);
+        let read = |path: &str| std::fs::read_to_string(at(path)).unwrap();
+        assert_eq!((read("edited"), read("new-name")), ("one\ntwo\n".into(), "moved\n".into()));
+        for gone in ["gone", "old-name", "whole", "again/old"] {
+            assert!(!at(gone).exists(), "{gone}");
+        }
+        assert_eq!(std::fs::metadata(at("dir/mode")).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!((read("again/new"), read("dir/kept")), ("n\n".into(), "k\n".into()));
+        assert_eq!(std::fs::read_link(at("link-me")).unwrap().to_str(), Some("dir/kept"));
+        assert_eq!(std::fs::metadata(at("deep/er/zeros")).unwrap().len(), 300_000);
+        world.json(0, ["undo", last["session"].as_str().unwrap()]);
+        assert_eq!(project::see(&world.project()), before);
+    }
+}
+
+#[test]
+fn a_follow_up_and_an_earlier_turn_go_on_where_they_were() {
+    World::everybody().into_iter().for_each(follow_up);
+}
+
+fn follow_up(who: Who) {
+    let world = world(who);
+    world.files(&[("a.txt", "one\n"), ("d/base", "b\n")]);
+    let first = world.shell(
+        "echo two >> a.txt; rm -r d; mkdir d; echo x > d/x; echo note > ~/note; ln -s note ~/link; mkdir ~/shut; \
+         echo s > ~/shut/s; chmod 000 ~/shut/s ~/shut",
+    );
+    let session = first["session"].as_str().unwrap().to_owned();
+    let again = ["--session", session.as_str()];
+    let task = "set -e; cat ~/link; test ! -e d/base; echo three >> a.txt; echo more >> ~/note; test $(stat -c %a ~/shut) = 0";
+    let (of_project, _, second) = sent(&world, &again, task);
+    assert!(of_project < 5000, "{of_project}: only the first turn's layer is new");
+    // Files of the home that did not change are those that were here.
+    let home = world.ftl_home().join("sessions").join(&session).join("home");
+    assert_eq!(std::fs::read_to_string(home.join("note")).unwrap(), "note\nmore\n");
+    let (_, _, third) = sent(
+        &world,
+        &again,
+        "cat a.txt; rm d/x; test $(wc -l < ~/note) = 2; chmod 700 ~/shut; chmod 600 ~/shut/s; grep s ~/shut/s",
+    );
+    assert_eq!(third["state"], "awaiting_review");
+    world.ok(["rewind", &session, "2"]);
+    let (_, _, back) = sent(&world, &again, "test -e d/x; test $(wc -l < a.txt) = 2; echo four >> a.txt");
+    assert_ne!(back["digest"], second["digest"]);
+    approve(&world, &back);
+    assert_eq!(std::fs::read_to_string(world.project().join("a.txt")).unwrap(), "one\ntwo\nfour\n");
+    assert_eq!(left(&world), Vec::<String>::new());
+}
+
+#[test]
+fn of_ten_thousand_files_a_later_session_sends_what_differs() {
+    let world = world(Who::Me);
+    let text = "a line that is a little longer than a few words\n".repeat(20);
+    let names: Vec<String> = (0..10_000).map(|n| format!("d{}/e{}/f{n}", n % 10, n % 100)).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), text.as_str())).collect();
+    world.files(&files);
+    let shell = ["--agent", "shell"];
+    let (first, _, _) = sent(&world, &shell, "echo 1 > d0/e0/f0");
+    assert!(first > 9_000_000, "{first}");
+    std::fs::write(world.project().join("d3/e3/f3"), "changed outside\n").unwrap();
+    std::fs::remove_file(world.project().join("d4/e4/f4")).unwrap();
+    let (second, of_session, last) =
+        sent(&world, &shell, "cat d3/e3/f3; test ! -e d4/e4/f4; echo 2 > d0/e0/f0");
+    assert!(second < 20_000 && of_session < 10_000, "{second} and {of_session}");
+    approve(&world, &last);
+    assert_eq!(std::fs::read_to_string(world.project().join("d0/e0/f0")).unwrap(), "2\n");
+    // A daemon that remembers nothing asks the engine, and a keeper says what is there.
+    world.ok(["daemon", "stop"]);
+    let (third, _, last) = sent(&world, &shell, "cat d0/e0/f0");
+    assert!(third < 20_000, "{third}");
+    assert_eq!(last["state"], "no_changes");
+}
+
+/// Begins a task, and waits until it says that it is ready; its lines from then on.
+fn begin(world: &World, task: &str) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
+    let mut running = world
+        .ftlctl(["--json", "code", "--no-review", "--agent", "shell", task])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = std::io::BufReader::new(running.stdout.take().unwrap());
+    let mut lines = std::io::BufRead::lines(output).map_while(Result::ok);
+    assert!(lines.any(|line| line.contains(r#""data":"ready"#)));
+    (running, lines)
+}
+
+#[test]
+fn what_an_engine_has_when_it_is_killed_is_named_and_read_when_it_is_back() {
+    let engine = Engine::start("away");
+    let world = World::new(Who::Me);
+    let docker = json!({ "host": engine.host(), "image": engine.plain_image(), "workspace": "stream" });
+    world.config(&json!({ "sandbox": "docker", "docker": docker }));
+    world.files(&[("a.txt", "one\n")]);
+    let (mut running, mut lines) = begin(&world, "echo kept > kept.txt; sync; echo ready; sleep 1000");
+    engine.kill();
+    let told = lines.find(|line| line.contains("is read when")).unwrap();
+    assert!(told.contains("-work of the container engine at unix://"), "{told}");
+    engine.resume();
+    let last: Value = serde_json::from_str(&lines.last().unwrap()).unwrap();
+    running.wait().unwrap();
+    assert_eq!(last["state"], "awaiting_review", "{last}");
+    approve(&world, &last);
+    assert_eq!(std::fs::read_to_string(world.project().join("kept.txt")).unwrap(), "kept\n");
+}
+
+#[test]
+fn what_an_engine_has_when_the_daemon_is_killed_is_read_by_the_next_one() {
+    let world = world(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let (mut running, _lines) = begin(&world, "echo kept > kept.txt; echo ready; sleep 1000");
+    let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+    running.wait().unwrap();
+    let sessions = world.json(0, ["sessions"]);
+    assert!(sessions.to_string().contains("awaiting_review"), "{sessions}");
+    assert_eq!(left(&world), Vec::<String>::new());
+    assert!(world.ok(["diff", sessions["session"].as_str().unwrap()]).contains("kept.txt"));
+}
