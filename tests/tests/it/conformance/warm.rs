@@ -17,7 +17,7 @@ impl Place {
         let bench = Bench::docker();
         let counted = Counted::new(bench.root.path(), Engine::shared().socket());
         let (_, image) = engine();
-        let backend = Arc::new(containers_of(counted.host(), image, bench.root.path(), SELDOM));
+        let backend = Arc::new(containers_of(counted.host(), image, bench.root.path(), (Workspace::Auto, SELDOM)));
         Self { bench, backend, counted }
     }
 
@@ -159,7 +159,7 @@ async fn one_whose_image_is_another_by_now_goes() {
         assert!(done.status.success(), "{words:?}: {done:?}");
     };
     docker(&["tag", &image, &name]);
-    let backend = containers_of(host.clone(), name.clone(), bench.root.path(), SELDOM);
+    let backend = containers_of(host.clone(), name.clone(), bench.root.path(), (Workspace::Auto, SELDOM));
     let spec = bench.spec();
     backend.warm(spec.clone(), Vec::new()).await.unwrap();
     backend.tend().await;
