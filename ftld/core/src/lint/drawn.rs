@@ -161,7 +161,7 @@ mod tests {
             "q7Zk2mP9xW4vB8nL",
             "3f9a1c7e5b2d4860",
             "b7d9k2m4x1z8q5w3",
-            "9JkLm2NpQrStUv4WxYz6",
+            "9hKfT2NpQwStRv4MxBz6",
             "UBTCMRFEKTBUBNQYURYGSCMJIDI",
         ] {
             assert!(is_drawn(drawn.as_bytes()), "{drawn}");
