@@ -118,9 +118,9 @@ pub(super) fn is_wordy(text: &str) -> bool {
             && digits <= 4
             && letters.len() <= 14
     };
-    let parts: Vec<&str> =
-        text.split(['-', '_', '.', '/', ':', ' ']).filter(|part| !part.is_empty()).collect();
-    parts.len() > 1 && parts.iter().all(|part| word(part))
+    let mut parts = text.split(['-', '_', '.', '/', ':', ' ']).filter(|part| !part.is_empty());
+    let several = parts.clone().nth(1).is_some();
+    several && parts.all(word)
 }
 
 /// Whether a text looks drawn: many different characters, and sorts of characters that change often.

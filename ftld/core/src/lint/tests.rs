@@ -113,7 +113,7 @@ fn a_part_of_a_value_is_found_and_its_vendors_prefix_is_none() {
 /// Contents that are made to be expensive.
 #[test]
 fn hostile_contents_are_searched_in_bounded_work() {
-    let size = 20_000;
+    let size = 8_000;
     for piece in [
         "$(",
         "`",

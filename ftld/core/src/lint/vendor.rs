@@ -25,7 +25,9 @@ const CHECKED: usize = 36;
 /// Bytes that are looked at on either side of a place.
 const AROUND: usize = 200;
 /// Longest value.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 512;
+/// Letters of a value by which it is judged.
+const JUDGED: usize = 200;
 /// Beginnings of SHA-256 digests of values that their vendors, or standards, print for everybody to try.
 const PUBLISHED: &str = include_str!("published.txt");
 
@@ -134,8 +136,10 @@ fn key(place: &Place, form: &Form, text: &[u8], at: usize) -> Option<Range<usize
 
 /// Whether what stands behind a prefix is a key's.
 pub(super) fn looks_real(place: &Place, body: &str, must_be_drawn: bool) -> bool {
+    // So much of it says what the rest is, and a long run of prefixes costs no more than others.
+    let body = body.get(..JUDGED).unwrap_or(body);
     let bytes = body.as_bytes();
-    if is_placeholder(body) || is_wordy(body) || different(bytes) < 6 {
+    if different(bytes) < 6 || is_wordy(body) || is_placeholder(body) {
         return false;
     }
     let sequence = is_sequence(bytes);
