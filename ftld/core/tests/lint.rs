@@ -181,7 +181,8 @@ fn cases(text: &str, seed: u64) -> Vec<Case> {
 fn found(case: &Case) -> Vec<Finding> {
     let (before, after) = (case.before.as_bytes(), case.after.as_bytes());
     let added = Added::of(&hunks(before, after, Limits::default()));
-    lint(&RelPath::new(case.path.as_str()).unwrap(), before, after, &added, &KNOWN)
+    let path = RelPath::new(case.path.as_str()).unwrap_or_else(|error| panic!("{}: {error}", case.path));
+    lint(&path, before, after, &added, &KNOWN)
 }
 
 /// How many cases there are, and those that are missed or reported wrongly.
