@@ -115,8 +115,13 @@ fn propose(
     root: &Root,
     (asked, known): (Asked, Arc<Known>),
 ) -> Result<Proposed, Error> {
-    let Asked { wanted, accepted } = asked;
+    let Asked { mut wanted, accepted } = asked;
     let reviewed = reviewed(parts, record)?;
+    let changes = reviewed.review.changes();
+    if changes.iter().any(|change| change.before.is_none() && wanted.parts.contains_key(&change.path)) {
+        let appraiser = Appraiser::new(Arc::clone(&parts.store), BTreeSet::new());
+        wanted.renamed = appraiser.with_renames(changes).renamed();
+    }
     let appraiser = Appraiser::new(Arc::clone(&parts.store), reviewed.collisions.clone());
     let judged = judge(&appraiser, &reviewed, &wanted, parts.user.processors)?;
     let naming =

@@ -63,6 +63,29 @@ fn a_hunk_of_a_file_lands_by_its_number_or_id_and_the_rest_waits() {
 }
 
 #[test]
+fn a_file_under_another_name_is_shown_as_that_with_what_changed_in_it() {
+    let world = World::new(Who::Me);
+    world.files(&[("old", &lines(1, 30))]);
+    let last = world.shell("mv old new; sed -i 's/^line 3$/agent 3/' new");
+    let session = text(&last, "session");
+    let diff = world.json(0, ["diff", session]);
+    let entry = &diff["entries"][0];
+    assert_eq!(
+        (text(entry, "path"), text(entry, "kind"), text(entry, "renamed_from")),
+        ("new", "renamed", "old")
+    );
+    assert_eq!((&entry["added_lines"], &entry["removed_lines"]), (&1.into(), &1.into()));
+    let copy = world.root().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    project::write(&copy, &[("old", &lines(1, 30))]);
+    let patch = world.ftlctl(["diff", session]).output().unwrap().stdout;
+    assert!(String::from_utf8_lossy(&patch).contains("rename from old"));
+    git_apply(&copy, &patch);
+    world.json(0, ["approve", session, "--digest", text(&diff, "digest"), "--path", "new", "--path", "old"]);
+    assert_eq!(project::see(&world.project()), project::see(&copy));
+}
+
+#[test]
 fn some_lines_of_a_hunk_land_and_a_hunk_can_be_written_anew() {
     let world = World::new(Who::Me);
     world.files(&[("f", "a\nb\nc\n")]);
