@@ -62,8 +62,8 @@ async fn ask(
         });
     }
     // The question is about what a yes applies, and about nothing else.
-    let fetched = decide::preview(client, session, meant.clone(), Depth::Full).await?;
-    decide::show(&context.output, &fetched, Depth::Full)?;
+    let fetched = decide::preview(client, session, meant.clone(), Depth::Part).await?;
+    decide::show(&context.output, &fetched, Depth::Part)?;
     let digest = fetched.header.digest.clone();
     if digest.is_empty() {
         return match (fetched.header.conflicts, fetched.header.left_out.is_empty()) {

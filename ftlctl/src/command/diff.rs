@@ -13,8 +13,12 @@ use crate::render::{json, patch};
 pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
-    let depth = if args.stat { Depth::Stat } else { Depth::Full };
     let is_preview = args.preview || !args.choose.is_empty();
+    let depth = match (args.stat, is_preview) {
+        (true, _) => Depth::Stat,
+        (false, true) => Depth::Part,
+        (false, false) => Depth::Full,
+    };
     let fetched = if is_preview {
         let root = project::path(&session.project);
         let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;

@@ -45,7 +45,7 @@ async fn would(
         entries: reply.would.len() as u64,
         ..v1::DiffHeader::default()
     };
-    context.output.line(&diff::diff(&header, &reply.would, Depth::Full, context.output.style))?;
+    context.output.line(&diff::diff(&header, &reply.would, Depth::Part, context.output.style))?;
     let command =
         format!("ftlctl undo {} --merge --digest {}", escape::name(&session), escape::name(&reply.digest));
     if !context.output.is_interactive() {

@@ -17,6 +17,8 @@ pub(crate) enum Depth {
     Stat,
     /// The hunks too.
     Full,
+    /// The same of a part of the work: its hunks have other numbers than those of the whole.
+    Part,
 }
 
 /// The whole diff, without a newline at its end.
@@ -74,8 +76,7 @@ impl Page {
             self.paint(Tone::Warning, &format!("  not shown: {}", name(&entry.elided)));
         }
         for (hunk, number) in entry.hunks.iter().zip(1..) {
-            // What is joined with other edits is not chosen by its hunks.
-            self.hunk(hunk, (!entry.merged).then_some(number));
+            self.hunk(hunk, (depth == Depth::Full).then_some(number));
         }
         for conflict in &entry.conflicts {
             self.conflict(entry, conflict);
@@ -279,6 +280,9 @@ fn facts(entry: &v1::DiffEntry) -> Vec<String> {
         }
         (Some(before), None) if before.r#type != "file" => facts.push(name(&before.r#type)),
         _ => {}
+    }
+    if !entry.renamed_from.is_empty() {
+        facts.push(format!("was {} before", name(&entry.renamed_from)));
     }
     for (label, node) in [("was", before), ("now", after)] {
         let Some(node) = node else { continue };

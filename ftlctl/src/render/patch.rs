@@ -3,6 +3,8 @@
 //! Owns the form, byte by byte, and that what a patch cannot say is said in front of it. Must not know where
 //! the patch goes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ftl_proto::v1;
 
 use crate::render::escape::name;
@@ -20,8 +22,13 @@ pub(crate) struct Patch {
 pub(crate) fn patch(header: &v1::DiffHeader, entries: &[v1::DiffEntry]) -> Patch {
     let mut patch = Patch::default();
     let mut files = Vec::new();
-    for entry in entries {
-        match file(entry) {
+    // What is found under another name is told there.
+    let found: BTreeMap<&[u8], &v1::DiffEntry> =
+        entries.iter().map(|entry| (entry.path.as_slice(), entry)).collect();
+    let gone: BTreeSet<&[u8]> = entries.iter().map(|entry| entry.renamed_from.as_slice()).collect();
+    for entry in entries.iter().filter(|entry| !gone.contains(entry.path.as_slice())) {
+        let old = found.get(entry.renamed_from.as_slice()).and_then(|old| old.before.as_ref());
+        match file(entry, old.or(entry.before.as_ref())) {
             Ok(bytes) => files.extend(bytes),
             Err(why) => patch.missing.push(format!("{}: {why}", name(&entry.path))),
         }
@@ -50,7 +57,7 @@ enum Side<'a> {
 }
 
 /// One file of the patch, or why it cannot be in it.
-fn file(entry: &v1::DiffEntry) -> Result<Vec<u8>, String> {
+fn file(entry: &v1::DiffEntry, before: Option<&v1::Node>) -> Result<Vec<u8>, String> {
     if entry.kind() == v1::EntryKind::Refused {
         return Err(format!("refused, {}", name(&entry.reason)));
     }
@@ -60,7 +67,7 @@ fn file(entry: &v1::DiffEntry) -> Result<Vec<u8>, String> {
     if entry.hunks.is_empty() && entry.added_lines + entry.removed_lines > 0 {
         return Err("its lines were not asked for".to_owned());
     }
-    let (before, after) = (side(entry.before.as_ref()), side(entry.after.as_ref()));
+    let (before, after) = (side(before), side(entry.after.as_ref()));
     let was = if entry.renamed_from.is_empty() { &entry.path } else { &entry.renamed_from };
     let mut out = Vec::new();
     match (before, after) {

@@ -34,27 +34,34 @@ pub(super) fn streamed(
     changes: Vec<Change>,
     stat_only: bool,
 ) -> Pieces {
-    let entries = changes.into_iter().map(move |change| {
-        let found = appraiser.look(&change)?;
-        Ok(entry(&change, found, stat_only))
-    });
-    sent(header, entries)
+    sent(header, move || {
+        let appraiser = appraiser.with_renames(&changes);
+        changes.into_iter().map(move |change| {
+            let found = appraiser.look(&change)?;
+            let mut entry = entry(&change, found, stat_only);
+            if let Some(from) = appraiser.renamed_from(&change.path) {
+                entry.kind = v1::EntryKind::Renamed.into();
+                entry.renamed_from = from.as_bytes().to_vec();
+            }
+            Ok(entry)
+        })
+    })
 }
 
 /// A diff of entries that come one after the other.
-pub(super) fn sent(
+pub(super) fn sent<I: Iterator<Item = Result<v1::DiffEntry, Error>>>(
     header: v1::DiffHeader,
-    entries: impl Iterator<Item = Result<v1::DiffEntry, Error>> + Send + 'static,
+    entries: impl FnOnce() -> I + Send + 'static,
 ) -> Pieces {
     let (items, stream) = mpsc::channel(STREAM_BUFFER);
     tokio::task::spawn_blocking(move || {
-        let header = v1::diff_item::Item::Header(header);
-        let entries = entries.map(|entry| entry.map(v1::diff_item::Item::Entry));
-        for item in std::iter::once(Ok(header)).chain(entries) {
+        let send = |item: Result<v1::diff_item::Item, Error>| {
             let item = item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error));
-            if items.blocking_send(item).is_err() {
-                return;
-            }
+            items.blocking_send(item).is_ok()
+        };
+        // The header goes before anything is looked at.
+        if send(Ok(v1::diff_item::Item::Header(header))) {
+            let _gone = entries().all(|entry| send(entry.map(v1::diff_item::Item::Entry)));
         }
     });
     ReceiverStream::new(stream)

@@ -49,15 +49,17 @@ impl ReviewService for ReviewApi {
         let proposed = self.0.preview(&id, asked).await.map_err(|error| status(&error))?;
         let header = preview_header(&proposed);
         let stat_only = request.stat_only;
-        let entries = (0..proposed.proposal.items().len()).filter_map(move |at| {
-            let item = proposed.proposal.items().get(at)?;
-            let found = proposed.appraisals.get(at)?.clone();
-            let mut entry = entry::proposed(item, found, stat_only);
-            for finding in &mut entry.findings {
-                finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
-            }
-            Some(Ok(entry))
-        });
+        let entries = move || {
+            (0..proposed.proposal.items().len()).filter_map(move |at| {
+                let item = proposed.proposal.items().get(at)?;
+                let found = proposed.appraisals.get(at)?.clone();
+                let mut entry = entry::proposed(item, found, stat_only);
+                for finding in &mut entry.findings {
+                    finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
+                }
+                Some(Ok(entry))
+            })
+        };
         Ok(Response::new(entry::sent(header, entries)))
     }
 

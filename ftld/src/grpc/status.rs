@@ -348,7 +348,11 @@ fn propose_row(error: &ProposeError) -> Row {
 
 /// The options that name what must be named.
 fn naming_hint(left: &[LeftOut]) -> String {
-    let quoted = |path: &str| format!("'{}'", path.replace('\'', "'\\''"));
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-./@%+".contains(char);
+    let quoted = |path: &str| match path.chars().all(is_plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    };
     let options: Vec<String> =
         left.iter().take(20).map(|one| format!("--path {}", quoted(&one.path.to_string()))).collect();
     let more = if left.len() > options.len() { " \u{2026}" } else { "" };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::Arc;
 
-use ftl_core::diff::Change;
+use ftl_core::diff::{Change, rename};
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
 use ftl_core::id::Hash;
 use ftl_core::lint::{Added, Finding, Known, lint};
@@ -33,6 +33,8 @@ pub struct Appraiser {
     collisions: BTreeSet<RelPath>,
     /// The values that added content is searched for; without them it is not searched at all.
     known: Option<Arc<Known>>,
+    /// Files that are found under another name: the old path and what stood there, by the new path.
+    renamed: BTreeMap<RelPath, (RelPath, Node)>,
 }
 
 /// What was found.
@@ -46,13 +48,15 @@ pub struct Appraisal {
     pub risks: Vec<Risk>,
     /// What a search of the added content found.
     pub findings: Vec<Finding>,
+    /// Whether a directory is what would stand there: alone it does nothing.
+    is_dir: bool,
 }
 
 impl Appraiser {
     /// One over what the store has.
     #[must_use]
     pub fn new(store: Arc<LocalStore>, collisions: BTreeSet<RelPath>) -> Self {
-        Self { store, beside: BTreeMap::new(), collisions, known: None }
+        Self { store, beside: BTreeMap::new(), collisions, known: None, renamed: BTreeMap::new() }
     }
 
     /// The same, which also searches added content for these values and for whatever a human should see.
@@ -75,7 +79,38 @@ impl Appraiser {
         let (hunks, content) = self.compare(change)?;
         let risks = refuse::risks(change, content, self.collisions.contains(&change.path));
         let findings = self.search(change, &hunks)?;
-        Ok(Appraisal { hunks, binary: content.binary, risks, findings })
+        let hunks = match self.renamed.get(&change.path) {
+            Some((_, old)) => self.compare(&Change { before: Some(old.clone()), ..change.clone() })?.0,
+            None => hunks,
+        };
+        let is_dir = change.result().is_some_and(Node::is_dir);
+        Ok(Appraisal { hunks, binary: content.binary, risks, findings, is_dir })
+    }
+
+    /// The same, which shows what else changed in a file that is found under another name.
+    #[must_use]
+    pub fn with_renames(self, changes: &[Change]) -> Self {
+        let mut content = |node: &Node| self.read(Some(node), u64::MAX).ok();
+        let renames = rename::renames(changes, &mut content);
+        let gone: BTreeMap<&RelPath, &Node> =
+            changes.iter().filter_map(|change| Some((&change.path, change.before.as_ref()?))).collect();
+        let old = |path: RelPath, from: RelPath| {
+            let node = (*gone.get(&from)?).clone();
+            Some((path, (from, node)))
+        };
+        let renamed = renames.into_iter().filter_map(|(path, rename)| old(path, rename.from)).collect();
+        Self { renamed, ..self }
+    }
+
+    /// The old path of a file that is found under another name.
+    #[must_use]
+    pub fn renamed_from(&self, path: &RelPath) -> Option<&RelPath> {
+        self.renamed.get(path).map(|(from, _)| from)
+    }
+
+    /// What files that are found under another name were before, by their new paths.
+    pub(super) fn renamed(self) -> BTreeMap<RelPath, Node> {
+        self.renamed.into_iter().map(|(path, (_, node))| (path, node)).collect()
     }
 
     /// What a human should see in what a change adds.
@@ -156,6 +191,7 @@ impl Appraisal {
     /// Why "approve all" leaves the change out; `None` when it does not.
     #[must_use]
     pub fn needs_naming(&self) -> Option<&'static str> {
-        self.risks.iter().find(|risk| risk.needs_naming()).map(|risk| risk.reason())
+        let named = self.risks.iter().find(|risk| risk.needs_naming() && !self.is_dir);
+        named.map(|risk| risk.reason())
     }
 }

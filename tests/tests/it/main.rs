@@ -56,6 +56,7 @@ mod private;
 mod promises;
 mod real_project;
 mod remote;
+mod review_parts;
 mod scale;
 mod secrets;
 mod select_git;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::proposal::{Contested, Item, ProposeError, Resolution};
+use super::proposal::{Contested, Item, ProposeError, Resolution, Wanted};
 use crate::diff::{After, Change};
 use crate::hunk::{Elided, Limits};
 use crate::id::Hash;
@@ -40,7 +40,7 @@ pub(super) struct Joined {
 /// Makes proposals: what is read and what is made meanwhile.
 pub(super) struct Maker<'a> {
     pub(super) contents: &'a dyn Contents,
-    pub(super) resolutions: &'a [Resolution],
+    pub(super) wanted: &'a Wanted,
     pub(super) made: BTreeMap<Hash, Vec<u8>>,
 }
 
@@ -102,7 +102,8 @@ impl Maker<'_> {
             let source = SelectError::Whole(Elided::TooLarge);
             return Err(ProposeError::Select { path: path.clone(), source });
         }
-        let (old, new) = (self.stored(path, before)?, self.stored(path, result)?);
+        let was = before.or_else(|| self.wanted.renamed.get(path));
+        let (old, new) = (self.stored(path, was)?, self.stored(path, result)?);
         let plain: Vec<Choice> =
             choices.iter().map(|choice| Choice { edited: None, ..choice.clone() }).collect();
         let mut node = |choices: &[Choice]| -> Result<Option<Node>, ProposeError> {
@@ -111,7 +112,7 @@ impl Maker<'_> {
             if content == new {
                 return Ok(result.cloned());
             }
-            if content == old {
+            if content == old && (before.is_some() || content.is_empty()) {
                 return Ok(before.cloned());
             }
             let mode = before.or(result).map_or(0o644, Node::mode);
@@ -194,12 +195,12 @@ impl Maker<'_> {
     /// What was decided about a conflict; the last word counts.
     fn decision(&self, path: &RelPath, number: u32) -> Option<&Decision> {
         let fits = |one: &&Resolution| one.path == *path && (one.number == number || one.number == 0);
-        self.resolutions.iter().rev().find(fits).map(|one| &one.decision)
+        self.wanted.resolutions.iter().rev().find(fits).map(|one| &one.decision)
     }
 
     /// Every decision must be about something.
     pub(super) fn check_resolutions(&self, items: &BTreeMap<RelPath, Item>) -> Result<(), ProposeError> {
-        for one in self.resolutions {
+        for one in &self.wanted.resolutions {
             let count = items.get(&one.path).map_or(0, |item| item.conflicts.len());
             if count == 0 || usize::try_from(one.number).is_ok_and(|number| number > count) {
                 return Err(ProposeError::NoConflict { path: one.path.clone(), number: one.number });

@@ -24,6 +24,8 @@ pub struct Wanted {
     pub parts: BTreeMap<RelPath, Vec<Choice>>,
     /// What becomes of conflicts with the human's own edits.
     pub resolutions: Vec<Resolution>,
+    /// What new files were under another name: their hunks are those of the change since then.
+    pub renamed: BTreeMap<RelPath, Node>,
 }
 
 /// What becomes of a conflict.
@@ -157,7 +159,7 @@ impl Proposal {
         host: &Host,
         contents: &dyn Contents,
     ) -> Result<Self, ProposeError> {
-        let mut maker = Maker { contents, resolutions: &wanted.resolutions, made: BTreeMap::new() };
+        let mut maker = Maker { contents, wanted, made: BTreeMap::new() };
         let mut items = BTreeMap::new();
         for change in changes {
             let parts = wanted.parts.get(&change.path).filter(|_| !wanted.paths.contains(&change.path));
@@ -186,7 +188,7 @@ impl Proposal {
         host: &Host,
         contents: &dyn Contents,
     ) -> Result<Self, ProposeError> {
-        let mut maker = Maker { contents, resolutions: &[], made: BTreeMap::new() };
+        let mut maker = Maker { contents, wanted: &Wanted::default(), made: BTreeMap::new() };
         let (was, became) = (merge::start(steps), merge::outcome(steps));
         let mut items = Vec::new();
         for (path, node) in &became {

@@ -168,6 +168,21 @@ fn one_hunk_lands_and_the_other_is_left() {
 }
 
 #[test]
+fn a_hunk_of_a_file_under_another_name_lands_over_what_it_was() {
+    let old = lines(1, 30);
+    let new = old.replace("line 3\n", "3\n").replace("line 25\n", "25\n");
+    let mut place = Place::new(&[("old", &old)], &[("old", None), ("new", Some(&new))]);
+    let renamed = [(path("new"), place.file(&old))].into();
+    let proposal = place.propose(&Wanted { renamed, ..part("new", &[2]) }).unwrap();
+    place.apply(&proposal);
+    assert_eq!(place.text("new").unwrap(), old.replace("line 25\n", "25\n"));
+    assert_eq!((place.hunks("new"), place.text("old").unwrap()), (1, old));
+    place.apply(&place.propose(&Wanted::default()).unwrap());
+    assert_eq!((place.text("new").unwrap(), place.text("old")), (new, None));
+    assert!(place.review().changes().is_empty());
+}
+
+#[test]
 fn the_whole_digest_approves_a_part_that_nothing_was_done_to_and_no_other() {
     let mut place = two_changes();
     let whole = place.review().digest().unwrap().to_string();
