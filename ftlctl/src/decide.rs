@@ -119,7 +119,7 @@ async fn decide(
             reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
         }
         Answer::Reject => {
-            let request = v1::RejectRequest { session: session.session.clone(), why: String::new() };
+            let request = v1::RejectRequest { session: session.session.clone(), ..Default::default() };
             let reply = client.reviews().reject(request).await?.into_inner();
             reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
         }
@@ -199,7 +199,12 @@ pub(crate) async fn approve(
     digest: &str,
     paths: Vec<Vec<u8>>,
 ) -> Result<v1::ApproveReply, Failure> {
-    let request = v1::ApproveRequest { session: session.to_owned(), digest: digest.to_owned(), paths };
+    let request = v1::ApproveRequest {
+        session: session.to_owned(),
+        digest: digest.to_owned(),
+        paths,
+        ..Default::default()
+    };
     let mut reviews = client.reviews();
     tokio::select! {
         reply = reviews.approve(request) => Ok(reply?.into_inner()),

@@ -75,7 +75,7 @@ async fn ask(
             Ok(Asked::Ended(Exit::NeedsApproval))
         }
         Answer::Reject => {
-            client.reviews().reject(v1::RejectRequest { session: id, why: String::new() }).await?;
+            client.reviews().reject(v1::RejectRequest { session: id, ..Default::default() }).await?;
             context.output.line("rejected; the work is kept until the session is removed")?;
             Ok(Asked::Ended(Exit::Refused))
         }

@@ -158,7 +158,7 @@ impl Story<'_> {
     async fn undo(&self, client: &Client, before: &Tree) -> Result<(), Failure> {
         step(self.context, 5, "and taken back")?;
         let began = Instant::now();
-        let request = v1::UndoRequest { session: self.session.clone(), project: Vec::new() };
+        let request = v1::UndoRequest { session: self.session.clone(), ..Default::default() };
         let reply = client.reviews().undo(request).await?.into_inner();
         let time = duration(micros(began));
         if self.read()? != *before {

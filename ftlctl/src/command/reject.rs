@@ -11,7 +11,7 @@ use crate::render::{escape, json};
 pub(crate) async fn run(context: &Context, args: args::Reject) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?.session;
-    let request = v1::RejectRequest { session, why: args.why };
+    let request = v1::RejectRequest { session, why: args.why, go_on: false };
     let reply = client.reviews().reject(request).await?.into_inner();
     let session = reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })?;
     context.output.json(&json::outcome(&session))?;

@@ -13,8 +13,8 @@ use crate::render::{escape, json};
 pub(crate) async fn run(context: &Context, args: args::Undo) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
     let request = match args.session {
-        Some(session) => v1::UndoRequest { session, project: Vec::new() },
-        None => v1::UndoRequest { session: String::new(), project: context.project_bytes()? },
+        Some(session) => v1::UndoRequest { session, ..Default::default() },
+        None => v1::UndoRequest { project: context.project_bytes()?, ..Default::default() },
     };
     let reply = client.reviews().undo(request).await?.into_inner();
     context.output.json(&json::undo(&reply))?;
