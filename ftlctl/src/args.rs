@@ -16,7 +16,7 @@ mod session;
 mod state;
 mod tool;
 
-pub(crate) use decide::{Approve, Diff, Reject, Undo};
+pub(crate) use decide::{Approve, Diff, Reject, Review, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
@@ -81,6 +81,7 @@ pub(crate) enum Verb {
     Stop(SessionArg),
     Rm(Remove),
     Diff(Diff),
+    Review(Review),
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),
@@ -161,6 +162,7 @@ mod tests {
             "sessions --all --checkpoints s-1",
             "logs --egress --verify",
             "logs --wide",
+            "review a b",
             "setup x",
             "setup --rootfs a.tar --usual-base",
             "secret set",
@@ -192,6 +194,8 @@ mod tests {
             "sessions --checkpoints s-1",
             "undo",
             "diff s-1 --stat --json",
+            "review",
+            "review s-1 --plain",
             "logs -n 5",
             "logs --all --since 1h",
             "logs --egress --session s-1 -n 5",

@@ -35,10 +35,7 @@ impl ReviewService for ReviewApi {
     type PreviewStream = ReceiverStream<Result<v1::DiffItem, Status>>;
     type ListAppliedStream = ReceiverStream<Result<v1::Application, Status>>;
 
-    async fn preview(
-        &self,
-        _: Request<v1::PreviewRequest>,
-    ) -> Result<Response<Self::PreviewStream>, Status> {
+    async fn preview(&self, _: Request<v1::PreviewRequest>) -> Result<Response<Self::PreviewStream>, Status> {
         Err(Status::unimplemented("not yet"))
     }
 
