@@ -82,6 +82,8 @@ pub type Sandboxes = BTreeMap<&'static str, Arc<dyn SandboxBackend>>;
 /// The user that the daemon works for.
 #[derive(Clone, Debug, Default)]
 pub struct User {
+    /// The name.
+    pub name: String,
     /// The home directory.
     pub home: Option<PathBuf>,
     /// The daemon's own PATH, for agents that the client's does not find.

@@ -101,6 +101,7 @@ fn serve(ready_fd: Option<u32>, egress: &EgressOptions, umask: u32) -> anyhow::R
     })
     .context("cannot use the state directory")?;
     let user = User {
+        name: user_name(),
         home: env("HOME").map(PathBuf::from),
         path: env("PATH"),
         env: std::env::vars_os().collect(),
@@ -223,6 +224,13 @@ fn instance(home: &Home) -> String {
 }
 
 /// Tells whoever started us that the socket is there.
+/// The name of the user that the daemon runs as, or the number.
+fn user_name() -> String {
+    let uid = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
 fn tell_ready(ready_fd: Option<u32>) -> anyhow::Result<()> {
     // Without a service manager there is nobody to notify, which is not an error.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("cannot notify the service manager")?;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
 
-use crate::refuse::{Content, hides_characters};
+use crate::refuse::{Content, Touched, hides_characters};
 
 /// Lines around a change that are shown with it.
 const CONTEXT: usize = 3;
@@ -134,7 +134,8 @@ pub fn is_text(content: &[u8]) -> bool {
     }
 }
 
-/// What the two contents say about a change's risk. An absent side is empty.
+/// What the two contents say about a change's risk. An absent side is empty. What they are as a manifest
+/// is left open: that is [`crate::refuse::touched`]'s, which needs the path and all of both contents.
 #[must_use]
 pub fn content(before: &[u8], after: &[u8], hunks: &Hunks) -> Content {
     let binary = hunks.elided == Some(Elided::Binary) || !is_text(before) || !is_text(after);
@@ -145,11 +146,18 @@ pub fn content(before: &[u8], after: &[u8], hunks: &Hunks) -> Content {
         (false, Some(_)) => hides_characters(after),
         (false, None) => lines.any(|line| hides_characters(&line.text)),
     };
-    Content { binary, hidden_characters, script: after.starts_with(b"#!"), removed_lines: hunks.removed }
+    Content {
+        binary,
+        hidden_characters,
+        script: after.starts_with(b"#!"),
+        was_script: before.starts_with(b"#!"),
+        removed_lines: hunks.removed,
+        touched: Touched::Unknown,
+    }
 }
 
 /// The lines of a text, each with its line end.
-fn lines(text: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
@@ -202,7 +210,15 @@ fn id(lines: &[Line], seen: &mut HashMap<String, u32>) -> String {
     hasher.finalize().to_hex()[..12].to_owned()
 }
 
-// === impl Limits, Elided, Tag ===
+// === impl Hunk, Limits, Elided, Tag ===
+
+impl Hunk {
+    /// Its lines among those before, counted from 0.
+    pub(crate) fn old_range(&self) -> Range<usize> {
+        let first = (self.old_start - u64::from(self.old_lines > 0)) as usize;
+        first..first + self.old_lines as usize
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {

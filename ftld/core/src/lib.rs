@@ -6,6 +6,7 @@
 //!
 //! Reading order: [`id`] and [`tree`] are the vocabulary; [`event`] and [`lifecycle`] say how a session
 //! goes; [`diff`], [`refuse`] and [`review`] turn an agent's work into something a human can approve;
+//! [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
 //! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
 //! [`credential`] decide what may leave a sandbox, and with which credential.
 
@@ -29,6 +30,8 @@ pub mod retention;
 pub mod review;
 pub mod s3;
 pub mod scrub;
+pub mod select;
 pub mod sigv4;
 pub mod stack;
+pub mod three;
 pub mod tree;

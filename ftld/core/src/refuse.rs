@@ -6,6 +6,7 @@
 //! that [`Content`] carries.
 
 mod bare;
+mod manifest;
 mod name;
 mod pattern;
 mod risk;
@@ -18,6 +19,7 @@ use std::fmt;
 use crate::diff::{After, Change, SpecialKind};
 use crate::tree::{Node, RelPath, Tree};
 
+pub use manifest::{Touched, touched};
 pub use name::{fold, protected};
 pub(crate) use risk::hides_characters;
 pub use risk::{Content, Risk, collisions, risks};

@@ -1,16 +1,25 @@
 //! What a human is shown and what a human approves.
 //!
-//! Owns the digest over base and result, and the only way to an [`Approval`]: naming that digest. Whoever
-//! holds an approval holds exactly the changes that were approved. Must not know who the human is or how
-//! the changes are shown.
+//! Owns the digest over base and result, and the only way to an [`Approval`]: naming that digest, be it that
+//! of a whole [`Review`] or of a [`Proposal`] made of parts of it. Whoever holds an approval holds exactly the
+//! changes that were approved. Must not know who the human is or how the changes are shown.
+
+mod choose;
+mod join;
+mod proposal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diff::Change;
 use crate::id::{Digest, SessionId, SnapshotId};
+use crate::merge::Conflicts;
 use crate::refuse::{self, Refusal};
 use crate::tree::{Node, RelPath, Tree};
+
+pub use choose::LeftOut;
+pub use join::Contents;
+pub use proposal::{Contested, Item, Proposal, ProposeError, Resolution, Wanted};
 
 /// Characters of a digest that name it.
 const SHORTEST: usize = 12;
@@ -25,7 +34,7 @@ pub struct Review {
     changes: Vec<Change>,
 }
 
-/// The proof that a human approved these bytes. Only [`Review::approve`] makes one.
+/// The proof that a human approved these bytes. Only [`Review::approve`] and [`Proposal::approve`] make one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Approval {
     session: SessionId,
@@ -67,6 +76,40 @@ pub enum ApproveRefused {
         /// Why.
         refusal: Refusal,
     },
+    /// All that was asked for must be named to be approved.
+    #[error("{} must be named to be approved: {}", paths(.left.len()), list_left(.left))]
+    Unnamed {
+        /// Which, and why.
+        left: Vec<LeftOut>,
+    },
+    /// The human has edited what was shown without those edits.
+    #[error(transparent)]
+    Moved(Conflicts),
+    /// Conflicts with the human's own edits wait for a decision.
+    #[error("conflicts with the project's own edits wait for a decision: {}", list(.at))]
+    Open {
+        /// Where.
+        at: Vec<RelPath>,
+    },
+}
+
+fn paths(count: usize) -> String {
+    if count == 1 { "one path".to_owned() } else { format!("{count} paths") }
+}
+
+/// The first few in words.
+fn first<T>(all: &[T], told: impl Fn(&T) -> String) -> String {
+    let shown: Vec<String> = all.iter().take(5).map(told).collect();
+    let more = if all.len() > shown.len() { ", \u{2026}" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn list(paths: &[RelPath]) -> String {
+    first(paths, ToString::to_string)
+}
+
+fn list_left(left: &[LeftOut]) -> String {
+    first(left, |one| format!("{} ({})", one.path, one.why))
 }
 
 /// The digest over everything that approving would allow: the session, the project, the base, and path,
@@ -153,16 +196,21 @@ impl Review {
         for path in paths {
             self.check_selects(path)?;
         }
-        let changes = self.chosen(paths);
+        let changes = self.chosen(paths, &BTreeSet::new());
         self.check_alone(&changes)?;
         Ok(Approval { session: self.session.clone(), digest: current, changes })
     }
 
-    /// The changes that `paths` select, with the new directories that they stand in.
-    fn chosen(&self, paths: &[RelPath]) -> Vec<Change> {
+    /// The changes that `paths` select and `out` does not name, with the new directories that they stand in.
+    fn chosen(&self, paths: &[RelPath], out: &BTreeSet<RelPath>) -> Vec<Change> {
+        let wanted: BTreeSet<&RelPath> = paths.iter().collect();
         let selected = |change: &&Change| {
-            let at_or_beneath = |path: &RelPath| change.path == *path || change.path.is_beneath(path);
-            change.refused.is_none() && (paths.is_empty() || paths.iter().any(at_or_beneath))
+            let is_wanted = || {
+                wanted.is_empty()
+                    || wanted.contains(&change.path)
+                    || change.path.ancestors().any(|above| wanted.contains(&above))
+            };
+            change.refused.is_none() && !out.contains(&change.path) && is_wanted()
         };
         let mut chosen: BTreeSet<&RelPath> = self.changes.iter().filter(selected).map(|c| &c.path).collect();
         let needed: BTreeSet<RelPath> = self

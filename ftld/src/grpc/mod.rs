@@ -6,6 +6,7 @@
 mod convert;
 mod daemon;
 mod egress;
+mod entry;
 mod event;
 pub mod listen;
 mod review;
@@ -15,6 +16,7 @@ mod setup;
 mod snapshot;
 pub mod status;
 mod travel;
+mod wanted;
 
 use std::future::Future;
 use std::os::unix::net::UnixListener;

@@ -1,50 +1,32 @@
 //! `ftl.v1.ReviewService`: what would change, and the human's decision.
 
-use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::sync::Arc;
 
-use ftl_core::diff::{After, Change, Kind};
-use ftl_core::hunk::{self, Elided, Hunks, Limits};
-use ftl_core::refuse::{self, Content};
-use ftl_core::tree::{Node, RelPath};
+use ftl_core::review::LeftOut;
+use ftl_core::tree::RelPath;
 use ftl_proto::v1;
 use ftl_proto::v1::review_service_server::ReviewService;
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, wide};
+use super::entry::{self, Pieces};
 use super::status::status;
-use crate::session::{Error, Outcome, Reviewed, Sessions};
-use crate::snapshot::LocalStore;
+use super::wanted;
+use crate::session::appraise::Appraiser;
+use crate::session::{Application, Outcome, Proposed, Reviewed, Sessions, Undo, Undone, WouldUndo};
 
 /// The service over the registry of sessions.
 pub(super) struct ReviewApi(pub(super) Arc<Sessions>);
 
-/// Bytes of a large file that are read to tell text from binary.
-const BEGINNING: u64 = 8 * 1024;
 /// Paths that one reply lists at most; a message has a largest size.
 const LISTED: usize = 1000;
-/// Replies that wait for a slow client at most.
-const STREAM_BUFFER: usize = 16;
 
 #[tonic::async_trait]
 impl ReviewService for ReviewApi {
-    type GetDiffStream = ReceiverStream<Result<v1::DiffItem, Status>>;
-    type PreviewStream = ReceiverStream<Result<v1::DiffItem, Status>>;
+    type GetDiffStream = Pieces;
+    type PreviewStream = Pieces;
     type ListAppliedStream = ReceiverStream<Result<v1::Application, Status>>;
-
-    async fn preview(&self, _: Request<v1::PreviewRequest>) -> Result<Response<Self::PreviewStream>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn list_applied(
-        &self,
-        _: Request<v1::ListAppliedRequest>,
-    ) -> Result<Response<Self::ListAppliedStream>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
 
     async fn get_diff(
         &self,
@@ -53,10 +35,48 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
-        let store = Arc::clone(&self.0.parts().store);
-        let header = header(&reviewed);
-        let (changes, collisions) = (reviewed.review.changes().to_vec(), reviewed.collisions.clone());
-        Ok(Response::new(streamed(store, header, (changes, collisions), request.stat_only)))
+        let appraiser = Appraiser::new(Arc::clone(&self.0.parts().store), reviewed.collisions.clone());
+        let changes = reviewed.review.changes().to_vec();
+        Ok(Response::new(entry::streamed(appraiser, header(&reviewed), changes, request.stat_only)))
+    }
+
+    async fn preview(
+        &self,
+        request: Request<v1::PreviewRequest>,
+    ) -> Result<Response<Self::PreviewStream>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let asked = wanted::asked(request.selection, request.resolutions, request.accepted)?;
+        let proposed = self.0.preview(&id, asked).await.map_err(|error| status(&error))?;
+        let header = preview_header(&proposed);
+        let stat_only = request.stat_only;
+        let entries = (0..proposed.proposal.items().len()).filter_map(move |at| {
+            let item = proposed.proposal.items().get(at)?;
+            let found = proposed.appraisals.get(at)?.clone();
+            Some(Ok(entry::proposed(item, found, stat_only)))
+        });
+        Ok(Response::new(entry::sent(header, entries)))
+    }
+
+    async fn list_applied(
+        &self,
+        request: Request<v1::ListAppliedRequest>,
+    ) -> Result<Response<Self::ListAppliedStream>, Status> {
+        let request = request.into_inner();
+        let applied = match request.session.as_str() {
+            "" => self.0.applied_to(&convert::optional_project(request.project)?),
+            text => self.0.applied_from(&super::resolve(&self.0, text)?),
+        };
+        let applied = applied.map_err(|error| status(&error))?;
+        let (items, stream) = tokio::sync::mpsc::channel(16);
+        tokio::spawn(async move {
+            for application in applied {
+                if items.send(Ok(wire_application(application))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn approve(
@@ -65,20 +85,18 @@ impl ReviewService for ReviewApi {
     ) -> Result<Response<v1::ApproveReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let paths = convert::rel_paths(request.paths)?;
-        let outcome = self.0.approve(&id, request.digest, paths).await.map_err(|error| status(&error))?;
+        let selection = wanted::of_paths(request.paths, request.selection)?;
+        let asked = wanted::asked(Some(selection), request.resolutions, request.accepted)?;
+        let outcome = self.0.approve(&id, request.digest, asked).await.map_err(|error| status(&error))?;
         let Outcome { apply, paths, left_alone, record } = outcome;
         Ok(Response::new(v1::ApproveReply {
             apply: apply.to_string(),
             paths_total: wide(paths.len()),
-            paths: paths.into_iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect(),
+            paths: listed(&paths),
             left_alone: left_alone
                 .into_iter()
                 .take(LISTED)
-                .map(|left| v1::LeftAlone {
-                    path: left.path.as_bytes().to_vec(),
-                    reason: left.why.to_owned(),
-                })
+                .map(|(path, reason)| v1::LeftAlone { path: path.as_bytes().to_vec(), reason })
                 .collect(),
             session: Some(super::wire(&self.0, record)?),
         }))
@@ -87,8 +105,13 @@ impl ReviewService for ReviewApi {
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::RejectReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let record = self.0.reject(&id, request.why).await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::RejectReply { session: Some(super::wire(&self.0, record)?) }))
+        let rejected = self.0.reject(&id, request.why, request.go_on).await;
+        let record = rejected.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::RejectReply {
+            kept_until_us: self.0.kept_until_us(&record).map_err(|error| status(&error))?,
+            checkpoint: record.at,
+            session: Some(super::wire(&self.0, record)?),
+        }))
     }
 
     async fn undo(&self, request: Request<v1::UndoRequest>) -> Result<Response<v1::UndoReply>, Status> {
@@ -101,39 +124,32 @@ impl ReviewService for ReviewApi {
             }
             text => super::resolve(&self.0, text)?,
         };
-        let outcome = self.0.undo(&id).await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::UndoReply {
-            apply: outcome.apply.to_string(),
-            paths_total: wide(outcome.paths.len()),
-            paths: outcome.paths.into_iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect(),
-            session: Some(super::wire(&self.0, outcome.record)?),
-        }))
+        let how = Undo { merge: request.merge, digest: request.digest };
+        let reply = match self.0.undo(&id, how).await.map_err(|error| status(&error))? {
+            Undone::Done(outcome) => v1::UndoReply {
+                apply: outcome.apply.to_string(),
+                paths_total: wide(outcome.paths.len()),
+                paths: listed(&outcome.paths),
+                session: Some(super::wire(&self.0, outcome.record)?),
+                ..v1::UndoReply::default()
+            },
+            Undone::Would(WouldUndo { apply, proposal, appraisals, record, .. }) => {
+                let items = proposal.items().iter().zip(appraisals);
+                v1::UndoReply {
+                    apply: apply.to_string(),
+                    digest: proposal.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+                    would: items.map(|(item, found)| entry::proposed(item, found, false)).collect(),
+                    session: Some(super::wire(&self.0, record)?),
+                    ..v1::UndoReply::default()
+                }
+            }
+        };
+        Ok(Response::new(reply))
     }
 }
 
-/// A diff, computed as fast as it is taken. With the changes come the paths that a host which folds names
-/// would take for another one.
-pub(super) fn streamed(
-    store: Arc<LocalStore>,
-    header: v1::DiffHeader,
-    (changes, collisions): (Vec<Change>, BTreeSet<RelPath>),
-    stat_only: bool,
-) -> ReceiverStream<Result<v1::DiffItem, Status>> {
-    let (items, stream) = mpsc::channel(STREAM_BUFFER);
-    tokio::task::spawn_blocking(move || {
-        let header = v1::diff_item::Item::Header(header);
-        let entries = changes.iter().map(|change| {
-            let collides = collisions.contains(&change.path);
-            entry(&store, change, collides, stat_only).map(v1::diff_item::Item::Entry)
-        });
-        for item in std::iter::once(Ok(header)).chain(entries) {
-            let item = item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error));
-            if items.blocking_send(item).is_err() {
-                return;
-            }
-        }
-    });
-    ReceiverStream::new(stream)
+fn listed(paths: &[RelPath]) -> Vec<Vec<u8>> {
+    paths.iter().take(LISTED).map(|path| path.as_bytes().to_vec()).collect()
 }
 
 fn header(reviewed: &Reviewed) -> v1::DiffHeader {
@@ -144,91 +160,33 @@ fn header(reviewed: &Reviewed) -> v1::DiffHeader {
         entries: wide(reviewed.review.changes().len()),
         ignored: reviewed.ignored,
         unread: reviewed.unread.clone(),
+        ..v1::DiffHeader::default()
     }
 }
 
-/// One entry with its hunks, computed from the store's bytes.
-fn entry(
-    store: &LocalStore,
-    change: &Change,
-    collides: bool,
-    stat_only: bool,
-) -> Result<v1::DiffEntry, Error> {
-    let (hunks, content) = compare(store, change)?;
-    let risks = refuse::risks(change, content, collides);
-    let kind = match change.kind(content.binary) {
-        Kind::Added => v1::EntryKind::Added,
-        Kind::Modified => v1::EntryKind::Modified,
-        Kind::Deleted => v1::EntryKind::Deleted,
-        Kind::Mode => v1::EntryKind::Mode,
-        Kind::Symlink => v1::EntryKind::Symlink,
-        Kind::Binary => v1::EntryKind::Binary,
-        Kind::Refused => v1::EntryKind::Refused,
-    };
-    let after = match &change.after {
-        After::Node(node) => Some(convert::node(node)),
-        After::Special(kind) => Some(v1::Node { r#type: kind.name().into(), ..v1::Node::default() }),
-        After::Absent => None,
-    };
-    let Hunks { hunks, added, removed, elided } = hunks;
-    Ok(v1::DiffEntry {
-        path: change.path.as_bytes().to_vec(),
-        kind: kind.into(),
-        reason: change.refused.as_ref().map(ToString::to_string).unwrap_or_default(),
-        risks: risks.into_iter().map(|risk| risk.name().to_owned()).collect(),
-        before: change.before.as_ref().map(convert::node),
-        after,
-        hunks: if stat_only { Vec::new() } else { hunks.into_iter().map(wire_hunk).collect() },
-        added_lines: added,
-        removed_lines: removed,
-        elided: elided.map(Elided::reason).unwrap_or_default().to_owned(),
-        hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
-    })
-}
-
-/// How an entry's two sides differ, and what is known of them.
-fn compare(store: &LocalStore, change: &Change) -> Result<(Hunks, Content), Error> {
-    let limits = Limits::default();
-    let (before, after) = (change.before.as_ref(), change.result());
-    let size = |node: Option<&Node>| match node {
-        Some(Node::File { size, .. }) => *size,
-        _ => 0,
-    };
-    if before.and_then(Node::hash) == after.and_then(Node::hash) {
-        return Ok((Hunks::default(), Content::default()));
+fn preview_header(proposed: &Proposed) -> v1::DiffHeader {
+    let proposal = &proposed.proposal;
+    let left_out =
+        |left: &LeftOut| v1::LeftAlone { path: left.path.as_bytes().to_vec(), reason: left.why.clone() };
+    v1::DiffHeader {
+        digest: proposal.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+        entries: wide(proposal.items().len()),
+        conflicts: wide(proposal.open()),
+        merged: wide(proposal.items().iter().filter(|item| item.merged).count()),
+        left_out: proposal.left_out().iter().take(LISTED).map(left_out).collect(),
+        ..header(&proposed.reviewed)
     }
-    // Of files that are too large to be shown only the beginning is read, to tell text from binary.
-    let fits = size(before).saturating_add(size(after)) <= limits.bytes;
-    let most = if fits { u64::MAX } else { BEGINNING };
-    let (old, new) = (read(store, before, most)?, read(store, after, most)?);
-    let hunks = if fits {
-        hunk::hunks(&old, &new, limits)
-    } else {
-        Hunks { elided: Some(Elided::TooLarge), ..Hunks::default() }
-    };
-    let content = hunk::content(&old, &new, &hunks);
-    Ok((hunks, content))
 }
 
-fn read(store: &LocalStore, node: Option<&Node>, most: u64) -> Result<Vec<u8>, Error> {
-    let Some(hash) = node.and_then(Node::hash) else { return Ok(Vec::new()) };
-    let mut content = Vec::new();
-    let file = store.open_blob(hash)?;
-    file.take(most).read_to_end(&mut content).map_err(|_| Error::Interrupted)?;
-    Ok(content)
-}
-
-fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
-    v1::Hunk {
-        id: hunk.id,
-        old_start: hunk.old_start,
-        old_lines: hunk.old_lines,
-        new_start: hunk.new_start,
-        new_lines: hunk.new_lines,
-        lines: hunk
-            .lines
-            .into_iter()
-            .map(|line| v1::Line { tag: line.tag.sign().into(), text: line.text })
-            .collect(),
+fn wire_application(application: Application) -> v1::Application {
+    v1::Application {
+        apply: application.apply.to_string(),
+        session: application.session.to_string(),
+        time_us: application.time_us,
+        digest: application.digest.to_string(),
+        paths_total: wide(application.paths.len()),
+        paths: listed(&application.paths),
+        undone: application.undone,
+        by: application.by,
     }
 }

@@ -16,6 +16,7 @@ use super::convert::{self, wide};
 use super::status::status;
 use super::travel;
 use crate::db::SnapshotRow;
+use crate::session::appraise::Appraiser;
 use crate::session::kept::{self, Cleaning};
 use crate::session::{Compared, Error, Sessions, compare, remote, taking};
 use crate::snapshot::remote::Told;
@@ -174,8 +175,8 @@ impl SnapshotService for SnapshotApi {
             entries: wide(changes.len()),
             ..v1::DiffHeader::default()
         };
-        let store = Arc::clone(&self.0.parts().store);
-        Ok(Response::new(super::review::streamed(store, header, (changes, collisions), stat_only)))
+        let appraiser = Appraiser::new(Arc::clone(&self.0.parts().store), collisions);
+        Ok(Response::new(super::entry::streamed(appraiser, header, changes, stat_only)))
     }
 
     async fn propose(

@@ -10,6 +10,7 @@
 //! | `Unavailable` | the daemon ends |
 //! | anything else | failed |
 
+use ftl_core::review::{ApproveRefused, LeftOut, ProposeError};
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
@@ -129,6 +130,7 @@ fn row(error: &Error) -> Row {
         | Error::Unsupported { .. }
         | Error::Agent(_)
         | Error::EmptyTask
+        | Error::NoAgent
         | Error::NoSuchSandbox { .. }
         | Error::Sandbox(_)
         | Error::NoProgram { .. }
@@ -138,7 +140,13 @@ fn row(error: &Error) -> Row {
         | Error::UnreadWork { .. }
         | Error::NoKey { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
-        Error::Approve(_) | Error::Conflicts(_) | Error::Merge(_) | Error::Undo(_) | Error::NothingToUndo => {
+        Error::Approve(_)
+        | Error::Propose(_)
+        | Error::Conflicts(_)
+        | Error::Merge(_)
+        | Error::Undo(_)
+        | Error::UndoConflicts { .. }
+        | Error::NothingToUndo => {
             return decision_row(error);
         }
     };
@@ -201,6 +209,11 @@ fn turn_row(error: &Error) -> Row {
         Error::EmptyTask => {
             (Code::InvalidArgument, "empty-task", hint("say what the agent should do: `ftlctl code 'TASK'`"))
         }
+        Error::NoAgent => (
+            Code::FailedPrecondition,
+            "no-agent",
+            hint("reject it without going on, and run the next command with `ftlctl exec`"),
+        ),
         Error::NoSuchSandbox { known, .. } => {
             (Code::InvalidArgument, "no-sandbox", format!("there is: {}", known.join(", ")))
         }
@@ -236,34 +249,29 @@ fn turn_row(error: &Error) -> Row {
     }
 }
 
+/// How the human's own edits are joined with what a session has done.
+const SEE_MERGE: &str = "your edits can be merged with the session's: `ftlctl diff SESSION --preview` shows how, with a digest of its own; other paths can be approved with --path";
+/// How it is found out what changed under a digest.
+const LOOK_AGAIN: &str =
+    "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`";
+
 /// The table, as far as it is about the human's decision.
 fn decision_row(error: &Error) -> Row {
-    use ftl_core::review::ApproveRefused as A;
     let (code, reason, hint) = match error {
-        Error::Approve(A::Nothing) => (Code::FailedPrecondition, "nothing-to-approve", ""),
-        Error::Approve(A::Short { .. }) => {
-            (Code::InvalidArgument, "digest", "copy the digest from `ftlctl diff`")
+        Error::Approve(refused) => return approve_row(refused),
+        Error::Propose(error) => return propose_row(error),
+        Error::Conflicts(_) | Error::Merge(MergeError::Changed(_)) => {
+            (Code::Aborted, "project-changed", SEE_MERGE)
         }
-        Error::Approve(A::Digest { .. }) => (
-            Code::Aborted,
-            "digest-mismatch",
-            "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`",
-        ),
-        Error::Approve(A::Unknown { .. }) => {
-            (Code::InvalidArgument, "unknown-path", "`ftlctl diff --stat` lists the paths")
-        }
-        Error::Approve(A::Refused { .. }) => {
-            (Code::PermissionDenied, "refused-path", "the rest of the change can still be approved")
-        }
-        Error::Conflicts(_) | Error::Merge(MergeError::Changed(_)) => (
-            Code::Aborted,
-            "project-changed",
-            "nothing was written; put those files back, or approve other paths with --path",
-        ),
         Error::Undo(MergeError::Changed(_)) => (
             Code::Aborted,
             "project-changed",
-            "nothing was touched; put those files back as they were applied, then undo",
+            "nothing was touched; `ftlctl undo SESSION --merge` shows what can be taken back around your edits",
+        ),
+        Error::UndoConflicts { .. } => (
+            Code::FailedPrecondition,
+            "undo-conflicts",
+            "nothing was touched; put those lines back as they were applied, then undo",
         ),
         Error::Undo(MergeError::Partly { .. } | MergeError::Unfinished { .. }) => (
             Code::Internal,
@@ -283,6 +291,62 @@ fn decision_row(error: &Error) -> Row {
         _ => (Code::FailedPrecondition, "merge", "the project is as it was before"),
     };
     (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about what may be approved.
+fn approve_row(refused: &ApproveRefused) -> Row {
+    use ApproveRefused as A;
+    let (code, reason, hint) = match refused {
+        A::Nothing => (Code::FailedPrecondition, "nothing-to-approve", ""),
+        A::Short { .. } => (Code::InvalidArgument, "digest", "copy the digest from `ftlctl diff`"),
+        A::Digest { .. } => (Code::Aborted, "digest-mismatch", LOOK_AGAIN),
+        A::Unknown { .. } => (Code::InvalidArgument, "unknown-path", "`ftlctl diff --stat` lists the paths"),
+        A::Refused { .. } => {
+            (Code::PermissionDenied, "refused-path", "the rest of the change can still be approved")
+        }
+        A::Unnamed { left } => return (Code::Aborted, "needs-naming", naming_hint(left)),
+        A::Moved(_) => (Code::Aborted, "project-changed", SEE_MERGE),
+        A::Open { .. } => (
+            Code::Aborted,
+            "conflicts",
+            "decide each with --ours, --theirs or --both and PATH or PATH:NUMBER; `ftlctl diff SESSION --preview` shows them",
+        ),
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about selections.
+fn propose_row(error: &ProposeError) -> Row {
+    let (code, reason, hint) = match error {
+        ProposeError::Path(refused) => return approve_row(refused),
+        ProposeError::NoHunks { .. } => (Code::InvalidArgument, "no-hunks", "name it with --path"),
+        ProposeError::Select { .. } => {
+            (Code::InvalidArgument, "selection", "`ftlctl diff --json` lists hunks with ids and lines")
+        }
+        ProposeError::NoConflict { .. } => {
+            (Code::Aborted, "no-conflict", "look again with `ftlctl diff SESSION --preview`")
+        }
+        ProposeError::OneSide { .. } => {
+            (Code::InvalidArgument, "one-side", "take it with --ours or --theirs")
+        }
+        ProposeError::Decisions { .. } => (Code::InvalidArgument, "decisions", ""),
+        ProposeError::Unreadable { .. } => (Code::Aborted, "unreadable", LOOK_AGAIN),
+        ProposeError::Conflicts(_) => (
+            Code::Aborted,
+            "project-changed",
+            "nothing was written; put that back as it was, or approve other paths with --path",
+        ),
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The options that name what must be named.
+fn naming_hint(left: &[LeftOut]) -> String {
+    let quoted = |path: &str| format!("'{}'", path.replace('\'', "'\\''"));
+    let options: Vec<String> =
+        left.iter().take(20).map(|one| format!("--path {}", quoted(&one.path.to_string()))).collect();
+    let more = if left.len() > options.len() { " \u{2026}" } else { "" };
+    format!("when you have looked at each, name them: {}{more}", options.join(" "))
 }
 
 fn refusal_hint(refusal: ftl_core::lifecycle::Refusal) -> String {

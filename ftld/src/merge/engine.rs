@@ -77,6 +77,66 @@ impl Merge {
         root: &Root,
         store: &dyn Blobs,
     ) -> Result<Applied, MergeError> {
+        let record = self.done(undone, root)?;
+        let record = Record {
+            id: id.clone(),
+            steps: reverse(&done_steps(&record)),
+            left_alone: Vec::new(),
+            undoes: Some(undone.clone()),
+            ..record
+        };
+        self.run_undo(record, undone, root, store)
+    }
+
+    /// Takes an application back by a plan of its own, which keeps what somebody wrote since. Afterwards all of
+    /// it stands, or nothing changed.
+    ///
+    /// # Errors
+    /// When the plan is not of this approval, the application cannot be undone, or the host is not as planned.
+    pub fn undo_onto(
+        &self,
+        (undone, id): (&ApplyId, &ApplyId),
+        root: &Root,
+        store: &dyn Blobs,
+        (plan, approval): (&Plan, &Approval),
+    ) -> Result<Applied, MergeError> {
+        if !plan.is_of(approval) {
+            return Err(MergeError::NotApproved);
+        }
+        let record = Record {
+            id: id.clone(),
+            digest: approval.digest(),
+            steps: plan.steps().to_vec(),
+            left_alone: Vec::new(),
+            undoes: Some(undone.clone()),
+            ..self.done(undone, root)?
+        };
+        self.run_undo(record, undone, root, store)
+    }
+
+    fn run_undo(
+        &self,
+        record: Record,
+        undone: &ApplyId,
+        root: &Root,
+        store: &dyn Blobs,
+    ) -> Result<Applied, MergeError> {
+        // What was there before may come back, links included.
+        let applied = self.run(record, root, store, None)?;
+        journal::mark_undone(&self.journals, undone).map_err(io_error("close the journal of", undone))?;
+        Ok(applied)
+    }
+
+    /// What an application did, so that it can be taken back.
+    ///
+    /// # Errors
+    /// When it cannot be undone: unknown, undone already, or of another directory.
+    pub fn steps_to_undo(&self, undone: &ApplyId, root: &Root) -> Result<Vec<Step>, MergeError> {
+        Ok(done_steps(&self.done(undone, root)?))
+    }
+
+    /// The journal of an application that stands.
+    fn done(&self, undone: &ApplyId, root: &Root) -> Result<Record, MergeError> {
         let at = |stage| {
             journal::read(&self.journals, undone, stage).map_err(io_error("read the journal of", undone))
         };
@@ -90,18 +150,7 @@ impl Merge {
         if record.identity != root.identity() {
             return Err(MergeError::Replaced { path: root.path().to_owned() });
         }
-        let done: Vec<_> =
-            record.steps.iter().filter(|step| !record.left_alone.contains(&step.path)).cloned().collect();
-        let record = Record {
-            id: id.clone(),
-            steps: reverse(&done),
-            left_alone: Vec::new(),
-            undoes: Some(undone.clone()),
-            ..record
-        };
-        let applied = self.run(record, root, store, None)?;
-        journal::mark_undone(&self.journals, undone).map_err(io_error("close the journal of", undone))?;
-        Ok(applied)
+        Ok(record)
     }
 
     /// Whether an application, or an undoing, took place as a whole. After [`Merge::recover`] the answer
@@ -243,6 +292,11 @@ impl Merge {
     pub(super) fn at(&self, point: Point) -> Result<(), MergeError> {
         (self.probe)(point).map_err(|_| MergeError::Stopped)
     }
+}
+
+/// The steps that took place.
+fn done_steps(record: &Record) -> Vec<Step> {
+    record.steps.iter().filter(|step| !record.left_alone.contains(&step.path)).cloned().collect()
 }
 
 /// How many steps from the first on put a file in place, at most [`MOST`].

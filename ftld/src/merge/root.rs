@@ -4,7 +4,7 @@
 //! Looks at what stands there, and at nothing else.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,24 @@ impl Root {
     /// When something cannot be read, or lies on another mount.
     pub fn observe<'a>(&self, paths: impl IntoIterator<Item = &'a RelPath>) -> Result<Host, MergeError> {
         paths.into_iter().map(|path| Ok((path.clone(), self.look(path)?))).collect()
+    }
+
+    /// The first bytes of a file, at most so many; `None` when no file stands there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn content(&self, path: &RelPath, most: u64) -> Result<Option<Vec<u8>>, MergeError> {
+        let parent = match self.parent(path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            parent => parent.map_err(io_error("enter the directory of", path))?,
+        };
+        let file = match open_file(&parent, path.name()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(io_error("open", path))?,
+        };
+        let mut content = Vec::new();
+        file.take(most).read_to_end(&mut content).map_err(io_error("read", path))?;
+        Ok(Some(content))
     }
 
     /// Whether the path still leads to this directory.

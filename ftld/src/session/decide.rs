@@ -10,12 +10,13 @@ use ftl_core::event::{Bytes, Kind, Stage as StageName};
 use ftl_core::id::{ApplyId, SessionId, SnapshotId};
 use ftl_core::lifecycle::{Changes, Refusal, Request, State, Step};
 use ftl_core::merge;
-use ftl_core::review::Approval;
+use ftl_core::review::{Approval, Proposal};
 use ftl_core::tree::{Node, RelPath};
 use serde_json::json;
 
 use super::driver::{Driver, told};
 use super::layers;
+use super::propose::Asked;
 use super::record::{Apply, Pending, Project, Record};
 use super::{Error, Outcome, Removal};
 use crate::app::Parts;
@@ -30,24 +31,36 @@ const SHOWN: usize = 5;
 
 impl Driver {
     /// Applies what the human approved.
-    pub(super) async fn approve(&mut self, digest: &str, paths: Vec<RelPath>) -> Result<Outcome, Error> {
+    pub(super) async fn approve(&mut self, digest: &str, asked: Asked) -> Result<Outcome, Error> {
         self.may(Request::Approve)?;
-        let reviewed = self.show().await?;
-        let approval = reviewed.review.approve(digest, &paths)?;
+        // Until the record names what undoing takes back, and what was made for this.
+        let _lease = self.lease().await?;
+        let Asked { wanted, accepted: _ } = asked;
+        let named = wanted.paths.iter().chain(wanted.parts.keys());
+        let shown: Vec<Bytes> = named.map(|path| Bytes::from(path.as_bytes())).collect();
+        let proposed = self.propose(wanted, true).await?;
+        let approval = proposed.proposal.approve(digest)?;
         let digest = approval.digest();
-        let shown: Vec<Bytes> = paths.iter().map(|path| Bytes::from(path.as_bytes())).collect();
+        // Looked at before the journal, so that a project that has changed costs no state.
+        let plan = merge::plan(&approval, &proposed.host)?;
         let apply = new_apply_id()?;
         let detail = json!({ "digest": digest, "paths": shown, "apply": apply });
         self.audit("approved", detail, Sync::Disk).await?;
-        // Until the record names what undoing takes back.
-        let _lease = self.lease().await?;
-        // Looked at before the journal, so that a project that has changed costs no state.
-        let plan = self.plan(&approval).await?;
+        self.keep_made(&proposed.proposal).await?;
 
         let start = self.parts.clock.monotonic_us();
-        let time_us = self.parts.clock.now_us();
-        let pending =
-            Apply { id: apply.clone(), digest, time_us, steps: plan.steps().to_vec(), undone: false };
+        let pending = Apply {
+            id: apply.clone(),
+            digest,
+            time_us: self.parts.clock.now_us(),
+            took: proposed.proposal.contributed(&proposed.reviewed.review, plan.steps()),
+            steps: plan.steps().to_vec(),
+            undone: false,
+            by: self.parts.user.name.clone(),
+        };
+        let left_out: Vec<(RelPath, String)> =
+            proposed.proposal.left_out().iter().map(|left| (left.path.clone(), left.why.clone())).collect();
+        drop(proposed);
         self.record.pending = Some(Pending::Apply(pending.clone()));
         if let Err(error) =
             self.begin_apply(&apply, plan.steps().len(), Kind::Approved { digest, paths: shown }).await
@@ -70,7 +83,8 @@ impl Driver {
             Ok(applied) => {
                 self.record.applies.push(pending);
                 self.told_time(StageName::Apply, start).await;
-                let landed = self.landed(apply, applied.paths, applied.left_alone).await;
+                let left_alone = left_alone(left_out, applied.left_alone);
+                let landed = self.landed(apply, applied.paths, left_alone).await;
                 if let Err(error) = &landed
                     && self.record.state == State::Applying
                 {
@@ -99,7 +113,7 @@ impl Driver {
         &mut self,
         apply: ApplyId,
         paths: Vec<RelPath>,
-        left_alone: Vec<LeftAlone>,
+        left_alone: Vec<(RelPath, String)>,
     ) -> Result<Outcome, Error> {
         let rest = self.show().await?;
         self.record.digest = rest.review.digest();
@@ -111,74 +125,34 @@ impl Driver {
         Ok(Outcome { apply, paths, left_alone, record: self.record.clone() })
     }
 
-    async fn plan(&self, approval: &Approval) -> Result<merge::Plan, Error> {
-        let (parts, project, approval) =
-            (Arc::clone(&self.parts), self.record.project.clone(), approval.clone());
+    /// Keeps contents that were made for a proposal, for good.
+    pub(super) async fn keep_made(&self, proposal: &Proposal) -> Result<(), Error> {
+        let made: Vec<Vec<u8>> = proposal.made().values().cloned().collect();
+        let parts = Arc::clone(&self.parts);
         blocking(move || {
-            let root = open_root(&project)?;
-            parts.merge.bring_to_rest(&root, &*parts.store)?;
-            let host = root.observe(&merge::to_observe(&approval))?;
-            Ok(merge::plan(&approval, &host)?)
+            for content in made {
+                parts.store.put_captured(&content)?;
+            }
+            Ok(())
         })
         .await
     }
 
     /// The human says no.
-    pub(super) async fn reject(&mut self, why: String) -> Result<Record, Error> {
+    pub(super) async fn reject(&mut self, why: String, go_on: bool) -> Result<Record, Error> {
         self.may(Request::Reject)?;
-        self.audit("rejected", json!({ "why": why }), Sync::Disk).await?;
+        if go_on {
+            self.may(Request::Say)?;
+            if why.trim().is_empty() {
+                return Err(Error::EmptyTask);
+            }
+            if self.record.spec.agent == crate::agent::MANUAL {
+                return Err(Error::NoAgent);
+            }
+        }
+        self.audit("rejected", json!({ "why": why, "go_on": go_on }), Sync::Disk).await?;
         self.enter(Step::Rejected, why.clone(), vec![Kind::Rejected { why }]).await?;
         Ok(self.record.clone())
-    }
-
-    /// Takes back the last application.
-    pub(super) async fn undo(&mut self) -> Result<Outcome, Error> {
-        self.may(Request::Undo)?;
-        let _lease = self.lease().await?;
-        let last = self.record.last_apply().ok_or(Error::NothingToUndo)?.clone();
-        let journal = new_apply_id()?;
-        self.audit("undo_begun", json!({ "apply": last.id, "journal": journal }), Sync::Disk).await?;
-        self.record.pending = Some(Pending::Undo { apply: last.id.clone(), journal: journal.clone() });
-        self.keep(vec![]).await?;
-        let (parts, project, id) = (Arc::clone(&self.parts), self.record.project.clone(), last.id.clone());
-        let of = journal.clone();
-        let undone = blocking(move || {
-            let root = open_root(&project)?;
-            parts.merge.undo(&id, &of, &root, &*parts.store).map_err(Error::Undo)
-        })
-        .await;
-        self.record.pending = None;
-        match undone {
-            Ok(undone) => {
-                let outcome = self.taken_back(last.id, undone.paths, undone.left_alone).await?;
-                // The record tells of it now.
-                forget_journals(&self.parts, BTreeSet::from([journal])).await;
-                Ok(outcome)
-            }
-            Err(error) => {
-                self.audit("undo_failed", json!({ "error": told(&error) }), Sync::Kernel).await?;
-                self.keep(vec![]).await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Records an undoing that took place.
-    async fn taken_back(
-        &mut self,
-        apply: ApplyId,
-        paths: Vec<RelPath>,
-        left_alone: Vec<LeftAlone>,
-    ) -> Result<Outcome, Error> {
-        for of in self.record.applies.iter_mut().filter(|of| of.id == apply) {
-            of.undone = true;
-        }
-        self.record.digest = self.show().await?.review.digest();
-        let count = u64::try_from(paths.len()).unwrap_or(u64::MAX);
-        self.audit("undone", json!({ "apply": apply, "paths": count }), Sync::Kernel).await?;
-        let fact = Kind::Undone { apply: apply.clone(), paths: count };
-        self.enter(Step::Undone, String::new(), vec![fact]).await?;
-        Ok(Outcome { apply, paths, left_alone, record: self.record.clone() })
     }
 
     /// Finishes in the record what a crash left to the journal: it happened, or it was taken back, but for
@@ -293,7 +267,7 @@ impl Driver {
 
 /// Removes the journals of applications that no record names; a branch may name its origin's. What is left
 /// goes when a daemon starts.
-async fn forget_journals(parts: &Arc<Parts>, mut ids: BTreeSet<ApplyId>) {
+pub(super) async fn forget_journals(parts: &Arc<Parts>, mut ids: BTreeSet<ApplyId>) {
     if ids.is_empty() {
         return;
     }
@@ -316,9 +290,15 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)?
 }
 
-fn open_root(project: &Project) -> Result<Root, Error> {
+pub(super) fn open_root(project: &Project) -> Result<Root, Error> {
     let identity = Identity { device: project.dev, inode: project.ino };
     Ok(Root::open_as(&super::driver::root(&project.root), identity)?)
+}
+
+/// All paths that were not touched although they were asked for.
+fn left_alone(mut left_out: Vec<(RelPath, String)>, left: Vec<LeftAlone>) -> Vec<(RelPath, String)> {
+    left_out.extend(left.into_iter().map(|left| (left.path, left.why.to_owned())));
+    left_out
 }
 
 /// The links that must not lead out of the project when the approval is applied.
@@ -337,7 +317,7 @@ pub(super) fn new_session_id() -> Result<SessionId, Error> {
     Ok(SessionId::from_random(random))
 }
 
-fn new_apply_id() -> Result<ApplyId, Error> {
+pub(super) fn new_apply_id() -> Result<ApplyId, Error> {
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|_| Error::Interrupted)?;
     Ok(ApplyId::from_random(random))

@@ -130,30 +130,24 @@ impl Driver {
                     let reviewed = self.show().await;
                     answer(reply, reviewed.map(Arc::new));
                 }
-                Command::Approve { digest, paths, reply } => {
-                    let outcome = self.approve(&digest, paths).await;
-                    answer(reply, outcome);
+                Command::Preview { asked, reply } => {
+                    answer(reply, self.preview(asked).await.map(Arc::new));
                 }
-                Command::Reject { why, reply } => {
-                    let outcome = self.reject(why).await;
-                    answer(reply, outcome);
+                Command::Approve { digest, asked, reply } => {
+                    answer(reply, self.approve(&digest, asked).await);
                 }
-                Command::Undo { reply } => {
-                    let outcome = self.undo().await;
-                    answer(reply, outcome);
+                Command::Reject { why, go_on, reply } => {
+                    let rejected = self.reject(why.clone(), go_on).await;
+                    let goes_on = go_on && rejected.is_ok();
+                    answer(reply, rejected);
+                    if goes_on {
+                        self.turn(Turn::Agent { text: why, begun: None }, &mut inbox).await;
+                    }
                 }
-                Command::Rewind { back, reply } => {
-                    let outcome = self.rewind(back).await;
-                    answer(reply, outcome);
-                }
-                Command::Branch { checkpoint, reply } => {
-                    let outcome = self.branch(checkpoint).await;
-                    answer(reply, outcome);
-                }
-                Command::LookAgain { reply } => {
-                    let looked = self.look_again().await;
-                    answer(reply, looked);
-                }
+                Command::Undo { how, reply } => answer(reply, self.undo(how).await),
+                Command::Rewind { back, reply } => answer(reply, self.rewind(back).await),
+                Command::Branch { checkpoint, reply } => answer(reply, self.branch(checkpoint).await),
+                Command::LookAgain { reply } => answer(reply, self.look_again().await),
                 Command::Remove { removal, reply } => {
                     let removed = self.remove(removal).await;
                     let done = removed.is_ok();

@@ -109,6 +109,9 @@ pub enum Error {
         #[source]
         source: ftl_core::egress::asked::AskedError,
     },
+    /// Nobody is there who could be told.
+    #[error("the session has no agent that could go on")]
+    NoAgent,
     /// The task is empty.
     #[error("the task is empty")]
     EmptyTask,
@@ -171,9 +174,18 @@ pub enum Error {
     /// The digest is not the one that was shown.
     #[error("nothing was applied")]
     Approve(#[from] ftl_core::review::ApproveRefused),
+    /// What was selected cannot be proposed.
+    #[error("the selection cannot be taken")]
+    Propose(#[from] ftl_core::review::ProposeError),
     /// The project has changed meanwhile.
     #[error("the project has changed since the snapshot")]
     Conflicts(#[from] ftl_core::merge::Conflicts),
+    /// The human has edited the same lines since they were applied.
+    #[error("{} edited since in the same lines: {}", paths(.at.len()), .at.join(", "))]
+    UndoConflicts {
+        /// Where, each a path with its lines.
+        at: Vec<String>,
+    },
     /// The approved bytes cannot be written.
     #[error("the change cannot be applied")]
     Merge(#[from] MergeError),
@@ -257,4 +269,8 @@ pub enum Error {
     /// A blocking part of the work was interrupted.
     #[error("the work was interrupted")]
     Interrupted,
+}
+
+fn paths(count: usize) -> String {
+    if count == 1 { "one path was".to_owned() } else { format!("{count} paths were") }
 }

@@ -273,12 +273,25 @@ fn of_sessions(parts: &Parts) -> Result<Needed, Error> {
         };
         for apply in record.applies.iter().chain(&record.came_with).chain(pending) {
             needed.contents.extend(apply.steps.iter().flat_map(step_contents));
+            needed.contents.extend(apply.took.iter().filter_map(|(_, node)| node.as_ref()?.hash()));
         }
         for work in record.works() {
             captured::needs(parts, work, &mut walked, &mut needed.contents)?;
         }
     }
     Ok(needed)
+}
+
+impl Sessions {
+    /// Until when a session that has ended stays at least, microseconds since the Unix epoch, when nothing
+    /// happens in it.
+    ///
+    /// # Errors
+    /// When the human's configuration cannot be read.
+    pub fn kept_until_us(&self, record: &Record) -> Result<i64, Error> {
+        let config = crate::config::user(self.parts().home.root())?.store;
+        Ok(record.updated_us.saturating_add(config.ended_us()))
+    }
 }
 
 fn step_contents(step: &Step) -> impl Iterator<Item = Hash> {

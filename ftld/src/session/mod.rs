@@ -6,6 +6,8 @@
 //!
 //! This module owns the registry of those tasks. It must not know what a command does.
 
+mod applied;
+pub mod appraise;
 mod branch;
 mod captured;
 mod checkpoint;
@@ -22,6 +24,7 @@ pub mod outlet;
 mod point;
 pub mod prepare;
 pub mod project;
+mod propose;
 pub mod publish;
 pub mod record;
 mod recover;
@@ -32,6 +35,7 @@ mod standing;
 pub mod taking;
 pub mod trust;
 mod turn;
+mod undo;
 pub mod watching;
 mod workspace;
 
@@ -45,16 +49,18 @@ use ftl_core::tree::RelPath;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+pub use self::applied::Application;
 pub use self::checkpoint::Back;
 use self::driver::answer;
 pub use self::driver::told;
 pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
 pub use self::point::{Compared, Point, compare};
+pub use self::propose::{Asked, Proposed};
 use self::record::{Record, Spec};
+pub use self::undo::{Undo, Undone, WouldUndo};
 pub use self::workspace::Reviewed;
 use crate::app::Parts;
-use crate::merge::LeftAlone;
 
 /// All sessions.
 pub struct Sessions {
@@ -86,12 +92,14 @@ enum Command {
     Stop { why: &'static str, reply: Reply<Record> },
     /// What would change.
     Review { reply: Reply<Arc<Reviewed>> },
+    /// What approving a selection would write.
+    Preview { asked: Asked, reply: Reply<Arc<Proposed>> },
     /// Apply approved bytes.
-    Approve { digest: String, paths: Vec<RelPath>, reply: Reply<Outcome> },
-    /// Say no.
-    Reject { why: String, reply: Reply<Record> },
+    Approve { digest: String, asked: Asked, reply: Reply<Outcome> },
+    /// Say no; the agent may be told why and go on.
+    Reject { why: String, go_on: bool, reply: Reply<Record> },
     /// Take back the last application.
-    Undo { reply: Reply<Outcome> },
+    Undo { how: Undo, reply: Reply<Undone> },
     /// Take the work back to an earlier turn.
     Rewind { back: Back, reply: Reply<Record> },
     /// Begin another session with the same work.
@@ -124,7 +132,9 @@ impl Command {
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
             Self::LookAgain { reply } => answer(reply, Err(busy())),
             Self::Review { reply } => answer(reply, Err(busy())),
-            Self::Approve { reply, .. } | Self::Undo { reply } => answer(reply, Err(busy())),
+            Self::Preview { reply, .. } => answer(reply, Err(busy())),
+            Self::Approve { reply, .. } => answer(reply, Err(busy())),
+            Self::Undo { reply, .. } => answer(reply, Err(busy())),
         }
     }
 }
@@ -139,7 +149,7 @@ pub struct Outcome {
     /// Paths that were changed.
     pub paths: Vec<RelPath>,
     /// Paths that were left as they are, each with the reason.
-    pub left_alone: Vec<LeftAlone>,
+    pub left_alone: Vec<(RelPath, String)>,
     /// The session afterwards.
     pub record: Record,
 }
@@ -277,36 +287,39 @@ impl Sessions {
         self.ask(id, |reply| Command::Review { reply }).await
     }
 
+    /// What approving a selection would write into the project as it is now.
+    ///
+    /// # Errors
+    /// When there is nothing to review, or the selection means nothing.
+    pub async fn preview(&self, id: &SessionId, asked: Asked) -> Result<Arc<Proposed>, Error> {
+        self.ask(id, |reply| Command::Preview { asked, reply }).await
+    }
+
     /// Approves bytes by their digest and applies them.
     ///
     /// # Errors
     /// When the digest is another, a path is unknown or refused, or the project has changed.
-    pub async fn approve(
-        &self,
-        id: &SessionId,
-        digest: String,
-        paths: Vec<RelPath>,
-    ) -> Result<Outcome, Error> {
-        self.ask(id, |reply| Command::Approve { digest, paths, reply }).await
+    pub async fn approve(&self, id: &SessionId, digest: String, asked: Asked) -> Result<Outcome, Error> {
+        self.ask(id, |reply| Command::Approve { digest, asked, reply }).await
     }
 
-    /// Says no; the work is kept until the session is removed.
+    /// Says no; the work is kept until the session is removed. The agent may be told why and go on.
     ///
     /// # Errors
-    /// When nothing waits for a decision.
-    pub async fn reject(&self, id: &SessionId, why: String) -> Result<Record, Error> {
-        self.ask(id, |reply| Command::Reject { why, reply }).await
+    /// When nothing waits for a decision, or there is nothing that the agent could be told.
+    pub async fn reject(&self, id: &SessionId, why: String, go_on: bool) -> Result<Record, Error> {
+        self.ask(id, |reply| Command::Reject { why, go_on, reply }).await
     }
 
     /// Takes back the session's last application.
     ///
     /// # Errors
     /// When there is none, or the project has changed since.
-    pub async fn undo(self: &Arc<Self>, id: &SessionId) -> Result<Outcome, Error> {
+    pub async fn undo(self: &Arc<Self>, id: &SessionId, how: Undo) -> Result<Undone, Error> {
         let (sessions, of) = (Arc::clone(self), id.clone());
         // Whoever asked may go; those that came with what is taken back must be told all the same.
         let undone = self.tasks.spawn(async move {
-            let outcome = sessions.ask(&of, |reply| Command::Undo { reply }).await;
+            let outcome = sessions.ask(&of, |reply| Command::Undo { how, reply }).await;
             sessions.tell_heirs(&of).await;
             outcome
         });

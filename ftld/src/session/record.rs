@@ -138,8 +138,15 @@ pub struct Apply {
     pub time_us: i64,
     /// What it changed.
     pub steps: Vec<Step>,
+    /// What the session has contributed where the steps say something else: they may lead to what holds the
+    /// human's own edits too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub took: Vec<(RelPath, Option<Node>)>,
     /// Whether it was taken back.
     pub undone: bool,
+    /// The name of the user who approved it; empty when an earlier version applied it.
+    #[serde(default)]
+    pub by: String,
 }
 
 /// Layers that a session's earlier turns left. They are immutable, and sessions may share them.

@@ -34,13 +34,17 @@ pub(super) fn standing(parts: &Parts, record: &Record) -> Result<Vec<Apply>, Err
     Ok(standing)
 }
 
-/// What stands at the paths that those applications changed.
+/// What stands at the paths that those applications changed, without the human's own edits.
 ///
 /// # Errors
 /// Those of [`standing`].
 pub(super) fn landed(parts: &Parts, record: &Record) -> Result<Landed, Error> {
-    let steps = standing(parts, record)?.into_iter().flat_map(|apply| apply.steps);
-    Ok(steps.map(|step| (step.path, step.after)).collect())
+    let mut landed = Landed::new();
+    for apply in standing(parts, record)? {
+        landed.extend(apply.steps.into_iter().map(|step| (step.path, step.after)));
+        landed.extend(apply.took);
+    }
+    Ok(landed)
 }
 
 impl Driver {

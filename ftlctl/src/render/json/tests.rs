@@ -14,7 +14,7 @@ fn a_diff_has_the_documented_shape() {
         digest: "d".into(),
         entries: 2,
         ignored: 3,
-        unread: Vec::new(),
+        ..Default::default()
     };
     let line = |tag: &str, text: &[u8]| v1::Line { tag: tag.into(), text: text.to_vec() };
     let hunk = v1::Hunk {

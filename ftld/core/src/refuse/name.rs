@@ -55,9 +55,14 @@ pub(super) fn stem(folded: &str) -> &str {
     name.trim_end_matches(['.', ' '])
 }
 
-/// A component as it is compared with lists of names.
+/// A component as it is compared with lists of names. Here letters of other widths and styles count as the
+/// plain ones too: some hosts write a name that they cannot hold with what looks most like it.
 #[must_use]
 pub(super) fn folded_stem(component: &[u8]) -> Cow<'_, str> {
+    if !component.is_ascii() {
+        let plain: String = String::from_utf8_lossy(component).nfkc().collect();
+        return Cow::Owned(stem(&fold(plain.as_bytes())).to_owned());
+    }
     match fold(component) {
         Cow::Borrowed(text) => Cow::Borrowed(stem(text)),
         Cow::Owned(text) => Cow::Owned(stem(&text).to_owned()),

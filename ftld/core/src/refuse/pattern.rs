@@ -3,7 +3,8 @@
 //! A pattern is one or more components joined by `/`, matched at any depth against folded names; `*` stands
 //! for any run of characters within one component. With a `/` at the end it means the named thing and all
 //! beneath it, without one the pattern ends where the path ends. A list has one pattern per line, `#`
-//! starts a comment, and `[name]` starts a class. `!` before a name's glob excepts names that it fits.
+//! starts a comment, and `[name]` starts a class; what stands behind it is the class's reason, in words. `!`
+//! before a name's glob excepts names that it fits.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ pub(super) struct Pattern {
     pub(super) text: &'static str,
     /// The class it stands under, empty before the first.
     pub(super) class: &'static str,
+    /// The class's reason, for humans; empty when it has none.
+    pub(super) reason: &'static str,
     /// Whether it means all beneath, too.
     pub(super) tree: bool,
     components: Vec<&'static str>,
@@ -35,10 +38,10 @@ impl Patterns {
     pub(super) fn parse(list: &'static str) -> Self {
         let mut this =
             Self { patterns: Vec::new(), exact: HashMap::new(), wild: Vec::new(), except: Vec::new() };
-        let mut class = "";
+        let (mut class, mut reason) = ("", "");
         for line in list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                class = name;
+            if let Some((name, words)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                (class, reason) = (name, words.trim());
                 continue;
             }
             if let Some(glob) = line.strip_prefix('!') {
@@ -51,7 +54,7 @@ impl Patterns {
                 true => this.wild.push(this.patterns.len()),
                 false => this.exact.entry(last).or_default().push(this.patterns.len()),
             }
-            this.patterns.push(Pattern { text: line, class, components, tree: line.ends_with('/') });
+            this.patterns.push(Pattern { text: line, class, reason, components, tree: line.ends_with('/') });
         }
         this
     }
@@ -160,10 +163,12 @@ mod tests {
 
     #[test]
     fn classes_comments_and_exceptions() {
-        let patterns = Patterns::parse("# one\n[a]\nx\n\n[b]\n*.y\n!a*.y\n");
-        let class = |name: &'static str| patterns.matching(&[Cow::Borrowed(name)]).map(|p| (p.class, p.text));
-        assert_eq!(class("x"), Some(("a", "x")));
-        assert_eq!(class("q.y"), Some(("b", "*.y")));
+        let patterns = Patterns::parse("# one\n[a] why so\nx\n\n[b]\n*.y\n!a*.y\n");
+        let class = |name: &'static str| {
+            patterns.matching(&[Cow::Borrowed(name)]).map(|p| (p.class, p.reason, p.text))
+        };
+        assert_eq!(class("x"), Some(("a", "why so", "x")));
+        assert_eq!(class("q.y"), Some(("b", "", "*.y")));
         assert_eq!(class("# one"), None);
         assert!(patterns.excepts("ab.y") && !patterns.excepts("b.y") && !patterns.excepts("x"));
     }

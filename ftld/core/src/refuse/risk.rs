@@ -1,14 +1,16 @@
 //! What a human should look at before saying yes.
 //!
-//! Owns the classes of risk. None of them refuses anything; each is a reason to look twice. The lists of
-//! names are matched after folding, so that a host that ignores case is covered too.
+//! Owns the classes of risk, why each is one, and which of them a human must name to approve. None of them
+//! refuses anything; each is a reason to look twice. The lists of names are matched after folding, so that
+//! a host that ignores case is covered too.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use super::manifest::Touched;
 use super::name::{fold, folded_stem, is_invisible};
-use super::pattern::Patterns;
+use super::pattern::{Pattern, Patterns};
 use super::secret::keeps_secrets;
 use crate::diff::{After, Change};
 use crate::tree::{Node, RelPath, Tree, names_in};
@@ -17,31 +19,49 @@ static HOST_EXECUTION: LazyLock<Patterns> = LazyLock::new(|| Patterns::parse(inc
 
 /// Removed lines from which on a change counts as a large deletion.
 const MANY_LINES: u64 = 200;
+/// The same in bytes, where lines are not counted.
+const MANY_BYTES: u64 = 16 * 1024;
+
+/// The class of lock files and of lists of packages.
+const DEPENDENCIES: &str = "dependencies";
+/// The class of what is read and runs nothing.
+const SETTINGS: &str = "settings";
 
 /// A reason to look twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Risk {
-    /// A new or changed file with an executable bit, or one that starts with `#!`.
-    Executable,
-    /// Others may write to it.
-    WorldWritable,
-    /// The name or the content holds characters that are not drawn, or that redirect what is.
-    ControlCharacters,
-    /// A path is gone, or many lines are.
-    Deletion,
-    /// A symbolic link.
-    Symlink,
-    /// A file that is not text.
-    Binary,
     /// Tools on the host run it, or obey it.
     HostExecution {
         /// Which tools.
         class: &'static str,
+        /// What they do with it.
+        reason: &'static str,
     },
+    /// A file with an executable bit, or one that starts with `#!`.
+    Executable {
+        /// Whether it was none before.
+        new: bool,
+    },
+    /// It says which packages are installed.
+    Dependencies,
     /// The name is one that secrets are kept under.
     SecretFile,
+    /// Many lines are gone.
+    LargeDeletion,
+    /// A path is gone.
+    Deletion,
+    /// The name or the content holds characters that are not drawn, or that redirect what is.
+    ControlCharacters,
+    /// Others may write to it.
+    WorldWritable,
+    /// A symbolic link.
+    Symlink,
+    /// A file that is not text.
+    Binary,
     /// On a host that ignores case or normal form it is the same file as another one.
     CaseCollision,
+    /// A tool reads it, and runs nothing because of it.
+    Settings,
 }
 
 /// What is known of a change's content.
@@ -53,32 +73,84 @@ pub struct Content {
     pub hidden_characters: bool,
     /// It starts with `#!`.
     pub script: bool,
+    /// It started with `#!` before.
+    pub was_script: bool,
     /// Lines that are gone.
     pub removed_lines: u64,
+    /// What of a package's manifest differs; see [`super::touched`].
+    pub touched: Touched,
 }
 
-/// The risks of one change. `collides` is whether [`collisions`] names it.
+/// The risks of one change, the gravest first. `collides` is whether [`collisions`] names it.
 #[must_use]
 pub fn risks(change: &Change, content: Content, collides: bool) -> Vec<Risk> {
-    let result = change.result();
-    let runs = matches!(result, Some(Node::File { mode, .. }) if content.script || mode & 0o111 != 0);
+    let (before, result) = (change.before.as_ref(), change.result());
     let open = |node: Option<&Node>| {
         node.is_some_and(|node| !matches!(node, Node::Symlink { .. }) && node.mode() & 0o002 != 0)
     };
-    let folded: Vec<_> = change.path.components().map(folded_stem).collect();
-    let host = HOST_EXECUTION.matching(&folded).map(|pattern| Risk::HostExecution { class: pattern.class });
-    let found = [
-        runs.then_some(Risk::Executable),
-        (open(result) && !open(change.before.as_ref())).then_some(Risk::WorldWritable),
+    let is_dir = result.is_some_and(Node::is_dir);
+    let [obeyed, depends, read] = by_name(change, content);
+    let mut found: Vec<Risk> = [
+        obeyed,
+        executable(change, content),
+        depends,
+        keeps_secrets(&change.path, is_dir).then_some(Risk::SecretFile),
+        loses_much(before, result, content).then_some(Risk::LargeDeletion),
+        (change.after == After::Absent).then_some(Risk::Deletion),
         (content.hidden_characters || hidden_in_name(&change.path)).then_some(Risk::ControlCharacters),
-        (change.after == After::Absent || content.removed_lines >= MANY_LINES).then_some(Risk::Deletion),
+        (open(result) && !open(before)).then_some(Risk::WorldWritable),
         matches!(result, Some(Node::Symlink { .. })).then_some(Risk::Symlink),
         content.binary.then_some(Risk::Binary),
-        host,
-        keeps_secrets(&change.path, result.is_some_and(Node::is_dir)).then_some(Risk::SecretFile),
         collides.then_some(Risk::CaseCollision),
-    ];
-    found.into_iter().flatten().collect()
+        read,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    found.dedup();
+    found
+}
+
+/// What the lists of names say: what is run, what names packages, what is only read.
+fn by_name(change: &Change, content: Content) -> [Option<Risk>; 3] {
+    // Elsewhere a backslash separates components.
+    let folded: Vec<Cow<'_, str>> = change.path.components().flat_map(parts).collect();
+    let Some(Pattern { class, reason, .. }) = HOST_EXECUTION.matching(&folded) else { return [None; 3] };
+    let runs = Some(Risk::HostExecution { class, reason });
+    let hash = |node: Option<&Node>| node.and_then(Node::hash);
+    let (before, after) = (hash(change.before.as_ref()), hash(change.result()));
+    match (*class, content.touched) {
+        // Only the mode differs.
+        _ if before.is_some() && before == after => [None; 3],
+        (SETTINGS, _) => [None, None, Some(Risk::Settings)],
+        (DEPENDENCIES, _) => [None, Some(Risk::Dependencies), None],
+        (_, Touched::Parts { runs: run, depends }) => {
+            [runs.filter(|_| run), depends.then_some(Risk::Dependencies), None]
+        }
+        (_, Touched::Unknown) => [runs, None, None],
+    }
+}
+
+fn parts(component: &[u8]) -> Vec<Cow<'_, str>> {
+    component.split(|byte| *byte == b'\\').filter(|part| !part.is_empty()).map(folded_stem).collect()
+}
+
+fn executable(change: &Change, content: Content) -> Option<Risk> {
+    let has_bit = |node: Option<&Node>| matches!(node, Some(Node::File { mode, .. }) if mode & 0o111 != 0);
+    let is_file = matches!(change.result(), Some(Node::File { .. }));
+    let (was, is) = (has_bit(change.before.as_ref()), has_bit(change.result()));
+    let runs = is || (is_file && content.script);
+    runs.then_some(Risk::Executable { new: (is && !was) || (content.script && !content.was_script && !was) })
+}
+
+/// Whether many lines are gone, or many bytes where no lines are counted.
+fn loses_much(before: Option<&Node>, after: Option<&Node>, content: Content) -> bool {
+    let size = |node: Option<&Node>| match node {
+        Some(Node::File { size, .. }) => *size,
+        _ => 0,
+    };
+    let bytes = size(before).saturating_sub(size(after));
+    content.removed_lines >= MANY_LINES || (content.removed_lines == 0 && bytes >= MANY_BYTES)
 }
 
 /// The new paths that are, after folding, the same as another path of the result.
@@ -132,15 +204,61 @@ impl Risk {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Executable => "executable",
-            Self::WorldWritable => "world-writable",
-            Self::ControlCharacters => "control-characters",
+            Self::HostExecution { .. } => "host-execution",
+            Self::Executable { .. } => "executable",
+            Self::Dependencies => "dependencies",
+            Self::SecretFile => "secret-file",
+            Self::LargeDeletion => "large-deletion",
             Self::Deletion => "deletion",
+            Self::ControlCharacters => "control-characters",
+            Self::WorldWritable => "world-writable",
             Self::Symlink => "symlink",
             Self::Binary => "binary",
-            Self::HostExecution { .. } => "host-execution",
-            Self::SecretFile => "secret-file",
             Self::CaseCollision => "case-collision",
+            Self::Settings => "settings",
+        }
+    }
+
+    /// Why it is one, for humans.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::HostExecution { reason, .. } => reason,
+            Self::Executable { new: true } => "it can now be run as a program",
+            Self::Executable { new: false } => "it is a program, and another one than before",
+            Self::Dependencies => "it says which packages are installed, and from where",
+            Self::SecretFile => "secrets are kept under this name",
+            Self::LargeDeletion => "much of what was there is gone",
+            Self::Deletion => "what was there is gone",
+            Self::ControlCharacters => "it holds characters that are not drawn, or that change what is",
+            Self::WorldWritable => "every user of the host may write to it",
+            Self::Symlink => "it leads to another path",
+            Self::Binary => "it is not text, so its change cannot be read",
+            Self::CaseCollision => "some file systems take its name for that of another file",
+            Self::Settings => "a tool reads it, and runs nothing because of it",
+        }
+    }
+
+    /// Whether a change with it is approved only when a human names it, and never together with all others.
+    #[must_use]
+    pub fn needs_naming(self) -> bool {
+        match self {
+            Self::HostExecution { .. }
+            | Self::Executable { new: true }
+            | Self::Dependencies
+            | Self::SecretFile
+            | Self::LargeDeletion => true,
+            Self::Executable { new: false }
+            | Self::Deletion
+            | Self::ControlCharacters
+            | Self::WorldWritable
+            | Self::Symlink
+            | Self::Binary
+            | Self::CaseCollision
+            | Self::Settings => false,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

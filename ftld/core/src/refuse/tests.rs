@@ -141,40 +141,6 @@ fn special_nodes_are_refused_and_block_nothing() {
 }
 
 #[test]
-fn risks_have_their_names() {
-    let file = |at: &[u8], mode| {
-        let after = After::Node(Node::File { mode, size: 0, hash: Hash::of(b"") });
-        Change::new(&RelPath::new(at).unwrap(), None, after)
-    };
-    let plain = Content::default();
-    for (at, mode, content, expected) in [
-        (&b"src/a.rs"[..], 0o644, plain, &[][..]),
-        (b"src/a.rs", 0o755, plain, &["executable"]),
-        (b"src/a.rs", 0o666, plain, &["world-writable"]),
-        (b"run", 0o644, Content { script: true, ..plain }, &["executable"]),
-        (b"a\x1b[2Jb", 0o644, plain, &["control-characters"]),
-        (b"a\xff", 0o644, plain, &["control-characters"]),
-        ("a\u{202e}b".as_bytes(), 0o644, plain, &["control-characters"]),
-        (b"a", 0o644, Content { hidden_characters: true, ..plain }, &["control-characters"]),
-        (b"a", 0o644, Content { removed_lines: 1000, ..plain }, &["deletion"]),
-        (b"a.png", 0o644, Content { binary: true, ..plain }, &["binary"]),
-        (b"x/.VSCode/Tasks.json", 0o644, plain, &["host-execution"]),
-        (b"Makefile. ", 0o644, plain, &["host-execution"]),
-        (b"deploy/prod.PEM", 0o644, plain, &["secret-file"]),
-        (b".env.local", 0o644, plain, &["host-execution", "secret-file"]),
-    ] {
-        let seen: Vec<_> = risks(&file(at, mode), content, false).into_iter().map(Risk::name).collect();
-        assert_eq!(seen, expected, "{}", at.escape_ascii());
-    }
-    let gone = Change::new(&path("a"), None, After::Absent);
-    assert_eq!(risks(&gone, plain, false), [Risk::Deletion]);
-    let link = Change::new(&path("a"), None, After::Node(Node::Symlink { target: b"b".into() }));
-    assert_eq!(risks(&link, plain, true), [Risk::Symlink, Risk::CaseCollision]);
-    let ci = risks(&file(b".github/workflows/ci.yml", 0o644), plain, false);
-    assert_eq!(ci, [Risk::HostExecution { class: "ci" }]);
-}
-
-#[test]
 fn new_names_that_some_host_takes_for_another_collide() {
     let in_base = base(&["Makefile", "d/", "d/x", "old"]);
     let layer = upper(&["makefile", "d/", "d/X", "d/y", "!old", "OLD", "caf\u{e9}", "cafe\u{301}"]);

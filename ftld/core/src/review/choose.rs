@@ -1,0 +1,94 @@
+//! Which changes a human means.
+//!
+//! Owns what a selection brings along, and that some paths must be named to be among it. Must not know what
+//! makes a path one of those, or what is taken of a file.
+
+use std::collections::BTreeSet;
+
+use super::{ApproveRefused, Review, Wanted};
+use crate::diff::Change;
+use crate::tree::{Node, RelPath};
+
+/// A path that was not named and needs to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeftOut {
+    /// Which.
+    pub path: RelPath,
+    /// Why it must be named.
+    pub why: String,
+}
+
+// === impl Review ===
+
+impl Review {
+    /// The changes that are wanted, and those that are left out because they must be named and are not. A path
+    /// is named by itself or by one of its hunks, not by a directory above it.
+    ///
+    /// # Errors
+    /// When a path names nothing that can be applied, or something chosen could not be applied without what
+    /// is left out.
+    pub fn select(
+        &self,
+        wanted: &Wanted,
+        needs_naming: &dyn Fn(&Change) -> Option<String>,
+    ) -> Result<(Vec<Change>, Vec<LeftOut>), ApproveRefused> {
+        let named: Vec<RelPath> = wanted.paths.iter().chain(wanted.parts.keys()).cloned().collect();
+        for path in &named {
+            self.check_selects(path)?;
+        }
+        let exact: BTreeSet<&RelPath> = named.iter().collect();
+        let mut left_out = Vec::new();
+        let all = self.chosen(&named, &BTreeSet::new());
+        for change in all.iter().filter(|change| !exact.contains(&change.path)) {
+            if let Some(why) = needs_naming(change) {
+                left_out.push(LeftOut { path: change.path.clone(), why });
+            }
+        }
+        if left_out.is_empty() {
+            self.check_alone(&all)?;
+            return if all.is_empty() { Err(ApproveRefused::Nothing) } else { Ok((all, left_out)) };
+        }
+        let mut out: BTreeSet<RelPath> = left_out.iter().map(|left| left.path.clone()).collect();
+        for change in all.iter().filter(|change| takes_the_place(change) && !exact.contains(&change.path)) {
+            if out.iter().any(|path| path.is_beneath(&change.path)) {
+                let why = "something in it must be named, and it takes the place of that".to_owned();
+                left_out.push(LeftOut { path: change.path.clone(), why });
+            }
+        }
+        left_out.sort_by(|one, other| one.path.cmp(&other.path));
+        out.extend(left_out.iter().map(|left| left.path.clone()));
+        out.extend(bare_dirs(&all, &out, &exact));
+        let changes = self.chosen(&named, &out);
+        if changes.is_empty() && left_out.is_empty() {
+            return Err(ApproveRefused::Nothing);
+        }
+        self.check_alone(&changes)?;
+        Ok((changes, left_out))
+    }
+}
+
+/// Whether something that is no directory comes where one is.
+fn takes_the_place(change: &Change) -> bool {
+    change.before.as_ref().is_some_and(Node::is_dir) && change.result().is_some_and(|node| !node.is_dir())
+}
+
+/// The new directories that would hold nothing but what is left out.
+fn bare_dirs(all: &[Change], out: &BTreeSet<RelPath>, exact: &BTreeSet<&RelPath>) -> Vec<RelPath> {
+    let above: BTreeSet<RelPath> = out.iter().flat_map(RelPath::ancestors).collect();
+    let is_bare = |change: &Change| {
+        let was_dir = change.before.as_ref().is_some_and(Node::is_dir);
+        let becomes_dir = change.result().is_some_and(Node::is_dir);
+        becomes_dir && !was_dir && above.contains(&change.path) && !exact.contains(&change.path)
+    };
+    let stays = |change: &&Change| !out.contains(&change.path) && !is_bare(change);
+    let held: BTreeSet<RelPath> = all
+        .iter()
+        .filter(stays)
+        .filter(|change| change.result().is_some())
+        .flat_map(|change| change.path.ancestors())
+        .collect();
+    all.iter()
+        .filter(|change| is_bare(change) && !held.contains(&change.path))
+        .map(|c| c.path.clone())
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! The messages of a diff: one per changed path.
+//!
+//! Owns their making from changes and what is known of them, as fast as they are taken. Must not know what the
+//! diff is of.
+
+use ftl_core::diff::{After, Change, Kind};
+use ftl_core::hunk::{self, Elided};
+use ftl_core::refuse;
+use ftl_core::review::{Contested, Item};
+use ftl_core::three::Decision;
+use ftl_proto::v1;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::convert;
+use super::status::status;
+use crate::session::Error;
+use crate::session::appraise::{Appraisal, Appraiser};
+
+/// Replies that wait for a slow client at most.
+const STREAM_BUFFER: usize = 16;
+
+/// What is sent of a diff, piece by piece.
+pub(super) type Pieces = ReceiverStream<Result<v1::DiffItem, Status>>;
+
+/// A diff, computed as fast as it is taken.
+pub(super) fn streamed(
+    appraiser: Appraiser,
+    header: v1::DiffHeader,
+    changes: Vec<Change>,
+    stat_only: bool,
+) -> Pieces {
+    let entries = changes.into_iter().map(move |change| {
+        let found = appraiser.look(&change)?;
+        Ok(entry(&change, found, stat_only))
+    });
+    sent(header, entries)
+}
+
+/// A diff of entries that come one after the other.
+pub(super) fn sent(
+    header: v1::DiffHeader,
+    entries: impl Iterator<Item = Result<v1::DiffEntry, Error>> + Send + 'static,
+) -> Pieces {
+    let (items, stream) = mpsc::channel(STREAM_BUFFER);
+    tokio::task::spawn_blocking(move || {
+        let header = v1::diff_item::Item::Header(header);
+        let entries = entries.map(|entry| entry.map(v1::diff_item::Item::Entry));
+        for item in std::iter::once(Ok(header)).chain(entries) {
+            let item = item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error));
+            if items.blocking_send(item).is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+/// One entry with its hunks.
+pub(super) fn entry(change: &Change, found: Appraisal, stat_only: bool) -> v1::DiffEntry {
+    let needs_naming = change.refused.is_none() && found.needs_naming().is_some();
+    let kind = match change.kind(found.binary) {
+        // What the project has already, and would not change.
+        Kind::Mode if change.before.as_ref() == change.result() => v1::EntryKind::Modified,
+        Kind::Added => v1::EntryKind::Added,
+        Kind::Modified => v1::EntryKind::Modified,
+        Kind::Deleted => v1::EntryKind::Deleted,
+        Kind::Mode => v1::EntryKind::Mode,
+        Kind::Symlink => v1::EntryKind::Symlink,
+        Kind::Binary => v1::EntryKind::Binary,
+        Kind::Refused => v1::EntryKind::Refused,
+    };
+    let after = match &change.after {
+        After::Node(node) => Some(convert::node(node)),
+        After::Special(kind) => Some(v1::Node { r#type: kind.name().into(), ..v1::Node::default() }),
+        After::Absent => None,
+    };
+    let Appraisal { hunks, risks, .. } = found;
+    v1::DiffEntry {
+        path: change.path.as_bytes().to_vec(),
+        kind: kind.into(),
+        reason: change.refused.as_ref().map(ToString::to_string).unwrap_or_default(),
+        risk_reasons: risks.iter().map(|risk| risk.reason().to_owned()).collect(),
+        risks: risks.into_iter().map(|risk| risk.name().to_owned()).collect(),
+        before: change.before.as_ref().map(convert::node),
+        after,
+        added_lines: hunks.added,
+        removed_lines: hunks.removed,
+        elided: hunks.elided.map(Elided::reason).unwrap_or_default().to_owned(),
+        hunks: if stat_only { Vec::new() } else { hunks.hunks.into_iter().map(wire_hunk).collect() },
+        hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
+        needs_naming,
+        ..v1::DiffEntry::default()
+    }
+}
+
+/// One path of what would be written.
+pub(super) fn proposed(item: &Item, found: Appraisal, stat_only: bool) -> v1::DiffEntry {
+    let conflicts = item.conflicts.iter().zip(1..).map(|(conflict, number)| contested(conflict, number));
+    v1::DiffEntry {
+        merged: item.merged,
+        conflicts: conflicts.collect(),
+        ..entry(&item.change, found, stat_only)
+    }
+}
+
+fn contested(conflict: &Contested, number: u32) -> v1::Conflict {
+    let decision = conflict.decision.as_ref().map(|decision| match decision {
+        Decision::Ours => v1::Decision::Ours,
+        Decision::Theirs => v1::Decision::Theirs,
+        Decision::Both => v1::Decision::Both,
+        Decision::Edited(_) => v1::Decision::Edited,
+    });
+    v1::Conflict {
+        number,
+        line: conflict.line,
+        base: conflict.base.clone(),
+        ours: conflict.ours.clone(),
+        theirs: conflict.theirs.clone(),
+        decision: decision.map(Into::into),
+        whole: conflict.whole.unwrap_or_default().to_owned(),
+    }
+}
+
+fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
+    v1::Hunk {
+        id: hunk.id,
+        old_start: hunk.old_start,
+        old_lines: hunk.old_lines,
+        new_start: hunk.new_start,
+        new_lines: hunk.new_lines,
+        lines: hunk
+            .lines
+            .into_iter()
+            .map(|line| v1::Line { tag: line.tag.sign().into(), text: line.text })
+            .collect(),
+    }
+}

@@ -1,0 +1,134 @@
+//! What a human should know of a change before saying yes: how its content differs, and its risks.
+//!
+//! Owns the reading of both sides' contents for that, within limits, and on several processors. Must not
+//! know why it is asked, or how the answer is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::sync::Arc;
+
+use ftl_core::diff::Change;
+use ftl_core::hunk::{self, Elided, Hunks, Limits};
+use ftl_core::id::Hash;
+use ftl_core::refuse::{self, Content, Risk};
+use ftl_core::tree::{Node, RelPath};
+
+use super::Error;
+use crate::snapshot::LocalStore;
+
+/// Bytes of a large file that are read to tell text from binary.
+pub(super) const BEGINNING: u64 = 8 * 1024;
+/// Changes from which on they are shared among processors.
+const MANY: usize = 64;
+
+/// Looks at changes.
+pub struct Appraiser {
+    store: Arc<LocalStore>,
+    /// Contents that the store does not have.
+    beside: BTreeMap<Hash, Vec<u8>>,
+    /// New paths that a host which folds names would take for another one.
+    collisions: BTreeSet<RelPath>,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Appraisal {
+    /// How the contents differ.
+    pub hunks: Hunks,
+    /// Whether one of them is not text.
+    pub binary: bool,
+    /// Reasons to look twice, the gravest first.
+    pub risks: Vec<Risk>,
+}
+
+impl Appraiser {
+    /// One over what the store has.
+    #[must_use]
+    pub fn new(store: Arc<LocalStore>, collisions: BTreeSet<RelPath>) -> Self {
+        Self { store, beside: BTreeMap::new(), collisions }
+    }
+
+    /// The same, with contents that the store does not have.
+    #[must_use]
+    pub(super) fn beside(self, contents: BTreeMap<Hash, Vec<u8>>) -> Self {
+        Self { beside: contents, ..self }
+    }
+
+    /// Looks at a change.
+    ///
+    /// # Errors
+    /// When a content cannot be read.
+    pub fn look(&self, change: &Change) -> Result<Appraisal, Error> {
+        let (hunks, content) = self.compare(change)?;
+        let risks = refuse::risks(change, content, self.collisions.contains(&change.path));
+        Ok(Appraisal { hunks, binary: content.binary, risks })
+    }
+
+    /// Looks at many, on as many processors as there are.
+    ///
+    /// # Errors
+    /// When a content cannot be read.
+    pub fn look_at_all(&self, changes: &[Change], processors: u32) -> Result<Vec<Appraisal>, Error> {
+        let processors = usize::try_from(processors).unwrap_or(1).max(1);
+        if changes.len() < MANY || processors == 1 {
+            return changes.iter().map(|change| self.look(change)).collect();
+        }
+        let part = changes.len().div_ceil(processors);
+        let found: Vec<Result<Vec<Appraisal>, Error>> = std::thread::scope(|scope| {
+            let look = |part| move || -> Result<Vec<Appraisal>, Error> { looked(self, part) };
+            let threads: Vec<_> = changes.chunks(part).map(|part| scope.spawn(look(part))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Interrupted))).collect()
+        });
+        let found: Result<Vec<Vec<Appraisal>>, Error> = found.into_iter().collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    /// How an entry's two sides differ, and what is known of them.
+    fn compare(&self, change: &Change) -> Result<(Hunks, Content), Error> {
+        let limits = Limits::default();
+        let (before, after) = (change.before.as_ref(), change.result());
+        let size = |node: Option<&Node>| match node {
+            Some(Node::File { size, .. }) => *size,
+            _ => 0,
+        };
+        if before.and_then(Node::hash) == after.and_then(Node::hash) {
+            return Ok((Hunks::default(), Content::default()));
+        }
+        // Of files that are too large to be shown only the beginning is read, to tell text from binary.
+        let fits = size(before).saturating_add(size(after)) <= limits.bytes;
+        let most = if fits { u64::MAX } else { BEGINNING };
+        let (old, new) = (self.read(before, most)?, self.read(after, most)?);
+        let hunks = if fits {
+            hunk::hunks(&old, &new, limits)
+        } else {
+            Hunks { elided: Some(Elided::TooLarge), ..Hunks::default() }
+        };
+        let content = hunk::content(&old, &new, &hunks);
+        // Of a part of a manifest nothing can be said.
+        let touched = if fits { refuse::touched(&change.path, &old, &new) } else { refuse::Touched::Unknown };
+        Ok((hunks, Content { touched, ..content }))
+    }
+
+    fn read(&self, node: Option<&Node>, most: u64) -> Result<Vec<u8>, Error> {
+        let Some(hash) = node.and_then(Node::hash) else { return Ok(Vec::new()) };
+        if let Some(content) = self.beside.get(&hash) {
+            return Ok(content.clone());
+        }
+        let mut content = Vec::new();
+        let file = self.store.open_blob(hash)?;
+        file.take(most).read_to_end(&mut content).map_err(|_| Error::Interrupted)?;
+        Ok(content)
+    }
+}
+
+fn looked(appraiser: &Appraiser, changes: &[Change]) -> Result<Vec<Appraisal>, Error> {
+    changes.iter().map(|change| appraiser.look(change)).collect()
+}
+
+impl Appraisal {
+    /// Why "approve all" leaves the change out; `None` when it does not.
+    #[must_use]
+    pub fn needs_naming(&self) -> Option<&'static str> {
+        self.risks.iter().find(|risk| risk.needs_naming()).map(|risk| risk.reason())
+    }
+}

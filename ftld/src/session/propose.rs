@@ -1,0 +1,169 @@
+//! What approving a selection would do to the project as it is now.
+//!
+//! Owns the look at the project for that, and where the contents of a merge come from. Must not decide: what
+//! is selected, joined and held is [`ftl_core::review`]'s. Writes nothing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::sync::Arc;
+
+use ftl_core::diff::Change;
+use ftl_core::hunk::Limits;
+use ftl_core::id::Hash;
+use ftl_core::lifecycle::Request;
+use ftl_core::merge::Host;
+use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
+use ftl_core::tree::{Node, RelPath};
+
+use super::Error;
+use super::appraise::{Appraisal, Appraiser, BEGINNING};
+use super::decide::{blocking, open_root};
+use super::driver::Driver;
+use super::record::Record;
+use super::workspace::{Reviewed, reviewed};
+use crate::app::Parts;
+use crate::merge::Root;
+use crate::snapshot::LocalStore;
+
+/// What a human wants, and what the human lets pass.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// Findings that the human lets pass, by id, each with the reason.
+    pub accepted: BTreeMap<String, String>,
+}
+
+/// What would be written.
+#[derive(Debug)]
+pub struct Proposed {
+    /// The whole work that it is a part of.
+    pub reviewed: Reviewed,
+    /// What would be written.
+    pub proposal: Proposal,
+    /// What is to be known of each of its paths, in their order.
+    pub appraisals: Vec<Appraisal>,
+    /// What the project has.
+    pub(super) host: Host,
+}
+
+/// Where contents are: in the store, and in the project.
+pub(super) struct Places<'a> {
+    pub(super) store: &'a LocalStore,
+    pub(super) root: &'a Root,
+    /// What the project had when it was read.
+    pub(super) seen: RefCell<BTreeMap<Hash, Vec<u8>>>,
+}
+
+impl Driver {
+    /// What approving a selection would write into the project now.
+    pub(super) async fn preview(&self, asked: Asked) -> Result<Proposed, Error> {
+        self.may(Request::Approve)?;
+        self.propose(asked.wanted, false).await
+    }
+
+    /// The same; `settled` brings half of an earlier application to rest before.
+    pub(super) async fn propose(&self, wanted: Wanted, settled: bool) -> Result<Proposed, Error> {
+        let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
+        blocking(move || {
+            let root = open_root(&record.project)?;
+            if settled {
+                parts.merge.bring_to_rest(&root, &*parts.store)?;
+            }
+            propose(&parts, &record, &root, &wanted)
+        })
+        .await
+    }
+}
+
+fn propose(parts: &Parts, record: &Record, root: &Root, wanted: &Wanted) -> Result<Proposed, Error> {
+    let reviewed = reviewed(parts, record)?;
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), reviewed.collisions.clone());
+    let judged = judge(&appraiser, &reviewed, wanted, parts.user.processors)?;
+    let naming =
+        |change: &Change| judged.get(&change.path).and_then(|found| found.needs_naming()).map(str::to_owned);
+    let selected = reviewed.review.select(wanted, &naming)?;
+    let host = root.observe(&Proposal::to_observe(&selected.0))?;
+    let places = Places { store: &parts.store, root, seen: RefCell::default() };
+    let project = &record.project.root.0;
+    let proposal = Proposal::new(&reviewed.review, project, selected, wanted, &host, &places)?;
+    let appraisals = appraise(parts, &reviewed.collisions, &places, &proposal)?;
+    Ok(Proposed { reviewed, proposal, appraisals, host })
+}
+
+/// What is known of the changes that a selection could leave out: those that it does not name.
+fn judge(
+    appraiser: &Appraiser,
+    reviewed: &Reviewed,
+    wanted: &Wanted,
+    processors: u32,
+) -> Result<BTreeMap<RelPath, Appraisal>, Error> {
+    let exact: BTreeSet<&RelPath> = wanted.paths.iter().chain(wanted.parts.keys()).collect();
+    let concerns = |change: &&Change| {
+        let is_meant = exact.is_empty() || change.path.ancestors().any(|above| exact.contains(&above));
+        change.refused.is_none() && is_meant && !exact.contains(&change.path)
+    };
+    let changes: Vec<Change> = reviewed.review.changes().iter().filter(concerns).cloned().collect();
+    let judged = appraiser.look_at_all(&changes, processors)?;
+    Ok(changes.into_iter().map(|change| change.path).zip(judged).collect())
+}
+
+/// Looks at what would be written, over what the project has.
+pub(super) fn appraise(
+    parts: &Parts,
+    collisions: &BTreeSet<RelPath>,
+    places: &Places<'_>,
+    proposal: &Proposal,
+) -> Result<Vec<Appraisal>, Error> {
+    let mut beside = places.beside(proposal)?;
+    beside.extend(proposal.made().clone());
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), collisions.clone()).beside(beside);
+    let changes: Vec<Change> = proposal.items().iter().map(|item| item.change.clone()).collect();
+    appraiser.look_at_all(&changes, parts.user.processors)
+}
+
+// === impl Places ===
+
+impl Contents for Places<'_> {
+    fn stored(&self, hash: Hash) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        self.store.open_blob(hash).ok()?.read_to_end(&mut content).ok()?;
+        Some(content)
+    }
+
+    fn on_host(&self, path: &RelPath, hash: Hash) -> Option<Vec<u8>> {
+        let content = self.root.content(path, u64::MAX).ok().flatten()?;
+        if Hash::of(&content) != hash {
+            return None;
+        }
+        self.seen.borrow_mut().insert(hash, content.clone());
+        Some(content)
+    }
+}
+
+impl Places<'_> {
+    /// What of the project's contents the store may not have; of large ones the beginning.
+    fn beside(&self, proposal: &Proposal) -> Result<BTreeMap<Hash, Vec<u8>>, Error> {
+        let mut beside = self.seen.borrow().clone();
+        let hash = |node: &Option<Node>| node.as_ref().and_then(Node::hash);
+        let own = |item: &&Item| {
+            let found = hash(&item.change.before);
+            found.is_some() && found != hash(&item.base) && found != hash(&item.took)
+        };
+        for item in proposal.items().iter().filter(own) {
+            let Some(Node::File { size, hash, .. }) = &item.change.before else { continue };
+            if !beside.contains_key(hash) {
+                let most = if *size > Limits::default().bytes { BEGINNING } else { u64::MAX };
+                let content = self.root.content(&item.change.path, most)?;
+                let content = content.unwrap_or_default();
+                if most == u64::MAX && Hash::of(&content) != *hash {
+                    let path = item.change.path.clone();
+                    return Err(ProposeError::Unreadable { path }.into());
+                }
+                beside.insert(*hash, content);
+            }
+        }
+        Ok(beside)
+    }
+}
