@@ -4,7 +4,7 @@
 //! speaks the API over the real socket, [`project`] makes projects, [`repo`] finds this repository's files.
 //! [`upstream`] is the network that the programs reach, [`server`] runs servers that others wrote, [`online`]
 //! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
-//! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks.
+//! [`tmux`] is a terminal, [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks.
 //! Must not hold assertions about the product; those are in the tests.
 
 pub mod client;
@@ -16,5 +16,6 @@ pub mod online;
 pub mod project;
 pub mod repo;
 pub mod server;
+pub mod tmux;
 pub mod upstream;
 pub mod world;

@@ -18,6 +18,8 @@ mod keys;
 mod plain;
 mod remote;
 mod rows;
+#[cfg(test)]
+mod sample;
 mod screen;
 mod shell;
 mod state;

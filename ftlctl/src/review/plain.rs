@@ -186,7 +186,7 @@ impl Plain<'_> {
 
     fn index(&self, entry: &v1::DiffEntry, choices: &FileChoices) -> Index {
         let folded = std::collections::HashSet::new();
-        Index::build(entry, choices, Plan { side_by_side: false, folded: &folded })
+        Index::build(entry, choices, Plan { side_by_side: false, folded: &folded, width: usize::MAX })
     }
 
     fn show(

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use ftl_proto::v1;
 use similar::{Algorithm, ChangeTag, TextDiff};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::render::{diff, escape};
 use crate::review::choice::{FileChoices, HunkChoices};
@@ -81,6 +82,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) side_by_side: bool,
     /// Hunks of which only the heading is shown.
     pub(crate) folded: &'a HashSet<usize>,
+    /// Columns of a fact; a longer one takes several rows.
+    pub(crate) width: usize,
 }
 
 /// The rows of a file.
@@ -120,7 +123,8 @@ impl Row {
 impl Index {
     /// Finds the rows.
     pub(crate) fn build(entry: &v1::DiffEntry, choices: &FileChoices, plan: Plan<'_>) -> Self {
-        let mut index = Self { facts: facts(entry), ..Self::default() };
+        let facts = facts(entry).into_iter().flat_map(|fact| wrapped(fact, plan.width)).collect();
+        let mut index = Self { facts, ..Self::default() };
         index.rows.extend((0..index.facts.len()).map(Row::Fact));
         for (number, hunk) in entry.hunks.iter().enumerate() {
             let Some(choices) = choices.hunks.get(number) else { continue };
@@ -317,6 +321,28 @@ fn facts(entry: &v1::DiffEntry) -> Vec<Fact> {
         );
     }
     facts
+}
+
+/// A fact in rows that fit, broken between words where there are some.
+fn wrapped(fact: Fact, width: usize) -> Vec<Fact> {
+    let width = width.max(16);
+    if fact.text.width() <= width {
+        return vec![fact];
+    }
+    let (mut rows, mut row) = (Vec::new(), String::new());
+    for word in fact.text.split_inclusive(' ') {
+        if !row.is_empty() && row.width() + word.trim_end().width() > width {
+            rows.push(std::mem::replace(&mut row, "  ".to_owned()));
+        }
+        for char in word.chars() {
+            if row.width() + char.width().unwrap_or(0) > width {
+                rows.push(std::mem::replace(&mut row, "  ".to_owned()));
+            }
+            row.push(char);
+        }
+    }
+    rows.push(row);
+    rows.into_iter().map(|text| Fact { weight: fact.weight, text }).collect()
 }
 
 #[cfg(test)]

@@ -288,10 +288,12 @@ impl State {
         }
     }
 
-    /// Shows a file from its beginning.
+    /// Shows a file from its beginning, with the cursor on its first hunk.
     pub(crate) fn open(&mut self, place: usize) {
         self.pane = Pane { file: Some(place), ..Pane::default() };
         self.index_again();
+        self.pane.cursor = self.pane.index.head(0, 0).unwrap_or(0);
+        self.scroll();
     }
 
     /// Moves the list's cursor to a file, unfolding what hides it.
@@ -317,7 +319,8 @@ impl State {
         let Some(entry) = self.document.entries.get(place) else { return };
         let folded = self.folded.iter().filter(|(file, _)| *file == place).map(|(_, hunk)| *hunk).collect();
         let side_by_side = self.options.side_by_side && self.room_for_two();
-        let plan = Plan { side_by_side, folded: &folded };
+        let width = usize::from(self.diff_width()).saturating_sub(3);
+        let plan = Plan { side_by_side, folded: &folded, width };
         let at = self.pane.index.rows.get(self.pane.cursor).copied();
         let distance = self.pane.cursor.saturating_sub(self.pane.top);
         let choices = self.choices.of(entry);
@@ -331,6 +334,7 @@ impl State {
         let last = index.rows.len().saturating_sub(1);
         self.pane.cursor = cursor.unwrap_or(self.pane.cursor).min(last);
         self.pane.top = self.pane.cursor.saturating_sub(distance);
+        self.pane.anchor = self.pane.anchor.filter(|anchor| *anchor <= last);
     }
 
     /// The entry that is shown.
@@ -345,7 +349,7 @@ impl State {
 
     /// Columns of the list.
     pub(crate) fn list_width(&self) -> u16 {
-        if self.shows_both() { (self.size.0 / 3).clamp(24, 46) } else { self.size.0 }
+        if self.shows_both() { (self.size.0 * 3 / 8).clamp(28, 48) } else { self.size.0 }
     }
 
     /// Columns of the diff.
@@ -375,11 +379,9 @@ impl State {
         findings
     }
 
-    /// How many findings hold the approval and are not accepted.
-    pub(crate) fn open_findings(&self) -> usize {
-        let findings = self.findings();
-        let open = |finding: &v1::Finding| finding.holds && !self.accepted.contains_key(&finding.id);
-        findings.iter().filter(|(_, finding)| open(finding)).count()
+    /// Whether a finding holds the approval and is not accepted.
+    pub(crate) fn is_open(&self, finding: &v1::Finding) -> bool {
+        finding.holds && !self.accepted.contains_key(&finding.id)
     }
 
     /// Every conflict of the newest preview.

@@ -65,7 +65,7 @@ fn mark(ranges: &mut Vec<Range<usize>>, words: &[Range<usize>]) {
 fn is_rewritten(ranges: &[Range<usize>], line: &[u8]) -> bool {
     let ink = |bytes: &[u8]| bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).count();
     let marked: usize = ranges.iter().map(|range| ink(&line[range.clone()])).sum();
-    marked * 10 > ink(line) * 7
+    marked * 10 >= ink(line) * 7
 }
 
 /// Runs of letters and digits, runs of white space, and everything else one by one.

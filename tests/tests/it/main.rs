@@ -51,6 +51,7 @@ mod private;
 mod promises;
 mod real_project;
 mod remote;
+mod review_tui;
 mod scale;
 mod secrets;
 mod sessions;

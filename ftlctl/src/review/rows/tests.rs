@@ -23,7 +23,7 @@ fn entry(hunks: &[&str]) -> v1::DiffEntry {
 /// Rows in short: `@` with hunk and part, numbers of both sides, `~` before the partner.
 fn told(entry: &v1::DiffEntry, choices: &Choices, side_by_side: bool, folded: &[usize]) -> String {
     let folded = folded.iter().copied().collect();
-    let index = Index::build(entry, &choices.of(entry), Plan { side_by_side, folded: &folded });
+    let index = Index::build(entry, &choices.of(entry), Plan { side_by_side, folded: &folded, width: 80 });
     let number = |place: Option<Place>| place.map_or("-".to_owned(), |place| place.number.to_string());
     let rows = index.rows.iter().map(|row| match row {
         Row::Fact(_) => "fact".to_owned(),
@@ -74,7 +74,8 @@ fn what_was_typed_stands_in_place_of_the_lines() {
     choices.edit(&entry, 0, b"line 0\nmine\nand more\n".to_vec());
     assert_eq!(told(&entry, &choices, false, &[]), "@0.0 10/20 11/-~2 -/21~1 -/22");
     let folded = HashSet::new();
-    let index = Index::build(&entry, &choices.of(&entry), Plan { side_by_side: false, folded: &folded });
+    let index =
+        Index::build(&entry, &choices.of(&entry), Plan { side_by_side: false, folded: &folded, width: 80 });
     assert_eq!(index.lines(&entry, 0)[3].text, b"and more\n");
     assert!(index.is_typed(0));
 }
@@ -84,7 +85,7 @@ fn rows_are_found_by_their_lines() {
     let entry = entry(&["-+", " +"]);
     let folded = HashSet::from([1]);
     let choices = Choices::default().of(&entry);
-    let index = Index::build(&entry, &choices, Plan { side_by_side: false, folded: &folded });
+    let index = Index::build(&entry, &choices, Plan { side_by_side: false, folded: &folded, width: 80 });
     assert_eq!((index.find(0, 1), index.find(1, 1), index.find(2, 0)), (Some(2), Some(3), None));
     assert_eq!((index.part_at(2), index.part_at(3)), (Some((0, 0)), Some((1, 0))));
 }
@@ -105,4 +106,8 @@ fn whatever_is_not_a_line_is_said() {
     assert_eq!(texts[0], "refused, never applied: it is \\x1b[2J");
     assert_eq!(texts[1], "! ci: runs later");
     assert!(texts.iter().any(|text| text.contains("no lines: too large")), "{texts:?}");
+    let long =
+        Fact { weight: Weight::Plain, text: "one two three four five sixsevenEightNineTenEleven".into() };
+    let rows: Vec<_> = wrapped(long, 16).into_iter().map(|fact| fact.text).collect();
+    assert_eq!(rows, ["one two three ", "  four five ", "  sixsevenEightN", "  ineTenEleven"]);
 }

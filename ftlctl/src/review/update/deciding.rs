@@ -49,7 +49,7 @@ impl State {
             self.show_conflicts(header.conflicts);
             return;
         }
-        if self.open_findings() > 0 {
+        if entries.iter().flat_map(|entry| &entry.findings).any(|one| self.is_open(one)) {
             self.show_findings();
             self.complain("findings hold the approval: a accepts one with a reason");
             return;
@@ -133,8 +133,7 @@ impl State {
             self.say("there are no findings");
         } else {
             let findings = self.findings();
-            let open = |id: &str| !self.accepted.contains_key(id);
-            let first = findings.iter().position(|(_, one)| one.holds && open(&one.id));
+            let first = findings.iter().position(|(_, one)| self.is_open(one));
             self.mode = Mode::Findings(first.unwrap_or(0));
         }
     }

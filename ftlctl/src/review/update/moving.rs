@@ -41,10 +41,10 @@ impl State {
 
     /// Another way to show.
     pub(super) fn look(&mut self, action: Action) {
+        self.pane.anchor = None;
         match action {
             Action::SideBySide => {
                 self.options.side_by_side = !self.options.side_by_side;
-                self.pane.anchor = None;
                 if self.options.side_by_side && !self.room_for_two() {
                     self.complain("the screen is too narrow for two columns");
                 }

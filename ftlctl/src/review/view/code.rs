@@ -109,6 +109,8 @@ impl<'a> Painter<'a> {
         window: Window,
         canvas: &mut Canvas<'_>,
     ) -> u16 {
+        #[cfg(test)]
+        PAINTED.with(|painted| painted.set(painted.get() + 1));
         let lines = self.state.pane.index.lines(self.entry, hunk);
         let Some(line) = lines.get(line as usize) else { return window.y + 1 };
         let is_ended = line.text.ends_with(b"\n");
@@ -162,7 +164,7 @@ impl<'a> Painter<'a> {
         wraps: bool,
         canvas: &mut Canvas<'_>,
     ) {
-        const TEXT: &str = " no newline at the end";
+        const TEXT: &str = r" \ no newline at the end";
         let at = columns.saturating_sub(skipped);
         let (row, column) =
             if wraps { (at / window.width.max(1), at % window.width.max(1)) } else { (0, at) };
@@ -172,6 +174,17 @@ impl<'a> Painter<'a> {
         let style = canvas.theme.ink(Ink::Warning);
         canvas.put_styled(window.x + cells(column), window.y + cells(row), text, style, cells(room));
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static PAINTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Lines that this thread has painted.
+#[cfg(test)]
+pub(super) fn painted() -> usize {
+    PAINTED.with(std::cell::Cell::get)
 }
 
 /// Glyphs that look the same and touch, as one piece of text: style, column, row.

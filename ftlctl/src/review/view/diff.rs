@@ -43,7 +43,7 @@ impl Columns {
         let both = state.diff_width() >= NUMBERED;
         // The cursor and the choice, numbers with a space behind each, the sign with a space behind it.
         let text = if beside {
-            (width - 3) / 2 - digits - 3
+            ((width - 3) / 2).saturating_sub(digits + 3)
         } else {
             width.saturating_sub(2 + (digits + 1) * if both { 2 } else { 1 } + 2)
         };

@@ -89,30 +89,30 @@ fn header(state: &State, canvas: &mut Canvas<'_>) {
     canvas.right(0, &digest, Ink::Faint);
     let counts = &state.document.counts;
     let (_, taken) = state.choices.progress(&state.document);
-    let mut parts = vec![
-        (plural(counts.files, "file", "files"), Ink::Plain),
-        (format!("+{}", count(counts.added)), Ink::Good),
-        (format!("-{}", count(counts.removed)), Ink::Removed),
-        (format!("accepted {} of {}", count(taken), count(counts.files)), Ink::Heading),
-    ];
-    let findings = state.open_findings() as u64;
+    let findings = state.findings().iter().filter(|(_, one)| state.is_open(one)).count() as u64;
     let conflicts = state.conflicts();
     let open = conflicts.iter().filter(|(path, one)| state.decision(path, one).is_none()).count() as u64;
+    let files = plural(counts.files, "file", "files");
+    let mut parts = vec![(format!("accepted {} of {files}", count(taken)), Ink::Heading)];
     for (number, text, ink) in [
         (counts.risky, "! {} risky", Ink::Warning),
         (findings, "? {} open", Ink::Warning),
         (open, "≠ {} conflicting", Ink::Bad),
+        (counts.added, "+{}", Ink::Good),
+        (counts.removed, "-{}", Ink::Removed),
         (counts.refused, "x {} refused", Ink::Bad),
+        (u64::from(!state.document.is_complete), "loading…", Ink::Faint),
     ] {
         if number > 0 {
             parts.push((text.replace("{}", &count(number)), ink));
         }
     }
-    if !state.document.is_complete {
-        parts.push(("loading…".to_owned(), Ink::Faint));
-    }
     let mut x = 1;
     for (number, (text, ink)) in parts.iter().enumerate() {
+        // What has no room is left out as a whole; the list says it too.
+        if usize::from(x) + 3 + text.width() > width {
+            continue;
+        }
         if number > 0 {
             x = canvas.put(x, 1, " · ", Ink::Faint);
         }
@@ -142,14 +142,13 @@ fn footer(state: &State, canvas: &mut Canvas<'_>) {
         canvas.put(1, y, &format!("asking the daemon: {what}…"), Ink::Faint);
         return;
     }
-    match (&state.message, &state.stale) {
-        (Some((Tone::Plain, text)), _) => drop(canvas.put(1, y, text, Ink::Plain)),
-        (Some((Tone::Bad, text)), _) => drop(canvas.put(1, y, text, Ink::Bad)),
-        (None, Some(stale)) => {
-            drop(canvas.put(1, y, &format!("{stale}: r loads the diff anew"), Ink::Warning))
-        }
-        (None, None) => drop(canvas.put(1, y, hints(state), Ink::Faint)),
-    }
+    let (text, ink) = match (&state.message, &state.stale) {
+        (Some((Tone::Plain, text)), _) => (text.clone(), Ink::Plain),
+        (Some((Tone::Bad, text)), _) => (text.clone(), Ink::Bad),
+        (None, Some(stale)) => (format!("{stale}: r loads the diff anew"), Ink::Warning),
+        (None, None) => (hints(state).to_owned(), Ink::Faint),
+    };
+    canvas.put(1, y, &text, ink);
 }
 
 fn asked(question: &Question) -> String {
