@@ -29,7 +29,15 @@ pub(super) fn hunk(id: &str, start: u64, lines: &[&str]) -> v1::Hunk {
 pub(super) fn file(path: &str, kind: v1::EntryKind, hunks: Vec<v1::Hunk>) -> v1::DiffEntry {
     let lines =
         |tag: &str| hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.tag == tag).count() as u64;
-    let node = || Some(v1::Node { r#type: "file".into(), mode: 0o644, size: 10, ..Default::default() });
+    let node = || {
+        Some(v1::Node {
+            r#type: "file".into(),
+            mode: 0o644,
+            size: 10,
+            blake3: "cd34".repeat(16),
+            ..Default::default()
+        })
+    };
     v1::DiffEntry {
         path: path.as_bytes().to_vec(),
         kind: kind.into(),

@@ -28,7 +28,10 @@ pub(super) fn draw(state: &State, approving: &Approving, canvas: &mut Canvas<'_>
     paths(approving, list, canvas);
     let end = area.height - 1;
     canvas.put(1, end - 2, "digest ", Ink::Plain);
-    let digest = escape::name(&approving.header.digest);
+    let mut digest = escape::name(&approving.header.digest);
+    if digest.len() + 9 > width {
+        digest = digest.chars().take(width.saturating_sub(10)).chain(['…']).collect();
+    }
     let (first, rest) = digest.split_at(TYPED.min(digest.len()));
     let x = canvas.put(8, end - 2, first, Ink::Heading);
     canvas.put(x, end - 2, rest, Ink::Faint);
@@ -56,7 +59,7 @@ fn told(approving: &Approving) -> String {
     let decided = entries.iter().map(|entry| entry.conflicts.len() as u64).sum();
     for (number, words) in [
         (deleted, "deleted"),
-        (risky, "deserve a second look"),
+        (risky, "to look at twice"),
         (approving.header.merged, "merged with your own edits"),
         (decided, "conflicts decided"),
         (approving.request.accepted.len() as u64, "findings accepted"),

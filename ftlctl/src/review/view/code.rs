@@ -144,6 +144,9 @@ impl<'a> Painter<'a> {
             let room = (window.x + cells(window.width)).saturating_sub(x);
             canvas.put_styled(x, y, text, canvas.theme.code(style), room);
         }
+        for y in (window.y + 1..=last).filter(|_| wraps) {
+            canvas.put(window.x.saturating_sub(2), y, "↪", Ink::Faint);
+        }
         if !wraps && laid.is_cut {
             canvas.put(window.x + cells(window.width.saturating_sub(1)), window.y, "…", Ink::Faint);
         }

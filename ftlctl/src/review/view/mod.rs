@@ -49,6 +49,10 @@ pub(crate) fn draw(state: &State, theme: Theme, buffer: &mut Buffer) {
         Mode::Help(top) => pages::help(*top, body, &mut canvas),
         Mode::Ledger(lines, top) => pages::ledger(lines, *top, body, &mut canvas),
         Mode::Findings(cursor) => pages::findings(state, *cursor, body, &mut canvas),
+        Mode::Ask(Question::FindingWhy { finding }, _) => {
+            let at = state.findings().iter().position(|(_, one)| one.id == *finding);
+            pages::findings(state, at.unwrap_or(0), body, &mut canvas);
+        }
         Mode::Conflicts(cursor, top) => pages::conflicts(state, *cursor, *top, body, &mut canvas),
         _ => panes(state, body, &mut canvas),
     }
@@ -170,6 +174,9 @@ fn hints(state: &State) -> &'static str {
         (Mode::Findings(_), _) => "a accept with a reason · d take that back · Enter show · Esc back",
         (Mode::Conflicts(..), _) => {
             "o ours · t theirs · b both · e edit · n p next, previous · y approve · Esc"
+        }
+        _ if !state.shows_both() && state.pane.anchor.is_none() => {
+            "a accept · d leave out · y approve · ? all keys"
         }
         _ if state.pane.anchor.is_some() => "j k more lines · a accept them · d leave them out · Esc",
         (_, Focus::List) => "Enter diff · a accept · d leave out · * all · y approve · ? keys · q leave",

@@ -22,8 +22,9 @@ pub(crate) fn help_rows() -> usize {
 }
 
 /// What the marks mean.
-const NOTES: [&str; 5] = [
-    "Marks: [x] accepted, [~] in part, [-] left out, ! deserves a look, ? finding, x refused",
+const NOTES: [&str; 6] = [
+    "Marks: [x] accepted, [~] in part, [-] left out; ! deserves a look, ? has a",
+    "finding that holds the approval, x is refused",
     "Kinds: A added, M modified, D deleted, R renamed, m mode, L link, B binary",
     "A choice applies nothing. y shows what the daemon would write; typing the first",
     "characters of its digest approves it. Enter never does.",
