@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::ColorChoice;
 
+mod choose;
 mod decide;
 mod egress;
 mod help;
@@ -16,7 +17,8 @@ mod session;
 mod state;
 mod tool;
 
-pub(crate) use decide::{Approve, Diff, Reject, Review, Undo};
+pub(crate) use choose::Choose;
+pub(crate) use decide::{Applied, Approve, Diff, Reject, Review, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions};
@@ -85,6 +87,7 @@ pub(crate) enum Verb {
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),
+    Applied(Applied),
     Rewind(Rewind),
     Snapshots(Snapshots),
     Export(Export),
@@ -150,6 +153,10 @@ mod tests {
             "frob",
             "completions tcsh",
             "undo a b",
+            "undo --digest abc",
+            "reject --go-on",
+            "diff --patch --stat",
+            "applied a --all",
             "rewind",
             "export s-1",
             "rewind s-1 x",
@@ -196,6 +203,12 @@ mod tests {
             "diff s-1 --stat --json",
             "review",
             "review s-1 --plain",
+            "diff s-1 --preview --path a --hunk b:1:2-3 --ours c:1 --accept f=why",
+            "diff s-1 --patch",
+            "approve s-1 --digest abc --hunk a:1 --edited b:2=c",
+            "undo s-1 --merge --digest abc",
+            "reject s-1 --why no --go-on",
+            "applied --all --json",
             "logs -n 5",
             "logs --all --since 1h",
             "logs --egress --session s-1 -n 5",

@@ -7,6 +7,7 @@ use ftl_proto::v1;
 use ftl_proto::v1::diff_item::Item;
 
 use crate::args;
+use crate::choice::Meant;
 use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -15,7 +16,7 @@ use crate::prompt;
 use crate::render::diff::Depth;
 use crate::render::measure::plural;
 use crate::render::style::Tone;
-use crate::render::{diff, escape, event, json};
+use crate::render::{diff, escape, event, json, measure};
 use crate::totals;
 
 /// A diff as it came.
@@ -114,7 +115,8 @@ async fn decide(
     match answer {
         Answer::Keep => Ok(session),
         Answer::Yes => {
-            let reply = approve(client, &session.session, &fetched.header.digest, Vec::new()).await?;
+            let meant = Meant::default();
+            let reply = approve(client, &session.session, &fetched.header.digest, meant).await?;
             tell(&context.output, &reply)?;
             reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
         }
@@ -133,6 +135,25 @@ pub(crate) async fn fetch(client: &Client, session: &v1::Session, depth: Depth) 
     let (header, entries) = collect(items).await?;
     let totals = totals::last(client, session).await?;
     Ok(Fetched { header, entries, totals, session: session.clone() })
+}
+
+/// What approving a part of a session's work would write now.
+pub(crate) async fn preview(
+    client: &Client,
+    session: &v1::Session,
+    meant: Meant,
+    depth: Depth,
+) -> Result<Fetched, Failure> {
+    let request = v1::PreviewRequest {
+        session: session.session.clone(),
+        selection: Some(meant.selection),
+        resolutions: meant.resolutions,
+        accepted: meant.accepted,
+        stat_only: depth == Depth::Stat,
+    };
+    let items = client.reviews().preview(request).await?.into_inner();
+    let (header, entries) = collect(items).await?;
+    Ok(Fetched { header, entries, totals: None, session: session.clone() })
 }
 
 /// All of a diff, which must be complete.
@@ -167,7 +188,9 @@ pub(crate) fn show(output: &Output, fetched: &Fetched, depth: Depth) -> Result<(
 
 /// Asks the human about a diff that was just shown.
 pub(crate) async fn ask(context: &Context, fetched: &Fetched) -> Result<Answer, Failure> {
-    let question = question(diff::approvable(&fetched.entries), &fetched.header.digest);
+    let named = fetched.entries.iter().filter(|entry| entry.needs_naming).count() as u64;
+    let all = diff::approvable(&fetched.entries);
+    let question = question(all.saturating_sub(named), &fetched.header.digest);
     loop {
         let Some(typed) = prompt::ask(context, &question).await? else { return Ok(Answer::Keep) };
         if let Some(answer) = answer(&typed) {
@@ -197,13 +220,15 @@ pub(crate) async fn approve(
     client: &Client,
     session: &str,
     digest: &str,
-    paths: Vec<Vec<u8>>,
+    meant: Meant,
 ) -> Result<v1::ApproveReply, Failure> {
     let request = v1::ApproveRequest {
         session: session.to_owned(),
         digest: digest.to_owned(),
-        paths,
-        ..Default::default()
+        paths: Vec::new(),
+        selection: Some(meant.selection),
+        resolutions: meant.resolutions,
+        accepted: meant.accepted,
     };
     let mut reviews = client.reviews();
     tokio::select! {
@@ -228,6 +253,29 @@ pub(crate) fn tell(output: &Output, reply: &v1::ApproveReply) -> Result<(), Fail
     output.line(&output.style.paint(Tone::Good, &line))
 }
 
+/// Says what became of rejected work.
+pub(crate) fn tell_rejected(
+    output: &Output,
+    session: &v1::Session,
+    reply: &v1::RejectReply,
+    go_on: bool,
+) -> Result<(), Failure> {
+    let id = escape::name(&session.session);
+    if go_on {
+        let line = format!("rejected; the agent goes on with your reason: `ftlctl attach {id}` watches it");
+        return output.line(&line);
+    }
+    let until = match reply.kept_until_us {
+        0 => String::new(),
+        until => format!(" until {} at least", measure::second(until)),
+    };
+    output.line(&format!("rejected {id}; its work is kept{until}"))?;
+    if reply.checkpoint > 0 {
+        output.line(&format!("  bring it back: ftlctl rewind {id}@{}", reply.checkpoint))?;
+    }
+    output.line(&format!("  remove it now: ftlctl rm --discard {id}"))
+}
+
 /// Says how many paths the reply does not list.
 pub(crate) fn tell_rest(output: &Output, listed: usize, total: u64) -> Result<(), Failure> {
     match total.saturating_sub(listed as u64) {
@@ -250,7 +298,7 @@ pub(crate) fn how_to_go_on(session: &v1::Session) -> String {
         format!("\n  approve: {}", approve_command(&session.session, &session.digest))
     };
     format!(
-        "session {id} waits for your review\n  look:    ftlctl diff {id}{approve}\n  reject:  ftlctl reject {id}"
+        "session {id} waits for your review\n  review:  ftlctl review {id}\n  look:    ftlctl diff {id}{approve}\n  reject:  ftlctl reject {id}"
     )
 }
 

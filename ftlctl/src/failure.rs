@@ -102,6 +102,14 @@ pub(crate) enum Failure {
         session: String,
         /// What is to be approved.
         digest: String,
+        /// The options that select it, each with a space in front.
+        options: String,
+    },
+    /// The human's own edits are in the way until somebody decides.
+    #[error("session {session} has changed the same lines as you")]
+    Undecided {
+        /// Session.
+        session: String,
     },
     /// Nothing can be approved in the session.
     #[error("session {session} has nothing that can be approved")]
@@ -195,6 +203,7 @@ impl Failure {
             Self::Io { .. } => (Exit::Failed, "io"),
             Self::OutputClosed => (Exit::Done, "output-closed"),
             Self::NeedsApproval { .. } => (Exit::NeedsApproval, "needs-approval"),
+            Self::Undecided { .. } => (Exit::NeedsApproval, "conflicts"),
             Self::NothingToApprove { .. } => (Exit::Refused, "nothing-to-approve"),
             Self::Session { .. } => (Exit::Failed, "session-failed"),
             Self::Detached { .. } | Self::Stopping { .. } => (Exit::Failed, "detached"),
@@ -222,8 +231,11 @@ impl Failure {
                 Some(hint.clone())
             }
             Self::Value(error) => error.hint(),
-            Self::NeedsApproval { session, digest } => Some(format!(
-                "look at it with `ftlctl diff {session}`, then `ftlctl approve {session} --digest {digest}`"
+            Self::NeedsApproval { session, digest, options } => Some(format!(
+                "look at it with `ftlctl diff {session}{options}`, then `ftlctl approve {session} --digest {digest}{options}`"
+            )),
+            Self::Undecided { session } => Some(format!(
+                "`ftlctl diff {session} --preview` shows the conflicts; decide each with --ours, --theirs or --both and PATH or PATH:NUMBER"
             )),
             Self::NothingToApprove { session } => {
                 Some(format!("`ftlctl diff {session}` says why; `ftlctl rm --discard {session}` removes it"))
@@ -404,12 +416,16 @@ mod tests {
 
     #[test]
     fn a_missing_approval_names_the_command() {
-        let failure = Failure::NeedsApproval { session: "s-1".into(), digest: "abcdef0123456789".into() };
+        let failure = Failure::NeedsApproval {
+            session: "s-1".into(),
+            digest: "abcdef0123456789".into(),
+            options: " --path a".into(),
+        };
         let report = failure.report();
         assert_eq!(
             (report.exit, report.message.as_str()),
             (Exit::NeedsApproval, "session s-1 waits for approval of digest abcdef012345")
         );
-        assert!(report.hint.unwrap().contains("--digest abcdef0123456789"));
+        assert!(report.hint.unwrap().contains("--digest abcdef0123456789 --path a"));
     }
 }

@@ -15,6 +15,7 @@ use crate::failure::{Exit, Failure, Outcome, Report};
 use crate::output::{ColorChoice, Format, Output, Terminals};
 
 mod args;
+mod choice;
 mod command;
 mod connect;
 mod context;

@@ -1,10 +1,8 @@
 //! Verbs with which a human looks and decides.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::help;
+use super::{Choose, help};
 
 /// Show what a session would change, with the digest to approve
 #[derive(Debug, Args)]
@@ -16,6 +14,18 @@ pub(crate) struct Diff {
     /// One line per path, without the lines that changed
     #[arg(long)]
     pub(crate) stat: bool,
+    /// What approving these parts would write into the project as it is now, with its own digest
+    #[arg(long)]
+    pub(crate) preview: bool,
+    /// A patch that `git apply` takes; the default where standard output is no terminal
+    #[arg(long, conflicts_with_all = ["stat", "plain"])]
+    pub(crate) patch: bool,
+    /// What a terminal would show, also where standard output is none
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Parts of the work; any of them is a preview.
+    #[command(flatten)]
+    pub(crate) choose: Choose,
 }
 
 /// Look at a session's changes, choose among them and decide, on the terminal
@@ -40,9 +50,9 @@ pub(crate) struct Approve {
     /// Digest of the diff that you saw, at least 12 characters of it
     #[arg(long, value_name = "DIGEST")]
     pub(crate) digest: Option<String>,
-    /// Only this path and what is beneath it (may be given again)
-    #[arg(long = "path", value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
+    /// Parts of the work.
+    #[command(flatten)]
+    pub(crate) choose: Choose,
 }
 
 /// Say no to a session's changes; the work is kept until the session is removed
@@ -54,12 +64,33 @@ pub(crate) struct Reject {
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) why: String,
+    /// Hand the reason to the agent as its next instruction
+    #[arg(long, requires = "why")]
+    pub(crate) go_on: bool,
+}
+
+/// List what was applied: when, by whom, from which session
+#[derive(Debug, Args)]
+pub(crate) struct Applied {
+    /// Session, or a unique beginning of its id [default: every session of the project]
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// Of every project
+    #[arg(long, conflicts_with = "session")]
+    pub(crate) all: bool,
 }
 
 /// Take back what was applied last
 #[derive(Debug, Args)]
+#[command(after_help = help::UNDO)]
 pub(crate) struct Undo {
     /// Session, or a unique beginning of its id [default: the last one applied in the project]
     #[arg(value_name = "SESSION")]
     pub(crate) session: Option<String>,
+    /// Where you have edited since: take back what can be taken back around your edits
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// Digest of what --merge showed, at least 12 characters of it
+    #[arg(long, value_name = "DIGEST", requires = "merge")]
+    pub(crate) digest: Option<String>,
 }

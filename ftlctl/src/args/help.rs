@@ -74,9 +74,21 @@ Exit code:
   that of the command";
 
 pub(super) const DIFF: &str = "\
+Into a file or a pipe it is a patch that `git apply` takes; what a patch cannot
+hold stands in front of it, in lines that begin with #.
+
+A hunk is named by its file and its number from 1 or its id, its lines are
+counted from 1 as they are shown. A removed line that is not chosen stays, an
+added one that is not chosen does not come. A preview is joined with what you
+have edited since the session began; where both changed the same lines it has
+no digest until you decide.
+
 Examples:
   ftlctl diff                              the newest session of this project
   ftlctl diff s-bcdfghjkmn --stat
+  ftlctl diff s-bcdfghjkmn > work.patch
+  ftlctl diff s-bcdfghjkmn --preview --hunk src/main.rs:2 --path README.md
+  ftlctl diff s-bcdfghjkmn --preview --both src/main.rs:1
   ftlctl diff --json | jq -r '.entries[].path'";
 
 pub(super) const REVIEW: &str = "\
@@ -106,12 +118,32 @@ Environment:
 
 pub(super) const APPROVE: &str = "\
 The digest stands at the end of `ftlctl diff`: it names the exact bytes that
-you saw. If they, or your project, have changed since then, nothing is applied.
+you saw. If they have changed since then, nothing is applied. What was edited,
+merged or decided has the digest of its preview, `ftlctl diff --preview` with
+the same options.
+
+What would run on this computer later, dependencies, new programs, large
+deletions and files that keep secrets are applied only when their path or one of
+their hunks is named; a directory above does not name them.
 
 Examples:
   ftlctl approve                           shows the diff and asks
   ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7...
-  ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --path src --path README.md";
+  ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --path src --path README.md
+  ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --hunk src/main.rs:2:3-7
+
+Exit code:
+  4  the digest is another one, a path must be named, a conflict must be decided
+     or a finding accepted";
+
+pub(super) const UNDO: &str = "\
+Files that you have edited since are not touched, and then nothing is. With
+--merge the edits stay and the rest is taken back; it is shown first, under a
+digest.
+
+Examples:
+  ftlctl undo                              what was applied last in this project
+  ftlctl undo s-bcdfghjkmn --merge";
 
 pub(super) const SNAPSHOTS: &str = "\
 A STATE is a snapshot's id or a unique beginning of it, a session (its work as

@@ -3,6 +3,8 @@
 use ftl_proto::v1;
 
 use crate::args;
+use crate::args::Choose;
+use crate::choice::{self, Meant};
 use crate::connect::Client;
 use crate::context::Context;
 use crate::decide::{self, Answer};
@@ -16,18 +18,16 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
     let root = project::path(&session.project);
-    let paths: Result<Vec<_>, _> =
-        args.paths.iter().map(|path| project::beneath(path, root, &context.environment.cwd)).collect();
-    let paths = paths?;
+    let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;
     let digest = match args.digest {
         Some(digest) => digest,
-        None => match ask(context, &client, &session, &paths).await? {
+        None => match ask(context, &client, &session, &args.choose, &meant).await? {
             Asked::Digest(digest) => digest,
             Asked::Ended(exit) => return Ok(Outcome::Exit(exit)),
         },
     };
-    let chosen = !paths.is_empty();
-    let reply = decide::approve(&client, &session.session, &digest, paths).await?;
+    let chosen = !args.choose.is_empty();
+    let reply = decide::approve(&client, &session.session, &digest, meant).await?;
     context.output.json(&json::approval(&reply))?;
     decide::tell(&context.output, &reply)?;
     Ok(Outcome::Exit(exit_of(&reply, chosen)))
@@ -45,28 +45,33 @@ async fn ask(
     context: &Context,
     client: &Client,
     session: &v1::Session,
-    paths: &[Vec<u8>],
+    choose: &Choose,
+    meant: &Meant,
 ) -> Result<Asked, Failure> {
-    let depth = if context.output.is_interactive() { Depth::Full } else { Depth::Stat };
-    let mut fetched = decide::fetch(client, session, depth).await?;
     let id = session.session.clone();
-    let digest = fetched.header.digest.clone();
     if !context.output.is_interactive() {
-        return Err(if digest.is_empty() {
-            Failure::NothingToApprove { session: id }
-        } else {
-            Failure::NeedsApproval { session: id, digest }
+        let fetched = match choose.is_whole_paths() {
+            true => decide::fetch(client, session, Depth::Stat).await?,
+            false => decide::preview(client, session, meant.clone(), Depth::Stat).await?,
+        };
+        let digest = fetched.header.digest;
+        return Err(match (digest.is_empty(), fetched.header.conflicts) {
+            (false, _) => Failure::NeedsApproval { session: id, digest, options: choice::words(choose) },
+            (true, 0) => Failure::NothingToApprove { session: id },
+            (true, _) => undecided(&id),
         });
     }
     // The question is about what a yes applies, and about nothing else.
-    fetched.entries.retain(|entry| is_chosen(&entry.path, paths));
-    if fetched.entries.is_empty() && !digest.is_empty() {
-        // The daemon knows best what to say about paths that are not among the changes.
-        return Ok(Asked::Digest(digest));
-    }
+    let fetched = decide::preview(client, session, meant.clone(), Depth::Full).await?;
     decide::show(&context.output, &fetched, Depth::Full)?;
+    let digest = fetched.header.digest.clone();
     if digest.is_empty() {
-        return Err(Failure::NothingToApprove { session: id });
+        return match (fetched.header.conflicts, fetched.header.left_out.is_empty()) {
+            // The daemon knows best what to say about paths that must be named.
+            (0, false) => Ok(Asked::Digest(session.digest.clone())),
+            (0, true) => Err(Failure::NothingToApprove { session: id }),
+            _ => Err(undecided(&id)),
+        };
     }
     match decide::ask(context, &fetched).await? {
         Answer::Yes => Ok(Asked::Digest(digest)),
@@ -82,13 +87,8 @@ async fn ask(
     }
 }
 
-/// Whether an approval of these paths is one of this path: it is among them, beneath one, or a directory
-/// that one of them needs. No paths are all paths.
-fn is_chosen(path: &[u8], paths: &[Vec<u8>]) -> bool {
-    let beneath = |path: &[u8], top: &[u8]| {
-        path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
-    paths.is_empty() || paths.iter().any(|chosen| beneath(path, chosen) || beneath(chosen, path))
+fn undecided(session: &str) -> Failure {
+    Failure::Undecided { session: session.to_owned() }
 }
 
 /// Something that was asked for by name and left alone is not done; nor is an approval that did nothing.
@@ -100,17 +100,6 @@ fn exit_of(reply: &v1::ApproveReply, chosen: bool) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_question_is_about_the_chosen_paths() {
-        let chosen = |path: &str, paths: &[&str]| {
-            let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
-            is_chosen(path.as_bytes(), &paths)
-        };
-        assert!(chosen("a", &[]) && chosen("a/b", &["a"]) && chosen("a", &["x", "a"]));
-        assert!(chosen("docs", &["docs/a.md"]) && !chosen("docs/b.md", &["docs/a.md"]));
-        assert!(!chosen("ab", &["a"]) && !chosen("a", &["ab"]));
-    }
 
     #[test]
     fn what_was_left_alone_is_not_called_done() {

@@ -9,6 +9,7 @@ use ftl_proto::v1;
 use serde_json::json;
 
 use crate::args;
+use crate::choice::Meant;
 use crate::command::code::search_path;
 use crate::connect::Client;
 use crate::context::Context;
@@ -140,7 +141,7 @@ impl Story<'_> {
     async fn apply(&self, client: &Client, fetched: &Fetched, before: &Tree) -> Result<(), Failure> {
         step(self.context, 4, "approved: exactly the bytes of that digest are applied")?;
         let began = Instant::now();
-        let reply = decide::approve(client, &self.session, &fetched.header.digest, Vec::new()).await?;
+        let reply = decide::approve(client, &self.session, &fetched.header.digest, Meant::default()).await?;
         let time = duration(micros(began));
         let after = self.read()?;
         if after == *before {

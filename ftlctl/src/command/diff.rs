@@ -1,32 +1,54 @@
-//! `ftlctl diff`: what a session would change.
+//! `ftlctl diff`: what a session would change, or a part of it would.
 
 use crate::args;
+use crate::choice::{self, Meant};
 use crate::context::Context;
-use crate::decide;
+use crate::decide::{self, Fetched};
 use crate::failure::{Failure, Outcome};
+use crate::project;
 use crate::render::diff::Depth;
-use crate::render::json;
+use crate::render::{json, patch};
 
-/// Prints the diff.
+/// Prints the diff, the preview or the patch.
 pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
     let depth = if args.stat { Depth::Stat } else { Depth::Full };
-    let fetched = decide::fetch(&client, &session, depth).await?;
+    let is_preview = args.preview || !args.choose.is_empty();
+    let fetched = if is_preview {
+        let root = project::path(&session.project);
+        let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;
+        decide::preview(&client, &session, meant, depth).await?
+    } else {
+        decide::fetch(&client, &session, depth).await?
+    };
     if context.output.is_json() {
         let mut value = json::diff(&fetched.header, &fetched.entries);
         if let Some(totals) = &fetched.totals {
             value["egress"] = json::egress::totals(totals);
         }
         context.output.json(&value)?;
-    } else {
-        decide::show(&context.output, &fetched, depth)?;
-        if !fetched.header.digest.is_empty() {
-            context.output.line(&format!(
-                "approve: {}",
-                decide::approve_command(&session.session, &fetched.header.digest)
-            ))?;
-        }
+        return Ok(Outcome::DONE);
+    }
+    let is_for_people = args.plain || args.stat || is_preview || context.output.width().is_some();
+    if args.patch || !is_for_people {
+        return write_patch(context, &fetched);
+    }
+    decide::show(&context.output, &fetched, depth)?;
+    if !fetched.header.digest.is_empty() {
+        let words = choice::words(&args.choose);
+        let command = decide::approve_command(&session.session, &fetched.header.digest);
+        context.output.line(&format!("approve: {command}{words}"))?;
+    }
+    Ok(Outcome::DONE)
+}
+
+/// Writes the patch, and says what is not in it where the patch may not be looked at.
+fn write_patch(context: &Context, fetched: &Fetched) -> Result<Outcome, Failure> {
+    let patch = patch::patch(&fetched.header, &fetched.entries);
+    context.output.stdout(&patch.bytes)?;
+    for line in &patch.missing {
+        context.output.note(&format!("not in this patch: {line}"))?;
     }
     Ok(Outcome::DONE)
 }

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::review;
 
+mod applied;
 mod approve;
 mod attach;
 mod auth;
@@ -56,6 +57,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Approve(args)) => approve::run(context, args).await,
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,
+        Some(Verb::Applied(args)) => applied::run(context, args).await,
         Some(Verb::Rewind(args)) => rewind::run(context, args).await,
         Some(Verb::Snapshots(args)) => snapshots::run(context, args).await,
         Some(Verb::Export(args)) => export::run(context, args).await,

@@ -3,21 +3,68 @@
 use ftl_proto::v1;
 
 use crate::args;
+use crate::connect::Client;
 use crate::context::Context;
 use crate::decide;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::prompt;
+use crate::render::diff::{self, Depth};
 use crate::render::measure::plural;
-use crate::render::{escape, json};
+use crate::render::{escape, event, json};
 
 /// Takes back the last application of the session, or of the project.
 pub(crate) async fn run(context: &Context, args: args::Undo) -> Result<Outcome, Failure> {
     let client = context.connect().await?;
-    let request = match args.session {
-        Some(session) => v1::UndoRequest { session, ..Default::default() },
-        None => v1::UndoRequest { project: context.project_bytes()?, ..Default::default() },
+    let mut request = v1::UndoRequest {
+        merge: args.merge,
+        digest: args.digest.unwrap_or_default(),
+        ..v1::UndoRequest::default()
     };
-    let reply = client.reviews().undo(request).await?.into_inner();
+    match args.session {
+        Some(session) => request.session = session,
+        None => request.project = context.project_bytes()?,
+    }
+    let reply = client.reviews().undo(request.clone()).await?.into_inner();
+    if reply.digest.is_empty() {
+        return tell(context, &reply);
+    }
+    would(context, &client, request, reply).await
+}
+
+/// Shows what would be written around the human's edits, and asks.
+async fn would(
+    context: &Context,
+    client: &Client,
+    request: v1::UndoRequest,
+    reply: v1::UndoReply,
+) -> Result<Outcome, Failure> {
     context.output.json(&json::undo(&reply))?;
+    let session = reply.session.as_ref().map_or("", |session| session.session.as_str()).to_owned();
+    let header = v1::DiffHeader {
+        digest: reply.digest.clone(),
+        entries: reply.would.len() as u64,
+        ..v1::DiffHeader::default()
+    };
+    context.output.line(&diff::diff(&header, &reply.would, Depth::Full, context.output.style))?;
+    let command =
+        format!("ftlctl undo {} --merge --digest {}", escape::name(&session), escape::name(&reply.digest));
+    if !context.output.is_interactive() {
+        context.output.line(&format!("take it back: {command}"))?;
+        return Ok(Outcome::Exit(Exit::NeedsApproval));
+    }
+    let question = format!("Write this (digest {})?", event::short(&reply.digest));
+    if !prompt::confirm(context, &question).await? {
+        context.output.note(&format!("nothing was written; later: {command}"))?;
+        return Ok(Outcome::Exit(Exit::NeedsApproval));
+    }
+    let request = v1::UndoRequest { session, digest: reply.digest, project: Vec::new(), ..request };
+    let reply = client.reviews().undo(request).await?.into_inner();
+    tell(context, &reply)
+}
+
+/// Says what was put back.
+fn tell(context: &Context, reply: &v1::UndoReply) -> Result<Outcome, Failure> {
+    context.output.json(&json::undo(reply))?;
     for path in &reply.paths {
         context.output.line(&format!("  {}", escape::name(path)))?;
     }

@@ -36,7 +36,7 @@ pub(crate) fn diff(header: &v1::DiffHeader, entries: &[v1::DiffEntry], depth: De
 /// One hunk, without a newline at its end.
 pub(crate) fn hunk(hunk: &v1::Hunk, style: Style) -> String {
     let mut page = Page { style, text: String::new(), cut: 0 };
-    page.hunk(hunk);
+    page.hunk(hunk, None);
     page.text.truncate(page.text.trim_end_matches('\n').len());
     page.text
 }
@@ -81,16 +81,79 @@ impl Page {
         for fact in facts(entry) {
             self.push(&format!("  {fact}"));
         }
+        self.marks(entry);
         if depth == Depth::Stat {
             return;
         }
         if !entry.elided.is_empty() {
             self.paint(Tone::Warning, &format!("  not shown: {}", name(&entry.elided)));
         }
-        for hunk in &entry.hunks {
-            self.hunk(hunk);
+        for (hunk, number) in entry.hunks.iter().zip(1..) {
+            // What is joined with other edits is not chosen by its hunks.
+            self.hunk(hunk, (!entry.merged).then_some(number));
+        }
+        for conflict in &entry.conflicts {
+            self.conflict(entry, conflict);
         }
         self.push("");
+    }
+
+    /// What a human should know of an entry before its lines.
+    fn marks(&mut self, entry: &v1::DiffEntry) {
+        let reasons = entry.risks.iter().zip(&entry.risk_reasons);
+        let reasons: Vec<String> =
+            reasons.map(|(risk, why)| format!("{}: {}", name(risk), name(why))).collect();
+        if entry.needs_naming {
+            let why = reasons.first().cloned().unwrap_or_default();
+            self.paint(Tone::Warning, &format!("  must be named to be approved; {why}"));
+        }
+        for finding in &entry.findings {
+            let line = if finding.line > 0 { format!(" in line {}", finding.line) } else { String::new() };
+            let (id, class) = (name(&finding.id), name(&finding.class));
+            let mut text = format!("  finding {id} ({class}){line}: {}", name(&finding.message));
+            if !finding.accepted.is_empty() {
+                text += &format!("; accepted: {}", name(&finding.accepted));
+            } else if finding.holds {
+                text += "; it holds the approval until it is accepted";
+            }
+            self.paint(if finding.holds { Tone::Bad } else { Tone::Warning }, &text);
+        }
+        if entry.merged {
+            self.push("  joined with your own edits since the session began");
+        }
+    }
+
+    fn conflict(&mut self, entry: &v1::DiffEntry, conflict: &v1::Conflict) {
+        let decided = conflict.decision.map(|_| match conflict.decision() {
+            v1::Decision::Ours => "yours is kept",
+            v1::Decision::Theirs => "the session's is taken",
+            v1::Decision::Both => "yours is kept, and the session's follows",
+            v1::Decision::Edited | v1::Decision::Unspecified => "something else is written",
+        });
+        let (path, number) = (name(&entry.path), conflict.number);
+        let open =
+            if conflict.whole.is_empty() { "--ours, --theirs or --both" } else { "--ours or --theirs" };
+        let end = decided.map_or_else(|| format!("decide with {open} {path}:{number}"), str::to_owned);
+        let place = match conflict.whole.as_str() {
+            "" => format!("at line {}", conflict.line),
+            why => format!("of the whole path: {}", name(why)),
+        };
+        self.paint(Tone::Warning, &format!("conflict {number} {place}; {end}"));
+        if !conflict.whole.is_empty() {
+            return;
+        }
+        let sides = [
+            ("<<<<<<< yours", &conflict.ours),
+            ("||||||| what the session began with", &conflict.base),
+            ("======= the session's", &conflict.theirs),
+        ];
+        for (label, text) in sides {
+            self.paint(Tone::Position, label);
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                self.line(&v1::Line { tag: " ".to_owned(), text: line.to_vec(), changed: Vec::new() });
+            }
+        }
+        self.paint(Tone::Position, ">>>>>>>");
     }
 
     fn heading(&mut self, entry: &v1::DiffEntry) {
@@ -114,9 +177,12 @@ impl Page {
         self.push(&line);
     }
 
-    fn hunk(&mut self, hunk: &v1::Hunk) {
-        let position =
+    fn hunk(&mut self, hunk: &v1::Hunk, number: Option<usize>) {
+        let mut position =
             format!("@@ -{},{} +{},{} @@", hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines);
+        if let Some(number) = number {
+            position += &format!(" hunk {number}");
+        }
         self.paint(Tone::Position, &position);
         for line in &hunk.lines {
             self.line(line);
@@ -181,6 +247,22 @@ impl Page {
                 Tone::Warning,
                 &format!("{lines} cut at {} columns; --json has them whole", escape::COLUMNS),
             );
+        }
+        for left in &header.left_out {
+            let line = format!("left out: {} must be named ({})", name(&left.path), name(&left.reason));
+            self.paint(Tone::Warning, &line);
+        }
+        if header.findings > 0 {
+            let findings = plural(header.findings, "finding holds", "findings hold");
+            self.paint(Tone::Bad, &format!("{findings} the approval; let one pass with --accept ID='why'"));
+        }
+        if header.conflicts > 0 {
+            let paths = plural(header.conflicts, "path has", "paths have");
+            self.paint(
+                Tone::Bad,
+                &format!("{paths} conflicts that wait for a decision; nothing can be approved"),
+            );
+            return;
         }
         if header.digest.is_empty() {
             // Two states side by side are nothing to approve.

@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 use crate::render::measure;
 
 pub(crate) mod egress;
+mod review;
+
+pub(crate) use review::{application, approval, diff, undo};
 
 /// A session, as `sessions --json` shows it.
 pub(crate) fn session(session: &v1::Session) -> Value {
@@ -154,39 +157,6 @@ fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
     (name, fields(said))
 }
 
-/// A diff: its header and every entry.
-pub(crate) fn diff(header: &v1::DiffHeader, entries: &[v1::DiffEntry]) -> Value {
-    json!({
-        "session": header.session,
-        "base": header.base,
-        "digest": header.digest,
-        "ignored": header.ignored,
-        "unread": header.unread,
-        "entries": entries.iter().map(entry).collect::<Vec<_>>(),
-    })
-}
-
-fn entry(entry: &v1::DiffEntry) -> Value {
-    let mut object = Map::new();
-    put_bytes(&mut object, "path", &entry.path);
-    put(&mut object, "kind", entry_kind(entry.kind()));
-    put(&mut object, "change", change(entry));
-    put_unless_empty(&mut object, "reason", &entry.reason);
-    put(&mut object, "risk", entry.risks.clone());
-    put(&mut object, "added_lines", entry.added_lines);
-    put(&mut object, "removed_lines", entry.removed_lines);
-    put_unless_empty(&mut object, "elided", &entry.elided);
-    for (key, side) in [("before", &entry.before), ("after", &entry.after)] {
-        if let Some(side) = side {
-            put(&mut object, key, node(side));
-        }
-    }
-    if !entry.hunks.is_empty() {
-        put(&mut object, "hunks", entry.hunks.iter().map(hunk).collect::<Vec<_>>());
-    }
-    Value::Object(object)
-}
-
 /// The name of an entry's kind.
 pub(crate) fn entry_kind(kind: v1::EntryKind) -> &'static str {
     match kind {
@@ -221,46 +191,6 @@ fn node(node: &v1::Node) -> Value {
         "symlink" => put_bytes(&mut object, "target", &node.target),
         _ => {}
     }
-    Value::Object(object)
-}
-
-fn hunk(hunk: &v1::Hunk) -> Value {
-    let line = |line: &v1::Line| {
-        let mut object = fields(json!({"tag": line.tag}));
-        put_bytes(&mut object, "text", &line.text);
-        Value::Object(object)
-    };
-    json!({
-        "id": hunk.id,
-        "old_start": hunk.old_start,
-        "old_lines": hunk.old_lines,
-        "new_start": hunk.new_start,
-        "new_lines": hunk.new_lines,
-        "lines": hunk.lines.iter().map(line).collect::<Vec<_>>(),
-    })
-}
-
-/// What an approval did.
-pub(crate) fn approval(reply: &v1::ApproveReply) -> Value {
-    let left = |left: &v1::LeftAlone| {
-        let mut object = fields(json!({"reason": left.reason}));
-        put_bytes(&mut object, "path", &left.path);
-        Value::Object(object)
-    };
-    let mut object = reply.session.as_ref().map_or_else(Map::new, |session| fields(outcome(session)));
-    put(&mut object, "apply", reply.apply.clone());
-    put_paths(&mut object, &reply.paths);
-    put(&mut object, "paths_total", reply.paths_total);
-    put(&mut object, "left_alone", reply.left_alone.iter().map(left).collect::<Vec<_>>());
-    Value::Object(object)
-}
-
-/// What an undo did.
-pub(crate) fn undo(reply: &v1::UndoReply) -> Value {
-    let mut object = reply.session.as_ref().map_or_else(Map::new, |session| fields(outcome(session)));
-    put(&mut object, "apply", reply.apply.clone());
-    put_paths(&mut object, &reply.paths);
-    put(&mut object, "paths_total", reply.paths_total);
     Value::Object(object)
 }
 

@@ -9,5 +9,6 @@ pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod measure;
+pub(crate) mod patch;
 pub(crate) mod style;
 pub(crate) mod table;

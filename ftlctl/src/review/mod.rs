@@ -8,7 +8,6 @@ use crate::args;
 use crate::context::Context;
 use crate::decide;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::render::{escape, json};
 
 mod choice;
 mod document;
@@ -26,7 +25,6 @@ mod state;
 mod syntax;
 mod update;
 mod view;
-mod words;
 
 use ftl_proto::v1;
 
@@ -36,8 +34,8 @@ enum End {
     Left,
     /// Something was applied.
     Approved(Box<v1::ApproveReply>),
-    /// The session was rejected.
-    Rejected(Box<v1::Session>),
+    /// The session was rejected; whether the agent goes on.
+    Rejected(Box<v1::RejectReply>, bool),
 }
 
 /// Reviews a session.
@@ -80,18 +78,8 @@ fn conclude(context: &Context, session: &v1::Session, end: End) -> Result<Outcom
             }
             Ok(Outcome::DONE)
         }
-        End::Rejected(after) => {
-            let id = escape::name(&after.session);
-            let line = match after.state() {
-                v1::State::Rejected => {
-                    format!("rejected {id}; its work is kept until `ftlctl rm --discard {id}`")
-                }
-                state => {
-                    let state = json::state(state);
-                    format!("the agent goes on with your reason; {id} is {state}: `ftlctl attach {id}`")
-                }
-            };
-            output.line(&line)?;
+        End::Rejected(reply, go_on) => {
+            decide::tell_rejected(output, reply.session.as_ref().unwrap_or(session), &reply, go_on)?;
             Ok(Outcome::Exit(Exit::Refused))
         }
     }

@@ -8,6 +8,7 @@ use tonic::Streaming;
 
 use crate::connect::Client;
 use crate::context::Context;
+use crate::decide;
 use crate::failure::Failure;
 use crate::prompt;
 use crate::render::diff::{self, Depth};
@@ -248,13 +249,8 @@ impl Plain<'_> {
         }
         loop {
             let request = self.state.preview_request();
-            let (header, entries) = match remote::preview(self.client, request.clone()).await {
-                Ok(whole) => whole,
-                Err(failure) => {
-                    self.context.output.note(&remote::told(&failure))?;
-                    return Ok(End::Left);
-                }
-            };
+            let items = self.client.reviews().preview(request.clone()).await?.into_inner();
+            let (header, entries) = decide::collect(items).await?;
             self.state.previewed(request, Purpose::Approve, header, entries);
             let mode = std::mem::replace(&mut self.state.mode, Mode::Review);
             let is_decided = match mode {
@@ -356,8 +352,7 @@ impl Plain<'_> {
             !why.is_empty() && prompt::confirm(self.context, "Hand that to the agent to go on?").await?;
         let session = self.state.session.session.clone();
         let reply = self.client.reviews().reject(v1::RejectRequest { session, why, go_on }).await?;
-        let missing = Failure::Protocol { what: "did not say where the session stands" };
-        Ok(End::Rejected(Box::new(reply.into_inner().session.ok_or(missing)?)))
+        Ok(End::Rejected(Box::new(reply.into_inner()), go_on))
     }
 }
 

@@ -30,8 +30,8 @@ pub(super) enum Heard {
     Previewed(Box<v1::PreviewRequest>, Purpose, Box<(v1::DiffHeader, Vec<v1::DiffEntry>)>),
     /// It was applied.
     Approved(Box<v1::ApproveReply>),
-    /// It was rejected.
-    Rejected(Box<v1::Session>),
+    /// It was rejected; whether the agent goes on.
+    Rejected(Box<v1::RejectReply>, bool),
     /// What left the sandbox, as lines.
     Ledger(Vec<String>),
     /// The diff anew, and the session.
@@ -87,14 +87,6 @@ pub(super) async fn entries(
     } else {
         Err(Failure::Protocol { what: "sent another number of changes than it announced" })
     }
-}
-
-/// What a selection would do, whole.
-pub(super) async fn preview(
-    client: &Client,
-    request: v1::PreviewRequest,
-) -> Result<(v1::DiffHeader, Vec<v1::DiffEntry>), Failure> {
-    crate::decide::collect(client.reviews().preview(request).await?.into_inner()).await
 }
 
 // === impl Remote ===
@@ -166,9 +158,8 @@ impl Remote {
     pub(super) fn reject(&self, request: v1::RejectRequest) {
         let mut reviews = self.client.reviews.clone();
         self.call(async move {
-            let reply = reviews.reject(request).await?.into_inner();
-            let missing = Failure::Protocol { what: "did not say where the session stands" };
-            Ok(Heard::Rejected(Box::new(reply.session.ok_or(missing)?)))
+            let go_on = request.go_on;
+            Ok(Heard::Rejected(Box::new(reviews.reject(request).await?.into_inner()), go_on))
         });
     }
 

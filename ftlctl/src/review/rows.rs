@@ -61,8 +61,6 @@ pub(crate) enum Row {
         old: Option<Place>,
         /// Where it is after, unless it is removed.
         new: Option<Place>,
-        /// The line that took its place, or whose place it took.
-        partner: Option<u32>,
     },
     /// What was and what is, beside one another.
     Pair {
@@ -216,14 +214,8 @@ impl Index {
             }
             return;
         }
-        for (at, place) in old.iter().enumerate() {
-            let partner = new.get(at).map(|place| place.line);
-            self.rows.push(Row::Line { hunk, old: Some(*place), new: None, partner });
-        }
-        for (at, place) in new.iter().enumerate() {
-            let partner = old.get(at).map(|place| place.line);
-            self.rows.push(Row::Line { hunk, old: None, new: Some(*place), partner });
-        }
+        self.rows.extend(old.into_iter().map(|place| Row::Line { hunk, old: Some(place), new: None }));
+        self.rows.extend(new.into_iter().map(|place| Row::Line { hunk, old: None, new: Some(place) }));
     }
 }
 
@@ -261,7 +253,7 @@ impl Numbers {
 
 fn same(hunk: usize, line: usize, old: Option<Place>, new: Option<Place>, plan: Plan<'_>) -> Row {
     debug_assert!(old.is_some_and(|place| place.line as usize == line));
-    if plan.side_by_side { Row::Pair { hunk, old, new } } else { Row::Line { hunk, old, new, partner: None } }
+    if plan.side_by_side { Row::Pair { hunk, old, new } } else { Row::Line { hunk, old, new } }
 }
 
 /// What an edited hunk would do, as lines.
@@ -275,7 +267,7 @@ fn typed(hunk: &v1::Hunk, edited: &[u8]) -> Vec<v1::Line> {
             ChangeTag::Delete => "-",
             ChangeTag::Insert => "+",
         };
-        v1::Line { tag: tag.to_owned(), text: text.to_vec() }
+        v1::Line { tag: tag.to_owned(), text: text.to_vec(), changed: Vec::new() }
     };
     diff.iter_all_changes().map(|change| line(change.tag(), change.value())).collect()
 }

@@ -11,7 +11,7 @@ pub(super) fn hunk(id: &str, start: u64, lines: &[&str]) -> v1::Hunk {
         .map(|line| {
             let (tag, text) = line.split_at(1);
             let text = text.strip_suffix("\\").map_or_else(|| format!("{text}\n"), str::to_owned);
-            v1::Line { tag: tag.to_owned(), text: text.into_bytes() }
+            v1::Line { tag: tag.to_owned(), text: text.into_bytes(), changed: Vec::new() }
         })
         .collect();
     let count = |without: &str| lines.iter().filter(|line| line.tag != without).count() as u64;
@@ -53,7 +53,7 @@ pub(super) fn file(path: &str, kind: v1::EntryKind, hunks: Vec<v1::Hunk>) -> v1:
 /// The entries.
 pub(super) fn entries() -> Vec<v1::DiffEntry> {
     use v1::EntryKind::{Added, Binary, Deleted, Modified, Refused, Symlink};
-    let main = vec![
+    let mut main = vec![
         hunk(
             "h1",
             10,
@@ -61,6 +61,8 @@ pub(super) fn entries() -> Vec<v1::DiffEntry> {
         ),
         hunk("h2", 40, &[" /* one", "+   two */", " let s = \"text\";", "-old()", "+new()", " end\\"]),
     ];
+    main[0].lines[1].changed = vec![v1::Span { start: 15, end: 17 }];
+    main[0].lines[2].changed = vec![v1::Span { start: 15, end: 19 }];
     let hostile = hunk(
         "h3",
         1,

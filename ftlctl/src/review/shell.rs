@@ -149,7 +149,7 @@ impl Shell<'_> {
                 Heard::Reloaded(session, document) => self.state.reloaded(*session, *document),
                 Heard::Moved(now) => self.moved(&now),
                 Heard::Approved(reply) => return Ok(Some(End::Approved(reply))),
-                Heard::Rejected(session) => return Ok(Some(End::Rejected(session))),
+                Heard::Rejected(reply, go_on) => return Ok(Some(End::Rejected(reply, go_on))),
             }
         }
         if let Mode::Approving(_) = self.state.mode {

@@ -5,6 +5,8 @@
 //! where the layers are: whoever reads them hands the nodes in. Which changes are refused is decided by
 //! [`crate::refuse`].
 
+mod rename;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::Hash;
 use crate::refuse::{self, Refusal};
 use crate::tree::{Entry, Node, RelPath, Tree};
+
+pub use rename::{Rename, renames};
 
 /// What stands at a path of the upper layer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -4,12 +4,16 @@
 //! exact bytes, line ends included: what is shown is what would be written. Must not know where the
 //! contents come from. The time it takes is bounded by the limits, not by a clock.
 
+mod words;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
 use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices, group_diff_ops};
 
 use crate::refuse::{Content, Touched, hides_characters};
+
+pub use words::changed_words;
 
 /// Lines around a change that are shown with it.
 const CONTEXT: usize = 3;

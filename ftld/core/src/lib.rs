@@ -5,8 +5,8 @@
 //! arrive as arguments.
 //!
 //! Reading order: [`id`] and [`tree`] are the vocabulary; [`event`] and [`lifecycle`] say how a session
-//! goes; [`diff`], [`refuse`] and [`review`] turn an agent's work into something a human can approve;
-//! [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
+//! goes; [`diff`], [`refuse`], [`lint`] and [`review`] turn an agent's work into something a human can
+//! approve; [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
 //! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
 //! [`credential`] decide what may leave a sandbox, and with which credential.
 
@@ -23,6 +23,7 @@ pub mod hunk;
 pub mod id;
 pub mod landed;
 pub mod lifecycle;
+pub mod lint;
 pub mod merge;
 pub mod oauth;
 pub mod refuse;

@@ -16,6 +16,7 @@ mod table;
 mod tests;
 mod written;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -24,7 +25,10 @@ pub(crate) use encodings::forms;
 use table::Table;
 
 /// Shortest value that is searched for, bytes.
-const SHORTEST: usize = 8;
+pub(crate) const SHORTEST: usize = 8;
+/// Bytes within a value that may be as they were when all others are replaced.
+const SAME: usize = 24;
+
 /// Replaces real values by shadows in one stream. Cloning is cheap: the search is built once and shared.
 #[derive(Clone)]
 pub struct Scrubber {
@@ -113,6 +117,26 @@ impl Scrubber {
             search.replace_last(out, from);
         }
         self.held.clear();
+    }
+
+    /// Where values stand in a whole text, in any form; sorted, and some may overlap. The shadows must
+    /// differ from the values in every byte.
+    pub(crate) fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let Some(search) = &self.search else { return Vec::new() };
+        let mut found = search.table.places(text);
+        let mut replaced = text.to_vec();
+        search.replace_last(&mut replaced, 0);
+        let differing = text.iter().zip(&replaced).enumerate().filter(|(_, (old, new))| old != new);
+        let mut last: Option<Range<usize>> = None;
+        for (at, _) in differing {
+            match &mut last {
+                Some(range) if at <= range.end + SAME => range.end = at + 1,
+                _ => found.extend(last.replace(at..at + 1)),
+            }
+        }
+        found.extend(last);
+        found.sort_unstable_by_key(|range| (range.start, range.end));
+        found
     }
 
     /// Scrubs every value of a header map; trailers are one as well. A value that cannot be a header

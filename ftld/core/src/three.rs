@@ -171,7 +171,31 @@ fn edits(base: &[&[u8]], side: &[&[u8]]) -> Vec<Edit> {
             _ => edits.push(edit),
         }
     }
-    edits
+    settled(edits, base, side)
+}
+
+/// The same edits as far down as they can be. Where equal lines stand next to each other, which of them are
+/// new or gone cannot be told; the two sides must at least be told the same way.
+fn settled(edits: Vec<Edit>, base: &[&[u8]], side: &[&[u8]]) -> Vec<Edit> {
+    let mut settled: Vec<Edit> = Vec::new();
+    for mut edit in edits.into_iter().rev() {
+        let bound = settled.last().map_or(base.len(), |next| next.base.start);
+        let (range, text) = if edit.base.is_empty() { (&edit.side, side) } else { (&edit.base, base) };
+        let is_one_sided = edit.base.is_empty() || edit.side.is_empty();
+        let room = if is_one_sided { bound - edit.base.end } else { 0 };
+        let down = (0..room).take_while(|by| text[range.start + by] == text[range.end + by]).count();
+        for range in [&mut edit.base, &mut edit.side] {
+            *range = range.start + down..range.end + down;
+        }
+        match settled.last_mut() {
+            Some(next) if next.base.start == edit.base.end => {
+                (next.base.start, next.side.start) = (edit.base.start, edit.side.start);
+            }
+            _ => settled.push(edit),
+        }
+    }
+    settled.reverse();
+    settled
 }
 
 /// What stands in a conflict's place, below what is above it.

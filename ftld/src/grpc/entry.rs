@@ -3,8 +3,11 @@
 //! Owns their making from changes and what is known of them, as fast as they are taken. Must not know what the
 //! diff is of.
 
+use std::ops::Range;
+
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided};
+use ftl_core::lint::Finding;
 use ftl_core::refuse;
 use ftl_core::review::{Contested, Item};
 use ftl_core::three::Decision;
@@ -76,7 +79,7 @@ pub(super) fn entry(change: &Change, found: Appraisal, stat_only: bool) -> v1::D
         After::Special(kind) => Some(v1::Node { r#type: kind.name().into(), ..v1::Node::default() }),
         After::Absent => None,
     };
-    let Appraisal { hunks, risks, .. } = found;
+    let Appraisal { hunks, risks, findings, .. } = found;
     v1::DiffEntry {
         path: change.path.as_bytes().to_vec(),
         kind: kind.into(),
@@ -91,6 +94,7 @@ pub(super) fn entry(change: &Change, found: Appraisal, stat_only: bool) -> v1::D
         hunks: if stat_only { Vec::new() } else { hunks.hunks.into_iter().map(wire_hunk).collect() },
         hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
         needs_naming,
+        findings: findings.into_iter().map(wire_finding).collect(),
         ..v1::DiffEntry::default()
     }
 }
@@ -102,6 +106,17 @@ pub(super) fn proposed(item: &Item, found: Appraisal, stat_only: bool) -> v1::Di
         merged: item.merged,
         conflicts: conflicts.collect(),
         ..entry(&item.change, found, stat_only)
+    }
+}
+
+fn wire_finding(finding: Finding) -> v1::Finding {
+    v1::Finding {
+        id: finding.id,
+        class: finding.class.name().to_owned(),
+        line: finding.line,
+        message: finding.message,
+        holds: finding.holds,
+        accepted: String::new(),
     }
 }
 
@@ -124,6 +139,9 @@ fn contested(conflict: &Contested, number: u32) -> v1::Conflict {
 }
 
 fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
+    let span = |range: Range<u32>| v1::Span { start: range.start, end: range.end };
+    let spans = |ranges: Vec<Range<u32>>| ranges.into_iter().map(span).collect();
+    let changed = hunk::changed_words(&hunk.lines);
     v1::Hunk {
         id: hunk.id,
         old_start: hunk.old_start,
@@ -133,7 +151,12 @@ fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
         lines: hunk
             .lines
             .into_iter()
-            .map(|line| v1::Line { tag: line.tag.sign().into(), text: line.text })
+            .zip(changed)
+            .map(|(line, changed)| v1::Line {
+                tag: line.tag.sign().into(),
+                text: line.text,
+                changed: spans(changed),
+            })
             .collect(),
     }
 }

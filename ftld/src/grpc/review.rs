@@ -13,7 +13,6 @@ use super::convert::{self, wide};
 use super::entry::{self, Pieces};
 use super::status::status;
 use super::wanted;
-use crate::session::appraise::Appraiser;
 use crate::session::{Application, Outcome, Proposed, Reviewed, Sessions, Undo, Undone, WouldUndo};
 
 /// The service over the registry of sessions.
@@ -35,7 +34,7 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
-        let appraiser = Appraiser::new(Arc::clone(&self.0.parts().store), reviewed.collisions.clone());
+        let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status(&error))?;
         let changes = reviewed.review.changes().to_vec();
         Ok(Response::new(entry::streamed(appraiser, header(&reviewed), changes, request.stat_only)))
     }
@@ -53,7 +52,11 @@ impl ReviewService for ReviewApi {
         let entries = (0..proposed.proposal.items().len()).filter_map(move |at| {
             let item = proposed.proposal.items().get(at)?;
             let found = proposed.appraisals.get(at)?.clone();
-            Some(Ok(entry::proposed(item, found, stat_only)))
+            let mut entry = entry::proposed(item, found, stat_only);
+            for finding in &mut entry.findings {
+                finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
+            }
+            Some(Ok(entry))
         });
         Ok(Response::new(entry::sent(header, entries)))
     }
@@ -172,6 +175,7 @@ fn preview_header(proposed: &Proposed) -> v1::DiffHeader {
         digest: proposal.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         entries: wide(proposal.items().len()),
         conflicts: wide(proposal.open()),
+        findings: wide(proposed.holding().count()),
         merged: wide(proposal.items().iter().filter(|item| item.merged).count()),
         left_out: proposal.left_out().iter().take(LISTED).map(left_out).collect(),
         ..header(&proposed.reviewed)

@@ -142,6 +142,7 @@ fn row(error: &Error) -> Row {
         | Error::TurnFailed { .. } => return turn_row(error),
         Error::Approve(_)
         | Error::Propose(_)
+        | Error::Held { .. }
         | Error::Conflicts(_)
         | Error::Merge(_)
         | Error::Undo(_)
@@ -267,6 +268,11 @@ fn decision_row(error: &Error) -> Row {
             Code::Aborted,
             "project-changed",
             "nothing was touched; `ftlctl undo SESSION --merge` shows what can be taken back around your edits",
+        ),
+        Error::Held { .. } => (
+            Code::Aborted,
+            "findings",
+            "look at each with `ftlctl diff`, and let it pass with --accept ID='why', or choose what does not hold it with --path and --hunk",
         ),
         Error::UndoConflicts { .. } => (
             Code::FailedPrecondition,

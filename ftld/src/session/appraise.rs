@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ftl_core::diff::Change;
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
 use ftl_core::id::Hash;
+use ftl_core::lint::{Added, Finding, Known, lint};
 use ftl_core::refuse::{self, Content, Risk};
 use ftl_core::tree::{Node, RelPath};
 
@@ -18,6 +19,8 @@ use crate::snapshot::LocalStore;
 
 /// Bytes of a large file that are read to tell text from binary.
 pub(super) const BEGINNING: u64 = 8 * 1024;
+/// Bytes of a file that are searched; what so large a file holds behind them is no text that anybody reads.
+const SEARCHED: u64 = 256 << 20;
 /// Changes from which on they are shared among processors.
 const MANY: usize = 64;
 
@@ -28,6 +31,8 @@ pub struct Appraiser {
     beside: BTreeMap<Hash, Vec<u8>>,
     /// New paths that a host which folds names would take for another one.
     collisions: BTreeSet<RelPath>,
+    /// The values that added content is searched for; without them it is not searched at all.
+    known: Option<Arc<Known>>,
 }
 
 /// What was found.
@@ -39,13 +44,21 @@ pub struct Appraisal {
     pub binary: bool,
     /// Reasons to look twice, the gravest first.
     pub risks: Vec<Risk>,
+    /// What a search of the added content found.
+    pub findings: Vec<Finding>,
 }
 
 impl Appraiser {
     /// One over what the store has.
     #[must_use]
     pub fn new(store: Arc<LocalStore>, collisions: BTreeSet<RelPath>) -> Self {
-        Self { store, beside: BTreeMap::new(), collisions }
+        Self { store, beside: BTreeMap::new(), collisions, known: None }
+    }
+
+    /// The same, which also searches added content for these values and for whatever a human should see.
+    #[must_use]
+    pub(super) fn searching(self, known: Arc<Known>) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// The same, with contents that the store does not have.
@@ -61,7 +74,21 @@ impl Appraiser {
     pub fn look(&self, change: &Change) -> Result<Appraisal, Error> {
         let (hunks, content) = self.compare(change)?;
         let risks = refuse::risks(change, content, self.collisions.contains(&change.path));
-        Ok(Appraisal { hunks, binary: content.binary, risks })
+        let findings = self.search(change, &hunks)?;
+        Ok(Appraisal { hunks, binary: content.binary, risks, findings })
+    }
+
+    /// What a human should see in what a change adds.
+    fn search(&self, change: &Change, hunks: &Hunks) -> Result<Vec<Finding>, Error> {
+        let (before, after) = (change.before.as_ref(), change.result());
+        let is_new = after.and_then(Node::hash) != before.and_then(Node::hash);
+        match &self.known {
+            Some(known) if is_new && change.refused.is_none() && after.and_then(Node::hash).is_some() => {
+                let (old, new) = (self.read(before, SEARCHED)?, self.read(after, SEARCHED)?);
+                Ok(lint(&change.path, &old, &new, &Added::of(hunks), known))
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Looks at many, on as many processors as there are.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ftl_core::event::{Bytes, Kind, Stage as StageName};
 use ftl_core::id::{ApplyId, SessionId, SnapshotId};
 use ftl_core::lifecycle::{Changes, Refusal, Request, State, Step};
+use ftl_core::lint::Finding;
 use ftl_core::merge;
 use ftl_core::review::{Approval, Proposal};
 use ftl_core::tree::{Node, RelPath};
@@ -35,15 +36,26 @@ impl Driver {
         self.may(Request::Approve)?;
         // Until the record names what undoing takes back, and what was made for this.
         let _lease = self.lease().await?;
-        let Asked { wanted, accepted: _ } = asked;
-        let named = wanted.paths.iter().chain(wanted.parts.keys());
+        let named = asked.wanted.paths.iter().chain(asked.wanted.parts.keys());
         let shown: Vec<Bytes> = named.map(|path| Bytes::from(path.as_bytes())).collect();
-        let proposed = self.propose(wanted, true).await?;
+        let proposed = self.propose(asked, true).await?;
         let approval = proposed.proposal.approve(digest)?;
         let digest = approval.digest();
         // Looked at before the journal, so that a project that has changed costs no state.
         let plan = merge::plan(&approval, &proposed.host)?;
+        let held: Vec<String> = proposed.holding().map(|(path, one)| found(path, one)).collect();
+        if !held.is_empty() {
+            return Err(Error::Held { held });
+        }
         let apply = new_apply_id()?;
+        for (path, one) in proposed.grave() {
+            // What was found is not said: the path and the line lead there.
+            let detail = json!({
+                "apply": apply, "finding": one.id, "class": one.class.name(),
+                "path": Bytes::from(path.as_bytes()), "line": one.line, "why": proposed.accepted.get(&one.id),
+            });
+            self.audit("finding_accepted", detail, Sync::Kernel).await?;
+        }
         let detail = json!({ "digest": digest, "paths": shown, "apply": apply });
         self.audit("approved", detail, Sync::Disk).await?;
         self.keep_made(&proposed.proposal).await?;
@@ -293,6 +305,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn open_root(project: &Project) -> Result<Root, Error> {
     let identity = Identity { device: project.dev, inode: project.ino };
     Ok(Root::open_as(&super::driver::root(&project.root), identity)?)
+}
+
+/// A finding in words, without the value.
+fn found(path: &RelPath, finding: &Finding) -> String {
+    let line = if finding.line > 0 { format!(":{}", finding.line) } else { String::new() };
+    format!("{path}{line} has {} ({})", finding.message, finding.id)
 }
 
 /// All paths that were not touched although they were asked for.

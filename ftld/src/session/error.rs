@@ -180,6 +180,12 @@ pub enum Error {
     /// The project has changed meanwhile.
     #[error("the project has changed since the snapshot")]
     Conflicts(#[from] ftl_core::merge::Conflicts),
+    /// Something in what would be written holds the approval.
+    #[error("{} until {} accepted: {}", holds(.held.len()), is(.held.len()), .held.join("; "))]
+    Held {
+        /// What and where, each a part of a sentence without the value.
+        held: Vec<String>,
+    },
     /// The human has edited the same lines since they were applied.
     #[error("{} edited since in the same lines: {}", paths(.at.len()), .at.join(", "))]
     UndoConflicts {
@@ -273,4 +279,12 @@ pub enum Error {
 
 fn paths(count: usize) -> String {
     if count == 1 { "one path was".to_owned() } else { format!("{count} paths were") }
+}
+
+fn holds(count: usize) -> String {
+    if count == 1 { "a finding holds the approval".to_owned() } else { format!("{count} findings hold the approval") }
+}
+
+fn is(count: usize) -> &'static str {
+    if count == 1 { "it is" } else { "they are" }
 }

@@ -10,16 +10,18 @@ use std::sync::Arc;
 
 use ftl_core::diff::Change;
 use ftl_core::hunk::Limits;
-use ftl_core::id::Hash;
+use ftl_core::id::{Hash, SessionId};
 use ftl_core::lifecycle::Request;
+use ftl_core::lint::{Finding, Known};
 use ftl_core::merge::Host;
 use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
 use ftl_core::tree::{Node, RelPath};
 
-use super::Error;
+use super::{Error, Sessions};
 use super::appraise::{Appraisal, Appraiser, BEGINNING};
 use super::decide::{blocking, open_root};
 use super::driver::Driver;
+use super::outlet::known;
 use super::record::Record;
 use super::workspace::{Reviewed, reviewed};
 use crate::app::Parts;
@@ -44,8 +46,25 @@ pub struct Proposed {
     pub proposal: Proposal,
     /// What is to be known of each of its paths, in their order.
     pub appraisals: Vec<Appraisal>,
+    /// Findings that the human lets pass, by id, each with the reason.
+    pub accepted: BTreeMap<String, String>,
     /// What the project has.
     pub(super) host: Host,
+}
+
+impl Proposed {
+    /// The findings that hold an approval of this, or would if they had not been accepted.
+    pub(super) fn grave(&self) -> impl Iterator<Item = (&RelPath, &Finding)> {
+        let items = self.proposal.items().iter().zip(&self.appraisals);
+        items.flat_map(|(item, found)| {
+            found.findings.iter().filter(|one| one.holds).map(|one| (&item.change.path, one))
+        })
+    }
+
+    /// The findings that hold an approval of this.
+    pub fn holding(&self) -> impl Iterator<Item = (&RelPath, &Finding)> {
+        self.grave().filter(|(_, one)| !self.accepted.contains_key(&one.id))
+    }
 }
 
 /// Where contents are: in the store, and in the project.
@@ -56,40 +75,59 @@ pub(super) struct Places<'a> {
     pub(super) seen: RefCell<BTreeMap<Hash, Vec<u8>>>,
 }
 
+impl Sessions {
+    /// What looks at the changes of a session's work for a human.
+    ///
+    /// # Errors
+    /// When the human's own credentials cannot be read.
+    pub async fn appraiser(&self, id: &SessionId, reviewed: &Reviewed) -> Result<Appraiser, Error> {
+        let known = known(self.parts(), &self.get(id)?).await?;
+        let store = Arc::clone(&self.parts().store);
+        Ok(Appraiser::new(store, reviewed.collisions.clone()).searching(known))
+    }
+}
+
 impl Driver {
     /// What approving a selection would write into the project now.
     pub(super) async fn preview(&self, asked: Asked) -> Result<Proposed, Error> {
         self.may(Request::Approve)?;
-        self.propose(asked.wanted, false).await
+        self.propose(asked, false).await
     }
 
     /// The same; `settled` brings half of an earlier application to rest before.
-    pub(super) async fn propose(&self, wanted: Wanted, settled: bool) -> Result<Proposed, Error> {
+    pub(super) async fn propose(&self, asked: Asked, settled: bool) -> Result<Proposed, Error> {
+        let known = known(&self.parts, &self.record).await?;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let root = open_root(&record.project)?;
             if settled {
                 parts.merge.bring_to_rest(&root, &*parts.store)?;
             }
-            propose(&parts, &record, &root, &wanted)
+            propose(&parts, &record, &root, (asked, known))
         })
         .await
     }
 }
 
-fn propose(parts: &Parts, record: &Record, root: &Root, wanted: &Wanted) -> Result<Proposed, Error> {
+fn propose(
+    parts: &Parts,
+    record: &Record,
+    root: &Root,
+    (asked, known): (Asked, Arc<Known>),
+) -> Result<Proposed, Error> {
+    let Asked { wanted, accepted } = asked;
     let reviewed = reviewed(parts, record)?;
     let appraiser = Appraiser::new(Arc::clone(&parts.store), reviewed.collisions.clone());
-    let judged = judge(&appraiser, &reviewed, wanted, parts.user.processors)?;
+    let judged = judge(&appraiser, &reviewed, &wanted, parts.user.processors)?;
     let naming =
         |change: &Change| judged.get(&change.path).and_then(|found| found.needs_naming()).map(str::to_owned);
-    let selected = reviewed.review.select(wanted, &naming)?;
+    let selected = reviewed.review.select(&wanted, &naming)?;
     let host = root.observe(&Proposal::to_observe(&selected.0))?;
     let places = Places { store: &parts.store, root, seen: RefCell::default() };
     let project = &record.project.root.0;
-    let proposal = Proposal::new(&reviewed.review, project, selected, wanted, &host, &places)?;
-    let appraisals = appraise(parts, &reviewed.collisions, &places, &proposal)?;
-    Ok(Proposed { reviewed, proposal, appraisals, host })
+    let proposal = Proposal::new(&reviewed.review, project, selected, &wanted, &host, &places)?;
+    let appraisals = appraise(parts, (&reviewed.collisions, known), &places, &proposal)?;
+    Ok(Proposed { reviewed, proposal, appraisals, accepted, host })
 }
 
 /// What is known of the changes that a selection could leave out: those that it does not name.
@@ -112,13 +150,13 @@ fn judge(
 /// Looks at what would be written, over what the project has.
 pub(super) fn appraise(
     parts: &Parts,
-    collisions: &BTreeSet<RelPath>,
+    (collisions, known): (&BTreeSet<RelPath>, Arc<Known>),
     places: &Places<'_>,
     proposal: &Proposal,
 ) -> Result<Vec<Appraisal>, Error> {
     let mut beside = places.beside(proposal)?;
     beside.extend(proposal.made().clone());
-    let appraiser = Appraiser::new(Arc::clone(&parts.store), collisions.clone()).beside(beside);
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), collisions.clone()).searching(known).beside(beside);
     let changes: Vec<Change> = proposal.items().iter().map(|item| item.change.clone()).collect();
     appraiser.look_at_all(&changes, parts.user.processors)
 }

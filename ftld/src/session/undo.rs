@@ -18,6 +18,7 @@ use serde_json::json;
 use super::appraise::Appraisal;
 use super::decide::{blocking, forget_journals, new_apply_id, open_root};
 use super::driver::{Driver, told};
+use super::outlet::known;
 use super::propose::{Places, appraise};
 use super::record::{Pending, Record};
 use super::{Error, Outcome};
@@ -86,6 +87,7 @@ impl Driver {
 
     /// What taking back would write, where nothing conflicts.
     async fn would_undo(&self, apply: ApplyId) -> Result<WouldUndo, Error> {
+        let known = known(&self.parts, &self.record).await?;
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());
         blocking(move || {
             let root = open_root(&record.project)?;
@@ -103,7 +105,7 @@ impl Driver {
                 let open = proposal.items().iter().filter(|item| item.is_open());
                 return Err(Error::UndoConflicts { at: open.map(place).collect() });
             }
-            let appraisals = appraise(&parts, &BTreeSet::new(), &places, &proposal)?;
+            let appraisals = appraise(&parts, (&BTreeSet::new(), known), &places, &proposal)?;
             Ok(WouldUndo { apply, proposal, appraisals, record, host })
         })
         .await

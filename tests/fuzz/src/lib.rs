@@ -5,6 +5,7 @@
 
 pub mod seeds;
 
+mod merging;
 mod names;
 mod pieces;
 mod programs;
@@ -50,6 +51,8 @@ targets! {
     wire::protocol,
     programs::agents,
     programs::config,
+    merging::select,
+    merging::three,
 }
 
 impl Target {

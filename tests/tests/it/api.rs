@@ -80,6 +80,30 @@ fn a_large_diff_is_streamed_and_never_one_large_message() {
 }
 
 #[test]
+fn a_changed_line_says_which_of_its_words_changed() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "the old word\n")]);
+    world.ok(["daemon", "start"]);
+    block_on(async {
+        let mut client = Client::connect(&world.socket()).await.unwrap();
+        let session = client.shell(&world.project(), "echo 'the brand new word' > a.txt").await.unwrap();
+        client.until_idle(&session, 1).await.unwrap();
+        let request = v1::GetDiffRequest { session, stat_only: false };
+        let mut items = client.reviews.get_diff(request).await.unwrap().into_inner();
+        let mut marked = Vec::new();
+        while let Some(item) = items.message().await.unwrap() {
+            let Some(v1::diff_item::Item::Entry(entry)) = item.item else { continue };
+            for line in entry.hunks.iter().flat_map(|hunk| &hunk.lines) {
+                let words =
+                    line.changed.iter().map(|span| &line.text[span.start as usize..span.end as usize]);
+                marked.extend(words.map(|word| format!("{}{}", line.tag, String::from_utf8_lossy(word))));
+            }
+        }
+        assert_eq!(marked, ["-old", "+brand new"]);
+    });
+}
+
+#[test]
 fn lists_come_in_pages() {
     let world = World::new(Who::Me);
     world.ok(["daemon", "start"]);

@@ -11,8 +11,10 @@ fn entry(path: &[u8], kind: v1::EntryKind) -> v1::DiffEntry {
 }
 
 fn text_entry(lines: &[(&str, &[u8])]) -> v1::DiffEntry {
-    let lines =
-        lines.iter().map(|(tag, text)| v1::Line { tag: (*tag).into(), text: text.to_vec() }).collect();
+    let lines = lines
+        .iter()
+        .map(|(tag, text)| v1::Line { tag: (*tag).into(), text: text.to_vec(), changed: Vec::new() })
+        .collect();
     let hunk = v1::Hunk { id: "h".into(), old_start: 1, old_lines: 2, new_start: 1, new_lines: 2, lines };
     v1::DiffEntry {
         before: node("file", 0o644, 1, "a", b""),

@@ -16,7 +16,8 @@ fn a_diff_has_the_documented_shape() {
         ignored: 3,
         ..Default::default()
     };
-    let line = |tag: &str, text: &[u8]| v1::Line { tag: tag.into(), text: text.to_vec() };
+    let line =
+        |tag: &str, text: &[u8]| v1::Line { tag: tag.into(), text: text.to_vec(), changed: Vec::new() };
     let hunk = v1::Hunk {
         id: "h1".into(),
         old_start: 1,

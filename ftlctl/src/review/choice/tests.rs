@@ -5,7 +5,11 @@ use super::*;
 /// A file with hunks of these tags.
 fn entry(path: &str, hunks: &[&str]) -> v1::DiffEntry {
     let hunks = hunks.iter().enumerate().map(|(number, tags)| {
-        let lines = tags.chars().map(|tag| v1::Line { tag: tag.to_string(), text: b"x\n".to_vec() });
+        let lines = tags.chars().map(|tag| v1::Line {
+            tag: tag.to_string(),
+            text: b"x\n".to_vec(),
+            ..Default::default()
+        });
         v1::Hunk { id: format!("{path}#{number}"), lines: lines.collect(), ..Default::default() }
     });
     let after = Some(v1::Node { r#type: "file".into(), ..Default::default() });

@@ -7,6 +7,7 @@ fn hunk(tags: &str) -> v1::Hunk {
     let line = |(at, tag): (usize, char)| v1::Line {
         tag: tag.to_string(),
         text: format!("line {at}\n").into_bytes(),
+        changed: Vec::new(),
     };
     let lines = tags.chars().enumerate().map(line).collect();
     v1::Hunk { id: tags.into(), old_start: 10, new_start: 20, lines, ..Default::default() }
@@ -20,7 +21,7 @@ fn entry(hunks: &[&str]) -> v1::DiffEntry {
     }
 }
 
-/// Rows in short: `@` with hunk and part, numbers of both sides, `~` before the partner.
+/// Rows in short: `@` with hunk and part, numbers of both sides.
 fn told(entry: &v1::DiffEntry, choices: &Choices, side_by_side: bool, folded: &[usize]) -> String {
     let folded = folded.iter().copied().collect();
     let index = Index::build(entry, &choices.of(entry), Plan { side_by_side, folded: &folded, width: 80 });
@@ -28,10 +29,7 @@ fn told(entry: &v1::DiffEntry, choices: &Choices, side_by_side: bool, folded: &[
     let rows = index.rows.iter().map(|row| match row {
         Row::Fact(_) => "fact".to_owned(),
         Row::Head { hunk, piece } => format!("@{hunk}.{piece}"),
-        Row::Line { old, new, partner, .. } => {
-            let partner = partner.map_or(String::new(), |line| format!("~{line}"));
-            format!("{}/{}{partner}", number(*old), number(*new))
-        }
+        Row::Line { old, new, .. } => format!("{}/{}", number(*old), number(*new)),
         Row::Pair { old, new, .. } => format!("{}|{}", number(*old), number(*new)),
     });
     rows.collect::<Vec<_>>().join(" ")
@@ -41,10 +39,10 @@ fn told(entry: &v1::DiffEntry, choices: &Choices, side_by_side: bool, folded: &[
 fn lines_stand_under_or_beside_one_another() {
     let none = Choices::default();
     let table: [(&str, &str, &str); 4] = [
-        (" -+ ", "@0.0 10/20 11/-~2 -/21~1 12/22", "@0.0 10|20 11|21 12|22"),
-        ("--+", "@0.0 10/-~2 11/- -/20~0", "@0.0 10|20 11|-"),
+        (" -+ ", "@0.0 10/20 11/- -/21 12/22", "@0.0 10|20 11|21 12|22"),
+        ("--+", "@0.0 10/- 11/- -/20", "@0.0 10|20 11|-"),
         ("++", "@0.0 -/20 -/21", "@0.0 -|20 -|21"),
-        ("-+-+", "@0.0 10/-~1 -/20~0 11/-~3 -/21~2", "@0.0 10|20 11|21"),
+        ("-+-+", "@0.0 10/- -/20 11/- -/21", "@0.0 10|20 11|21"),
     ];
     for (tags, unified, beside) in table {
         let entry = entry(&[tags]);
@@ -72,7 +70,7 @@ fn what_was_typed_stands_in_place_of_the_lines() {
     let entry = entry(&[" -+"]);
     let mut choices = Choices::default();
     choices.edit(&entry, 0, b"line 0\nmine\nand more\n".to_vec());
-    assert_eq!(told(&entry, &choices, false, &[]), "@0.0 10/20 11/-~2 -/21~1 -/22");
+    assert_eq!(told(&entry, &choices, false, &[]), "@0.0 10/20 11/- -/21 -/22");
     let folded = HashSet::new();
     let index =
         Index::build(&entry, &choices.of(&entry), Plan { side_by_side: false, folded: &folded, width: 80 });

@@ -14,7 +14,6 @@ use crate::review::syntax::{self, Class, Inside, Language};
 use crate::review::update::matches_in;
 use crate::review::view::Canvas;
 use crate::review::view::theme::{Code, Ink, Side};
-use crate::review::words;
 
 /// Rows above the screen that are read to know what its first line begins in.
 const LOOK_BACK: usize = 200;
@@ -105,7 +104,6 @@ impl<'a> Painter<'a> {
         hunk: usize,
         line: u32,
         side: Side,
-        partner: Option<u32>,
         window: Window,
         canvas: &mut Canvas<'_>,
     ) -> u16 {
@@ -115,14 +113,7 @@ impl<'a> Painter<'a> {
         let Some(line) = lines.get(line as usize) else { return window.y + 1 };
         let is_ended = line.text.ends_with(b"\n");
         let text = line.text.strip_suffix(b"\n").unwrap_or(&line.text);
-        let other = partner.and_then(|partner| lines.get(partner as usize));
-        let differs = other.map_or_else(Vec::new, |other| {
-            let other = other.text.strip_suffix(b"\n").unwrap_or(&other.text);
-            match side {
-                Side::Old => words::compare(text, other).old,
-                _ => words::compare(other, text).new,
-            }
-        });
+        let differs = line.changed.iter().map(|span| span.start as usize..span.end as usize).collect();
         let found = self.state.search.as_ref().map_or_else(Vec::new, |pattern| matches_in(text, pattern));
         let marks = Marks { classes: self.classes(text, side), differs, found };
         let wraps = window.rows > 1 || self.state.options.wrap;

@@ -126,7 +126,7 @@ impl Pane<'_> {
                 self.head(hunk, piece, y, is_here, canvas);
                 y + 1
             }
-            Row::Line { hunk, old, new, partner } => {
+            Row::Line { hunk, old, new } => {
                 self.painter.reach(number);
                 let side = match (old, new) {
                     (Some(_), None) => Side::Old,
@@ -141,7 +141,7 @@ impl Pane<'_> {
                 self.sign(x, y, side, canvas);
                 let Some(place) = place else { return y + 1 };
                 let window = self.window(x + 2, y, above);
-                self.painter.line(hunk, place.line, side, partner, window, canvas)
+                self.painter.line(hunk, place.line, side, window, canvas)
             }
             Row::Pair { hunk, old, new } => {
                 self.painter.reach(number);
@@ -164,16 +164,13 @@ impl Pane<'_> {
         let (digits, text) = (self.columns.digits, self.columns.text);
         let middle = self.area.x + 2 + cells(digits + 3 + text);
         let mut end = y + 1;
-        for (place, other, x, side) in
-            [(old, new, self.area.x + 2, Side::Old), (new, old, middle + 1, Side::New)]
-        {
+        for (place, x, side) in [(old, self.area.x + 2, Side::Old), (new, middle + 1, Side::New)] {
             let Some(place) = place else { continue };
             let side = if is_same { Side::Same } else { side };
             canvas.put(x, y, &format!("{:>digits$}", place.number), Ink::Faint);
             self.sign(x + cells(digits + 1), y, side, canvas);
-            let partner = other.filter(|_| !is_same).map(|place| place.line);
             let window = self.window(x + cells(digits + 3), y, above);
-            end = end.max(self.painter.line(hunk, place.line, side, partner, window, canvas));
+            end = end.max(self.painter.line(hunk, place.line, side, window, canvas));
         }
         for y in y..end.min(self.area.bottom()) {
             canvas.put(middle, y, "│", Ink::Faint);

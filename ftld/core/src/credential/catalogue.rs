@@ -37,8 +37,8 @@ pub struct Vendor {
 /// How a vendor's values look.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Form {
-    pub(super) prefix: String,
+pub(crate) struct Form {
+    pub(crate) prefix: String,
     #[serde(default)]
     rest: Alphabet,
     #[serde(default = "short")]
@@ -46,13 +46,13 @@ pub(super) struct Form {
     #[serde(default = "endless")]
     max: usize,
     #[serde(default)]
-    contains: String,
+    pub(crate) contains: String,
     /// Other vendors' values begin so, too.
     #[serde(default)]
-    shared: bool,
+    pub(crate) shared: bool,
     /// The last six characters are a checksum of the others behind the prefix.
     #[serde(default)]
-    pub(super) crc32: bool,
+    pub(crate) crc32: bool,
 }
 
 /// A binding, and what narrows it.
@@ -183,6 +183,11 @@ impl Catalogue {
         templates.flat_map(|template| &template.binding.slots)
     }
 
+    /// How the values of every entry look, such as to find them in a text.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = (&Vendor, &Form)> {
+        self.vendors.iter().flat_map(|vendor| vendor.forms.iter().map(move |form| (vendor, form)))
+    }
+
     /// The vendor whose credential a variable holds. How the value begins counts for more than the name.
     ///
     /// # Errors
@@ -301,6 +306,16 @@ impl Vendor {
 }
 
 impl Form {
+    /// Whether a byte may stand behind the prefix.
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.rest.has(byte)
+    }
+
+    /// Fewest and most bytes behind the prefix.
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        (self.min, self.max)
+    }
+
     fn fits(&self, value: &str) -> bool {
         value.strip_prefix(&self.prefix).is_some_and(|rest| {
             (self.min..=self.max).contains(&rest.len())

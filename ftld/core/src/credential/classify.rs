@@ -11,8 +11,10 @@ mod table;
 mod tests;
 mod words;
 
+pub(crate) use passwords::is_password;
+pub(crate) use random::{is_random, is_uuid};
 pub use words::names_secret;
-pub(super) use words::parameter_names_secret;
+pub(crate) use words::parameter_names_secret;
 
 use super::catalogue::{Catalogue, Vendor};
 use super::url;

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::HashSet;
 
 pub(super) use alphabet::Alphabet;
+pub(crate) use alphabet::crc32_base62;
 use alphabet::{BASE62, Letters, in_base64, last_of_base64};
 
 use super::catalogue::Vendor;

@@ -8,6 +8,8 @@
 //!
 //! One step waits for the one before it, so a long text is scanned at four places in turn.
 
+use std::ops::Range;
+
 use super::encodings::Form;
 
 /// Bytes of a block.
@@ -115,6 +117,12 @@ impl Table {
     /// Whether a pattern is in `text`.
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         self.candidates(text).into_iter().any(|at| self.longest(&text[at..]).is_some())
+    }
+
+    /// Where patterns stand in `text`, the longest at each place.
+    pub(super) fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let found = self.candidates(text).into_iter();
+        found.filter_map(|at| self.longest(&text[at..]).map(|form| at..at + form.pattern.len())).collect()
     }
 
     /// Whether a pattern begins with all of `text` and goes on.

@@ -264,7 +264,7 @@ async fn nothing_goes_without_its_record_nor_what_was_never_read_nor_what_others
 
 fn applied(number: u8) -> Apply {
     let (id, digest) = (ApplyId::from_random([number; 10]), Digest(Hash::of(b"approved")));
-    Apply { id, digest, time_us: 0, steps: Vec::new(), undone: false }
+    Apply { id, digest, time_us: 0, steps: Vec::new(), took: Vec::new(), undone: false, by: String::new() }
 }
 
 /// A checkpoint of what a session has, which nobody could read.

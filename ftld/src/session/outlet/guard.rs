@@ -135,6 +135,11 @@ impl SessionGuard {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Every real value that was seen, under the name of its credential.
+    pub(super) fn named_reals(&self) -> Vec<(String, Secret)> {
+        self.holdings().named_reals()
+    }
+
     fn holdings(&self) -> Arc<Holdings> {
         Arc::clone(&self.lock().holdings)
     }

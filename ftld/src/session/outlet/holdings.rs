@@ -169,6 +169,12 @@ impl Holdings {
         seen.iter().map(|(_, real)| real.clone()).collect()
     }
 
+    /// The same, each under the name of its credential.
+    pub(super) fn named_reals(&self) -> Vec<(String, Secret)> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().map(|(name, real)| (name.to_string(), real.clone())).collect()
+    }
+
     /// What the proxy looks for in requests.
     pub(super) fn held(&self) -> Arc<Held> {
         Arc::clone(&self.held)

@@ -9,7 +9,7 @@ const STRUCTURE: &[u8] = b"/,;:=|\\<>(){}[]\"'`";
 
 /// Whether a value is of the kind that rules for passwords lead to: small and capital letters, digits and
 /// special characters, all in one word.
-pub(super) fn is_password(value: &str) -> bool {
+pub(crate) fn is_password(value: &str) -> bool {
     let has = |sort: fn(&u8) -> bool| value.bytes().any(|byte| sort(&byte));
     let special = has(|byte| SPECIAL.contains(byte));
     (8..=64).contains(&value.len())

@@ -4,7 +4,7 @@
 
 /// Whether a part of a value looks like random characters: long, without a separator that a human would
 /// write, and with many different characters for its length.
-pub(super) fn is_random(part: &str) -> bool {
+pub(crate) fn is_random(part: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_-.~".contains(&byte);
     if part.len() < 20 || part.starts_with('/') || !part.bytes().all(token) {
         return false;
@@ -24,7 +24,7 @@ pub(super) fn is_random(part: &str) -> bool {
     stretch || base64 || is_uuid(part)
 }
 
-pub(super) fn is_uuid(part: &str) -> bool {
+pub(crate) fn is_uuid(part: &str) -> bool {
     let lengths: Vec<_> = part.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && part.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }

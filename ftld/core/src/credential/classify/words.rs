@@ -254,7 +254,7 @@ pub(super) fn is_public(name: &str) -> bool {
 }
 
 /// Whether a parameter of a query or a connection string is named as secrets are.
-pub(in crate::credential) fn parameter_names_secret(name: &str) -> bool {
+pub(crate) fn parameter_names_secret(name: &str) -> bool {
     let mut folded = name.to_ascii_lowercase();
     folded.retain(|c| c.is_ascii_alphanumeric());
     let whole =

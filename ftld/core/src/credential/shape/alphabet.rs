@@ -139,7 +139,7 @@ pub(super) fn in_base64(text: &str) -> bool {
 }
 
 /// The CRC-32 of a text in six letters, as GitHub and npm end their tokens.
-pub(super) fn crc32_base62(text: &[u8]) -> String {
+pub(crate) fn crc32_base62(text: &[u8]) -> String {
     let mut crc = u32::MAX;
     for byte in text {
         crc ^= u32::from(*byte);
