@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use ftl_proto::v1;
 
-use crate::review::document::{Document, is_beneath};
+use crate::review::document::{Document, is_beneath, is_directory};
 
 /// What becomes of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -194,7 +194,8 @@ impl Choices {
 
     /// How many of the files are decided, and how many are to be applied at least in part.
     pub(crate) fn progress(&self, document: &Document) -> (u64, u64) {
-        let marks = document.entries.iter().filter_map(|entry| self.files.get(&entry.path));
+        let listed = document.entries.iter().enumerate().filter(|(place, _)| !document.is_implied(*place));
+        let marks = listed.filter_map(|(_, entry)| self.files.get(&entry.path));
         marks.map(FileChoices::mark).fold((0, 0), |(decided, taken), mark| match mark {
             Mark::All(Choice::Open) => (decided, taken),
             Mark::All(Choice::Out) => (decided + 1, taken),
@@ -318,8 +319,7 @@ impl Choices {
     }
 
     fn brings_no_other(&self, entry: &v1::DiffEntry, document: &Document) -> bool {
-        let node = entry.after.as_ref().or(entry.before.as_ref());
-        if !node.is_some_and(|node| node.r#type == "directory") {
+        if !is_directory(entry) {
             return true;
         }
         let beneath = document.entries.iter().filter(|other| is_beneath(&other.path, &entry.path));

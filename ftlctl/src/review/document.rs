@@ -55,6 +55,8 @@ pub(crate) struct Document {
     /// Whether all of it has come.
     pub(crate) is_complete: bool,
     places: HashMap<Vec<u8>, usize>,
+    /// New directories that something new beneath them brings.
+    implied: HashSet<usize>,
 }
 
 // === impl Document ===
@@ -77,8 +79,31 @@ impl Document {
         }
         counts.added += entry.added_lines;
         counts.removed += entry.removed_lines;
+        if section(&entry) != Section::Refused && entry.after.is_some() {
+            self.imply(&entry.path);
+        }
         self.places.insert(entry.path.clone(), self.entries.len());
         self.entries.push(entry);
+    }
+
+    /// A new directory precedes what is beneath it, and needs no decision of its own then.
+    fn imply(&mut self, path: &[u8]) {
+        let mut path = split(path).0;
+        while !path.is_empty() {
+            if let Some(place) = self.place(path)
+                && is_new_directory(&self.entries[place])
+                && self.implied.insert(place)
+            {
+                self.counts.files -= 1;
+                self.counts.risky -= u64::from(section(&self.entries[place]) == Section::Look);
+            }
+            path = split(path).0;
+        }
+    }
+
+    /// Whether an entry comes with what is beneath it, and is not listed.
+    pub(crate) fn is_implied(&self, place: usize) -> bool {
+        self.implied.contains(&place)
     }
 
     /// The place of a path.
@@ -89,7 +114,7 @@ impl Document {
     /// The rows of the list: what deserves a look first and by itself, the rest by directory.
     pub(crate) fn rows(&self, folded: &HashSet<Vec<u8>>) -> Vec<Row> {
         let mut sections: BTreeMap<Section, Vec<usize>> = BTreeMap::new();
-        for (place, entry) in self.entries.iter().enumerate() {
+        for (place, entry) in self.entries.iter().enumerate().filter(|(place, _)| !self.is_implied(*place)) {
             sections.entry(section(entry)).or_default().push(place);
         }
         let mut rows = Vec::new();
@@ -117,6 +142,15 @@ impl Document {
         }
         rows
     }
+}
+
+/// Whether an entry is a directory.
+pub(crate) fn is_directory(entry: &v1::DiffEntry) -> bool {
+    entry.after.as_ref().or(entry.before.as_ref()).is_some_and(|node| node.r#type == "directory")
+}
+
+fn is_new_directory(entry: &v1::DiffEntry) -> bool {
+    entry.before.is_none() && is_directory(entry) && section(entry) != Section::Refused
 }
 
 /// Where an entry belongs.
@@ -197,6 +231,25 @@ mod tests {
         assert!(!shown(&["a"]).contains(&"  a/w".to_owned()));
         assert_eq!(document.counts, Counts { files: 5, added: 12, removed: 0, risky: 1, refused: 1 });
         assert_eq!(document.place(b"top"), Some(3));
+    }
+
+    #[test]
+    fn a_new_directory_comes_with_what_is_beneath_it() {
+        use v1::EntryKind::Added;
+        let node = |kind: &str| Some(v1::Node { r#type: kind.into(), ..Default::default() });
+        let mut document = Document::default();
+        for (path, risk, kind) in [
+            ("d", "", "directory"),
+            ("d/e", "ci", "directory"),
+            ("empty", "", "directory"),
+            ("d/e/f", "", "file"),
+        ] {
+            document.push(v1::DiffEntry { after: node(kind), ..entry(path, risk, Added) });
+        }
+        assert_eq!((document.counts.files, document.counts.risky), (2, 0));
+        let rows = document.rows(&HashSet::new());
+        let files: Vec<_> = rows.iter().filter(|row| matches!(row, Row::File(..))).collect();
+        assert_eq!(files, [&Row::File(2, false), &Row::File(3, true)]);
     }
 
     #[test]

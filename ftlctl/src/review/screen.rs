@@ -28,9 +28,10 @@ pub(super) struct Screen {
 // === impl Screen ===
 
 impl Screen {
-    /// Takes the terminal.
+    /// Takes the terminal. Whether there are colours was decided by whoever calls.
     pub(super) fn enter() -> io::Result<Self> {
         restore_on_panic();
+        crossterm::style::force_color_output(true);
         take()?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()));
         match terminal {

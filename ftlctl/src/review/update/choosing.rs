@@ -68,9 +68,10 @@ impl State {
     }
 
     fn accept_all(&mut self) {
-        let open = |entry: &&v1::DiffEntry| section(entry) != Section::Refused;
-        let (named, free): (Vec<_>, Vec<_>) =
-            self.document.entries.iter().filter(open).partition(|entry| entry.needs_naming);
+        let document = &self.document;
+        let listed = document.entries.iter().enumerate().filter(|(place, _)| !document.is_implied(*place));
+        let open = listed.map(|(_, entry)| entry).filter(|entry| section(entry) != Section::Refused);
+        let (named, free): (Vec<_>, Vec<_>) = open.partition(|entry| entry.needs_naming);
         let undecided = |entry: &&&v1::DiffEntry| self.choices.mark(entry) == Mark::All(Choice::Open);
         let left = named.iter().filter(undecided).count();
         let count = free.len();

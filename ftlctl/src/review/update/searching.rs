@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::review::document::Row as ListRow;
+use crate::review::glyphs;
 use crate::review::state::{Focus, State};
 
 /// Bytes of a line in which matches are marked.
@@ -114,6 +115,22 @@ impl State {
         found
     }
 
+    /// Brings the first match of a long line onto the screen.
+    fn show_match(&mut self, row: usize) {
+        let width = self.text_width();
+        let column = self.search.as_ref().and_then(|pattern| {
+            let text = self.row_texts(row).find(|text| matches(text, pattern))?;
+            let at = next(text, pattern, 0)?;
+            let laid = glyphs::lay(text, WIDEST, self.options.spaces);
+            let end = laid.glyphs.iter().find(|glyph| glyph.source >= at + pattern.len());
+            Some(end.map_or(laid.columns, |glyph| glyph.column))
+        });
+        self.pane.left = match column {
+            Some(column) if column > width => column.saturating_sub(width / 2),
+            _ => 0,
+        };
+    }
+
     fn show_found(&mut self, place: usize, found: Found) {
         self.reveal(place);
         match found {
@@ -127,11 +144,15 @@ impl State {
                 }
                 if let Some(row) = self.pane.index.find(hunk, line) {
                     self.show_from(row);
+                    self.show_match(row);
                 }
             }
         }
     }
 }
+
+/// Columns of a line in which a match is brought onto the screen.
+const WIDEST: usize = 100_000;
 
 fn rank(found: Found) -> (usize, usize) {
     match found {

@@ -282,6 +282,21 @@ fn search_goes_around_all_files() {
 }
 
 #[test]
+fn a_match_in_a_long_line_is_brought_onto_the_screen() {
+    let mut state = state();
+    let line = format!("+{}needle", "x".repeat(500));
+    state.push(sample::file(
+        "z.txt",
+        v1::EntryKind::Added,
+        vec![sample::hunk("z", 1, &[&line, "+short needle"])],
+    ));
+    press(&mut state, "/needle<Enter>");
+    assert!(state.pane.left > 400, "{}", state.pane.left);
+    press(&mut state, "n");
+    assert_eq!(state.pane.left, 0);
+}
+
+#[test]
 fn the_cursor_is_always_on_the_screen() {
     let mut state = sample::state(80, 10);
     for keys in ["G", "g", "<Enter>G", "k", "<Tab>GG", "<Enter>nnn", "pp", "]", "[", "=", "W", "G", "z", "Z"]

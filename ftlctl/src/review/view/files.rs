@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::render::escape;
 use crate::render::measure::count;
 use crate::review::choice::{Choice, Mark};
-use crate::review::document::{Row, Section, section, split};
+use crate::review::document::{Row, Section, is_directory, section, split};
 use crate::review::state::{Focus, State};
 use crate::review::view::theme::Ink;
 use crate::review::view::{Canvas, cut_front};
@@ -65,7 +65,7 @@ fn file(
     let x = canvas.put(x + 1, row.y, kind(entry), kind_ink(entry));
     let x = canvas.put(x, row.y, sign(entry), Ink::Warning) + 1;
     let path = if is_inside { split(&entry.path).1 } else { &entry.path };
-    let path = escape::name(path);
+    let path = escape::name(path) + if is_directory(entry) { "/" } else { "" };
     let changed = changed(entry);
     let room = usize::from(row.right().saturating_sub(x + 1));
     let counted = if room > changed.width() + 12 { changed.as_str() } else { "" };

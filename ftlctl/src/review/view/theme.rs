@@ -96,7 +96,9 @@ impl Theme {
             Look::Text => {}
         }
         let mut style = Style::default();
-        style = match (code.side, code.class) {
+        // A word that differs is one block, whatever it is in its language.
+        let class = code.class.filter(|_| !code.differs);
+        style = match (code.side, class) {
             (Side::New, Some(Class::Text | Class::Number)) => self.fg(style, Color::Cyan),
             (Side::Old, Some(Class::Text | Class::Number)) => self.fg(style, Color::Magenta),
             (Side::New, _) => self.fg(style, Color::Green),
@@ -106,7 +108,7 @@ impl Theme {
             (Side::Same, Some(Class::Keyword)) => self.fg(style, Color::Blue),
             (Side::Same, _) => style,
         };
-        match code.class {
+        match class {
             Some(Class::Keyword) => style = style.add_modifier(Modifier::BOLD),
             Some(Class::Comment) => style = style.add_modifier(Modifier::DIM),
             _ => {}
