@@ -282,7 +282,11 @@ fn paths(count: usize) -> String {
 }
 
 fn holds(count: usize) -> String {
-    if count == 1 { "a finding holds the approval".to_owned() } else { format!("{count} findings hold the approval") }
+    if count == 1 {
+        "a finding holds the approval".to_owned()
+    } else {
+        format!("{count} findings hold the approval")
+    }
 }
 
 fn is(count: usize) -> &'static str {

@@ -17,13 +17,13 @@ use ftl_core::merge::Host;
 use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
 use ftl_core::tree::{Node, RelPath};
 
-use super::{Error, Sessions};
 use super::appraise::{Appraisal, Appraiser, BEGINNING};
 use super::decide::{blocking, open_root};
 use super::driver::Driver;
 use super::outlet::known;
 use super::record::Record;
 use super::workspace::{Reviewed, reviewed};
+use super::{Error, Sessions};
 use crate::app::Parts;
 use crate::merge::Root;
 use crate::snapshot::LocalStore;
@@ -156,7 +156,8 @@ pub(super) fn appraise(
 ) -> Result<Vec<Appraisal>, Error> {
     let mut beside = places.beside(proposal)?;
     beside.extend(proposal.made().clone());
-    let appraiser = Appraiser::new(Arc::clone(&parts.store), collisions.clone()).searching(known).beside(beside);
+    let appraiser =
+        Appraiser::new(Arc::clone(&parts.store), collisions.clone()).searching(known).beside(beside);
     let changes: Vec<Change> = proposal.items().iter().map(|item| item.change.clone()).collect();
     appraiser.look_at_all(&changes, parts.user.processors)
 }

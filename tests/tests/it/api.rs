@@ -149,6 +149,7 @@ fn bad_input_is_an_error_that_names_it() {
                 session: session.clone(),
                 digest: "0".repeat(64),
                 paths: vec![path.as_bytes().to_vec()],
+                ..Default::default()
             };
             let status = client.reviews.approve(request).await.unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{path}: {status:?}");

@@ -112,11 +112,17 @@ async fn story(world: &World, k: u64) -> Story {
                     .sessions
                     .get(v1::GetSessionRequest { session: session.clone(), ..Default::default() });
                 let digest = diff.await.unwrap().into_inner().digest;
-                let request = v1::ApproveRequest { session: session.clone(), digest, paths: Vec::new() };
+                let request = v1::ApproveRequest {
+                    session: session.clone(),
+                    digest,
+                    paths: Vec::new(),
+                    ..Default::default()
+                };
                 decide(k, from_seq, pid, client.clone(), Decision::Approve(request)).await
             }
             v1::State::Merged => {
-                let request = v1::UndoRequest { session: session.clone(), project: Vec::new() };
+                let request =
+                    v1::UndoRequest { session: session.clone(), project: Vec::new(), ..Default::default() };
                 decide(k, from_seq, pid, client.clone(), Decision::Undo(request)).await
             }
             _ => false,

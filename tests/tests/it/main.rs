@@ -52,6 +52,7 @@ mod private;
 mod promises;
 mod real_project;
 mod remote;
+mod review_parts;
 mod review_tui;
 mod scale;
 mod secrets;

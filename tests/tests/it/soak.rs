@@ -176,7 +176,8 @@ impl Lane {
             0 => self.branch(&id, &paths).await,
             1 => self.go_on_and_back(&id, &digest).await,
             2 => {
-                let request = v1::RejectRequest { session: id.clone(), why: "no".into() };
+                let request =
+                    v1::RejectRequest { session: id.clone(), why: "no".into(), ..Default::default() };
                 self.client.reviews.reject(request).await.expect("to reject it");
             }
             3 => self.apply_and_undo(&id, digest, number).await,
@@ -211,8 +212,12 @@ impl Lane {
 
     async fn apply_and_undo(&mut self, id: &str, digest: String, number: usize) {
         let made = format!("made-{number}");
-        let request =
-            v1::ApproveRequest { session: id.into(), digest, paths: vec![made.clone().into_bytes()] };
+        let request = v1::ApproveRequest {
+            session: id.into(),
+            digest,
+            paths: vec![made.clone().into_bytes()],
+            ..Default::default()
+        };
         self.client.reviews.approve(request).await.expect("to apply");
         assert!(self.project.join(&made).exists());
         let request = v1::UndoRequest { session: id.into(), ..Default::default() };

@@ -23,8 +23,7 @@ use crate::vault::Wanted;
 pub(in crate::session) async fn known(parts: &Arc<Parts>, record: &Record) -> Result<Arc<Known>, Error> {
     let project = project_of(record);
     // A configuration that cannot be read names nothing more.
-    let settings =
-        trust::settings(parts, &project).unwrap_or_else(|_| effective(&Default::default(), None));
+    let settings = trust::settings(parts, &project).unwrap_or_else(|_| effective(&Default::default(), None));
     let dotenv: Vec<PathBuf> = record.dotenv.iter().map(super::root).collect();
     let agent = prepare::adapter_named(&record.spec.agent, &settings);
     let keys = agent.as_ref().map(|agent| agent.keys()).unwrap_or_default();
