@@ -7,50 +7,95 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// A line down.
     Down,
+    /// A line up.
     Up,
+    /// Half a page down.
     HalfDown,
+    /// Half a page up.
     HalfUp,
+    /// A page down.
     PageDown,
+    /// A page up.
     PageUp,
+    /// To the top.
     First,
+    /// To the end.
     Last,
+    /// Half a screen to the left.
     Left,
+    /// Half a screen to the right.
     Right,
+    /// To the first column.
     LineStart,
+    /// To the next hunk or match.
     Next,
+    /// To the hunk or match before.
     Previous,
+    /// To the next file.
     NextFile,
+    /// To the file before.
     PreviousFile,
+    /// To the other pane.
     SwitchPane,
+    /// From a file to its diff.
     Open,
+    /// Ask what to look for.
     Search,
+    /// End a search or a selection of lines.
     Cancel,
+    /// Choose, or choose no more.
     Toggle,
+    /// Accept a hunk, or lines.
     Accept,
+    /// Accept a file.
     AcceptFile,
+    /// Leave a hunk out, or lines.
     Leave,
+    /// Leave a file out.
     LeaveFile,
+    /// Accept everything that needs no naming.
     AcceptAll,
+    /// Split a hunk.
     Split,
+    /// Edit a hunk.
     Edit,
+    /// Begin or end a selection of lines.
     Lines,
+    /// Take the last choice back.
     Undo,
+    /// Two columns, or one.
     SideBySide,
+    /// Mark every space, or only those at the end.
     Spaces,
+    /// Wrap long lines, or cut them.
     Wrap,
+    /// Fold or unfold a hunk or a directory.
     Fold,
+    /// Fold or unfold a file's hunks.
     FoldAll,
+    /// Show the findings.
     Findings,
+    /// Show the conflicts.
     Conflicts,
+    /// Show what left the sandbox.
     Ledger,
+    /// Reject the session.
     RejectSession,
+    /// Go to the approval.
     Approve,
+    /// Ask for a command.
     Command,
+    /// Load the diff anew.
     Reload,
+    /// Show the keys.
     Help,
+    /// Leave, with a question where something is lost.
     Quit,
+    /// Leave at once.
     Interrupt,
+    /// Stop the process.
     Suspend,
 }
 

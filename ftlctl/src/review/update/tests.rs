@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ftl_proto::v1;
 
 use super::*;
-use crate::review::document::Document;
+use crate::review::document::{Document, Row};
 use crate::review::sample;
 use crate::review::state::Effect;
 
@@ -106,7 +106,7 @@ fn accepting_everything_leaves_out_what_must_be_named() {
 #[test]
 fn a_directory_brings_its_files_and_nothing_that_deserves_a_look() {
     let mut state = state();
-    let is_source = |row: &crate::review::document::Row| matches!(row, crate::review::document::Row::Directory(path, _) if path == b"src");
+    let is_source = |row: &Row| matches!(row, Row::Directory(path, _) if path == b"src");
     state.list.cursor = state.list.rows.iter().position(is_source).unwrap();
     press(&mut state, " ");
     assert_eq!(chosen(&state), "src/evil\u{202e}.rs src/main.rs src/old.rs");
