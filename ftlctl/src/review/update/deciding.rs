@@ -244,6 +244,9 @@ impl State {
             return None;
         }
         self.resolutions.insert((path, conflict.number), (decision, Vec::new()));
+        if self.conflicts().iter().all(|(path, one)| self.decision(path, one).is_some()) {
+            self.say("every conflict is decided: y shows what comes of it");
+        }
         self.at_conflict((cursor + 1).min(last), 0)
     }
 

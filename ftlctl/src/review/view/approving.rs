@@ -57,15 +57,16 @@ fn told(approving: &Approving) -> String {
     let deleted = entries.iter().filter(|entry| entry.after.is_none()).count() as u64;
     let risky = entries.iter().filter(|entry| !entry.risks.is_empty()).count() as u64;
     let decided = entries.iter().map(|entry| entry.conflicts.len() as u64).sum();
+    let accepted = approving.request.accepted.len() as u64;
     for (number, words) in [
-        (deleted, "deleted"),
-        (risky, "to look at twice"),
-        (approving.header.merged, "merged with your own edits"),
-        (decided, "conflicts decided"),
-        (approving.request.accepted.len() as u64, "findings accepted"),
+        (deleted, format!("{} deleted", count(deleted))),
+        (risky, format!("{} to look at twice", count(risky))),
+        (approving.header.merged, format!("{} merged with your own edits", count(approving.header.merged))),
+        (decided, format!("{} decided", plural(decided, "conflict", "conflicts"))),
+        (accepted, format!("{} accepted", plural(accepted, "finding", "findings"))),
     ] {
         if number > 0 {
-            parts.push(format!("{} {words}", count(number)));
+            parts.push(words);
         }
     }
     parts.join(" · ")

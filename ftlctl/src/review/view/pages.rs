@@ -119,7 +119,8 @@ pub(super) fn conflicts(state: &State, cursor: usize, top: usize, area: Rect, ca
         };
         canvas.put(area.x + 1, y, sign, tone);
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let laid = glyphs::lay(line, usize::from(area.width), state.options.spaces);
+        let marks_spaces = state.options.spaces && *ink != Ink::Heading;
+        let laid = glyphs::lay(line, usize::from(area.width), marks_spaces);
         canvas.put(area.x + 3, y, &laid.text, tone);
     }
 }
