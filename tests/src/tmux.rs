@@ -6,6 +6,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -30,7 +31,9 @@ impl<'a> Tmux<'a> {
     /// When there is no tmux.
     #[must_use]
     pub fn open(world: &'a World, (columns, rows): (u16, u16), line: &str) -> Self {
-        let socket = world.root().join(format!("tmux-{columns}x{rows}.sock"));
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let socket = world.root().join(format!("tmux-{number}.sock"));
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs().display());
         let line = format!("PATH={path}; {line}; echo ended $?; cat");
         let mut tmux = world.command("tmux");

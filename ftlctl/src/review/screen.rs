@@ -9,9 +9,12 @@ use std::sync::Once;
 use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
 };
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use crossterm::{cursor, execute};
-use ratatui_core::terminal::Terminal;
+use ratatui_core::layout::Rect;
+use ratatui_core::terminal::{Terminal, TerminalOptions, Viewport};
 use ratatui_crossterm::CrosstermBackend;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -33,8 +36,7 @@ impl Screen {
         restore_on_panic();
         crossterm::style::force_color_output(true);
         take()?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()));
-        match terminal {
+        match fresh() {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
                 restore();
@@ -45,8 +47,13 @@ impl Screen {
 
     /// Columns and rows.
     pub(super) fn size(&self) -> (u16, u16) {
-        let size = terminal::size();
-        (u16::try_from(size.columns).unwrap_or(80), u16::try_from(size.rows).unwrap_or(24))
+        size()
+    }
+
+    /// Takes another size.
+    pub(super) fn resize(&mut self) -> io::Result<()> {
+        self.terminal = fresh()?;
+        Ok(())
     }
 
     /// Draws the state; only what differs is written.
@@ -63,7 +70,7 @@ impl Screen {
     pub(super) fn take_back(&mut self) -> io::Result<()> {
         take()?;
         terminal::forget_typed();
-        self.terminal.clear()
+        self.resize()
     }
 
     /// Stops the process until the shell lets it go on.
@@ -78,6 +85,20 @@ impl Drop for Screen {
     fn drop(&mut self) {
         restore();
     }
+}
+
+fn size() -> (u16, u16) {
+    let size = terminal::size();
+    (u16::try_from(size.columns).unwrap_or(80), u16::try_from(size.rows).unwrap_or(24))
+}
+
+/// An empty screen of the present size. The library's own way to one asks the terminal where its cursor is,
+/// and the answer would come among the keys.
+fn fresh() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    execute!(io::stdout(), Clear(ClearType::All))?;
+    let (columns, rows) = size();
+    let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));
+    Terminal::with_options(CrosstermBackend::new(io::stdout()), TerminalOptions { viewport })
 }
 
 fn take() -> io::Result<()> {

@@ -99,7 +99,7 @@ impl Shell<'_> {
             }
             Event::Mouse(event) => self.state.mouse(&event),
             Event::Paste(text) => self.state.paste(&text),
-            Event::Resize(columns, rows) => self.state.resize((columns, rows)),
+            Event::Resize(..) => self.resize()?,
             _ => {}
         }
         Ok(None)
@@ -166,8 +166,8 @@ impl Shell<'_> {
             tokio::select! {
                 biased;
                 event = next(&mut self.keys) => {
-                    if let Some(Ok(Event::Resize(columns, rows))) = event {
-                        self.state.resize((columns, rows));
+                    if let Some(Ok(Event::Resize(..))) = event {
+                        self.resize()?;
                     }
                     if event.is_none() {
                         return Ok(());
@@ -176,6 +176,12 @@ impl Shell<'_> {
                 () = std::future::ready(()) => return Ok(()),
             }
         }
+    }
+
+    fn resize(&mut self) -> Result<(), Failure> {
+        self.screen.resize().map_err(Failure::io("use the terminal"))?;
+        self.state.resize(self.screen.size());
+        Ok(())
     }
 
     fn moved(&mut self, now: &v1::Session) {

@@ -251,7 +251,8 @@ impl State {
         }
         self.is_listed = true;
         self.list.rows = self.document.rows(&self.list.folded);
-        let file = self.pane.file;
+        // What was shown while the diff came may be a directory that is not listed any more.
+        let file = self.pane.file.filter(|place| !self.document.is_implied(*place));
         let place = |row: &ListRow| matches!(row, ListRow::File(place, _) if Some(*place) == file);
         let first = self.list.rows.iter().position(|row| matches!(row, ListRow::File(..)));
         let last = self.list.rows.len().saturating_sub(1);

@@ -68,6 +68,9 @@ impl State {
     }
 
     fn accept_all(&mut self) {
+        if !self.document.is_complete {
+            return self.complain("the diff has not come as a whole yet");
+        }
         let document = &self.document;
         let listed = document.entries.iter().enumerate().filter(|(place, _)| !document.is_implied(*place));
         let open = listed.map(|(_, entry)| entry).filter(|entry| section(entry) != Section::Refused);

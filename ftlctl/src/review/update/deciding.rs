@@ -125,6 +125,7 @@ impl State {
         if let Mode::Approving(_) = self.mode {
             self.mode = Mode::Review;
         }
+        self.message = None;
         self.stale = Some(why);
     }
 

@@ -333,9 +333,22 @@ fn work_that_changed_is_told_and_not_approved() {
 fn an_incomplete_diff_cannot_be_approved() {
     let mut state = state();
     state.document.is_complete = false;
-    assert!(press(&mut state, "*y").is_empty());
+    assert!(press(&mut state, "*").is_empty() && chosen(&state).is_empty());
+    assert!(press(&mut state, "ay").is_empty());
     let mut state = self::state();
     assert!(press(&mut state, "y").is_empty(), "nothing is chosen");
+}
+
+#[test]
+fn what_is_shown_while_the_diff_comes_is_listed_afterwards() {
+    let node = |kind: &str| Some(v1::Node { r#type: kind.into(), ..Default::default() });
+    let mut state = State::new(v1::Session::default(), v1::DiffHeader::default(), (80, 24));
+    state.push(v1::DiffEntry { path: b"d".to_vec(), after: node("directory"), ..Default::default() });
+    state.list_again();
+    assert_eq!(state.pane.file, Some(0));
+    state.push(v1::DiffEntry { path: b"d/f".to_vec(), after: node("file"), ..Default::default() });
+    state.list_again();
+    assert_eq!(state.pane.file, Some(1));
 }
 
 #[test]
