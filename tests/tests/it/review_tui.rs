@@ -53,6 +53,7 @@ fn one_hunk_is_approved_at_every_size() {
         tmux.press(["Enter"]);
         tmux.wait_for("changed 5");
         tmux.press(["Escape"]);
+        tmux.wait_for("the search is over");
         tmux.kind("a");
         tmux.wait_for("accepted 1 of 3");
         tmux.kind("y");
@@ -268,7 +269,9 @@ fn questions_one_by_one_come_to_the_same() {
     let tmux = Tmux::open(&world, (80, 40), "ftlctl review --plain");
     let screen = tmux.wait_for("Accept hunk 1 of 1? [y,n,a,d,s,e,q,?]");
     assert!(screen.contains("file 1 of 3") && screen.contains("ci.yml"), "{screen}");
+    // An empty answer is none: the question is put again, and what is typed before it counts for nothing.
     tmux.press(["Enter"]);
+    tmux.wait(|screen| screen.matches("Accept hunk 1 of 1?").count() == 2);
     tmux.kind("n");
     tmux.press(["Enter"]);
     tmux.wait_for("Accept hunk 1 of 2?");

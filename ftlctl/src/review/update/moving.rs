@@ -21,7 +21,9 @@ impl State {
             Action::Open => self.enter(),
             Action::Cancel => {
                 self.pane.anchor = None;
-                self.search = None;
+                if self.search.take().is_some() {
+                    self.say("the search is over");
+                }
             }
             Action::NextFile => self.step_file(true),
             Action::PreviousFile => self.step_file(false),
