@@ -169,7 +169,6 @@ mod tests {
             "sessions --all --checkpoints s-1",
             "logs --egress --verify",
             "logs --wide",
-            "review a b",
             "setup x",
             "setup --rootfs a.tar --usual-base",
             "secret set",

@@ -82,7 +82,7 @@ fn paths(approving: &Approving, area: Rect, canvas: &mut Canvas<'_>) {
         let x = canvas.put(1, y, files::kind(entry), Ink::Plain);
         let x = canvas.put(x, y, files::sign(entry), Ink::Warning) + 1;
         let why = entry.risk_reasons.iter().chain(&entry.risks).next();
-        let why = why.map_or_else(String::new, |why| escape::name(why));
+        let why = why.map_or_else(String::new, escape::name);
         let changed = files::changed(entry);
         let room = usize::from(area.width.saturating_sub(x + 1)).saturating_sub(changed.len() + 2);
         let x = canvas.put(x, y, &cut_front(&escape::name(&entry.path), room), Ink::Plain) + 2;
