@@ -18,7 +18,7 @@ mod state;
 mod tool;
 
 pub(crate) use choose::Choose;
-pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Undo};
+pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
@@ -84,6 +84,7 @@ pub(crate) enum Verb {
     Rm(Remove),
     Diff(Diff),
     Blame(Blame),
+    Review(Review),
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),
@@ -207,6 +208,8 @@ mod tests {
             "wipe s-1 --workspace --discard",
             "undo",
             "diff s-1 --stat --json",
+            "review",
+            "review s-1 --plain",
             "diff s-1 --preview --path a --hunk b:1:2-3 --ours c:1 --accept f=why",
             "diff s-1 --patch",
             "approve s-1 --digest abc --hunk a:1 --edited b:2=c",

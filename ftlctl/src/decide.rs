@@ -16,7 +16,7 @@ use crate::prompt;
 use crate::render::diff::Depth;
 use crate::render::measure::plural;
 use crate::render::style::Tone;
-use crate::render::{diff, escape, event, json};
+use crate::render::{diff, escape, event, json, measure};
 use crate::totals;
 
 /// A diff as it came.
@@ -253,6 +253,29 @@ pub(crate) fn tell(output: &Output, reply: &v1::ApproveReply) -> Result<(), Fail
     output.line(&output.style.paint(Tone::Good, &line))
 }
 
+/// Says what became of rejected work.
+pub(crate) fn tell_rejected(
+    output: &Output,
+    session: &v1::Session,
+    reply: &v1::RejectReply,
+    go_on: bool,
+) -> Result<(), Failure> {
+    let id = escape::name(&session.session);
+    if go_on {
+        let line = format!("rejected; the agent goes on with your reason: `ftlctl attach {id}` watches it");
+        return output.line(&line);
+    }
+    let until = match reply.kept_until_us {
+        0 => String::new(),
+        until => format!(" until {} at least", measure::second(until)),
+    };
+    output.line(&format!("rejected {id}; its work is kept{until}"))?;
+    if reply.checkpoint > 0 {
+        output.line(&format!("  bring it back: ftlctl rewind {id}@{}", reply.checkpoint))?;
+    }
+    output.line(&format!("  remove it now: ftlctl rm --discard {id}"))
+}
+
 /// Says how many paths the reply does not list.
 pub(crate) fn tell_rest(output: &Output, listed: usize, total: u64) -> Result<(), Failure> {
     match total.saturating_sub(listed as u64) {
@@ -275,7 +298,7 @@ pub(crate) fn how_to_go_on(session: &v1::Session) -> String {
         format!("\n  approve: {}", approve_command(&session.session, &session.digest))
     };
     format!(
-        "session {id} waits for your review\n  look:    ftlctl diff {id}{approve}\n  reject:  ftlctl reject {id}"
+        "session {id} waits for your review\n  review:  ftlctl review {id}\n  look:    ftlctl diff {id}{approve}\n  reject:  ftlctl reject {id}"
     )
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Environment {
     pub(crate) no_autostart: bool,
     /// `TERM`.
     pub(crate) term: String,
+    /// The human's editor, a command line for the shell: `VISUAL`, else `EDITOR`, else `vi`.
+    pub(crate) editor: OsString,
     /// The absolute directories of `PATH`.
     pub(crate) search_path: Vec<PathBuf>,
     /// Where temporary directories go.
@@ -58,6 +60,7 @@ impl Environment {
             no_color: set("NO_COLOR").is_some(),
             no_autostart: set("FTL_NO_AUTOSTART").is_some_and(|value| value != "0"),
             term: set("TERM").map_or_else(String::new, |value| value.to_string_lossy().into_owned()),
+            editor: set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into()),
             search_path,
             temp: path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp")),
             cwd,

@@ -29,6 +29,7 @@ mod prompt;
 mod question;
 mod relay;
 mod render;
+mod review;
 mod scope;
 mod terminal;
 mod totals;

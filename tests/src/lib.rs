@@ -4,7 +4,7 @@
 //! speaks the API over the real socket, [`project`] makes projects, [`repo`] finds this repository's files.
 //! [`upstream`] is the network that the programs reach, [`server`] runs servers that others wrote, [`online`]
 //! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
-//! [`counted`] a way to it that counts,
+//! [`counted`] a way to it that counts, [`tmux`] is a terminal,
 //! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks,
 //! [`earlier`] is what they are compared with.
 //! Must not hold assertions about the product; those are in the tests.
@@ -20,5 +20,6 @@ pub mod online;
 pub mod project;
 pub mod repo;
 pub mod server;
+pub mod tmux;
 pub mod upstream;
 pub mod world;

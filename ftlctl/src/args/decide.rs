@@ -42,6 +42,18 @@ pub(crate) struct Blame {
     pub(crate) path: PathBuf,
 }
 
+/// Look at a session's changes, choose among them and decide, on the terminal
+#[derive(Debug, Args)]
+#[command(after_help = help::REVIEW)]
+pub(crate) struct Review {
+    /// Session, or a unique beginning of its id [default: the newest of the project]
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// One question after another instead of a screen, as for a screen reader
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
 /// Apply a session's changes to the project
 #[derive(Debug, Args)]
 #[command(after_help = help::APPROVE)]

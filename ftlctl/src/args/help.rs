@@ -7,6 +7,7 @@ Examples:
   ftlctl run -- bash                       any command in a sandbox, interactively
   ftlctl auth claude-code                  keep the agent's key outside the sandbox
   ftlctl diff; ftlctl undo                 the newest session of this project
+  ftlctl review                            choose hunks, then approve them
 
 Exit codes:
   0  done
@@ -99,6 +100,31 @@ the proxy had let through by then.
 Examples:
   ftlctl blame s-bcdfghjkmn src/main.rs
   ftlctl blame s-bcdfghjkmn src/main.rs --json | jq '.origins[].turns'";
+
+pub(super) const REVIEW: &str = "\
+Keys (`?` lists all of them):
+  j k g G n p ] [    move by line, hunk and file; Tab changes sides
+  Space a A d D *    choose, accept and leave out hunks and files; u takes back
+  s e v              split a hunk, edit it in $EDITOR, select lines of it
+  = w W z /          side by side, white space, wrap, fold, search
+  f c L              findings, conflicts, what left the sandbox
+  y                  the approval: type the first 6 characters of the digest
+  R q                reject with a reason; leave, the work stays
+
+Enter approves nothing. What runs on your machine later, such as hooks, editor
+tasks and CI, is listed first and must be chosen by itself.
+
+Examples:
+  ftlctl review                            the newest session of this project
+  ftlctl review s-bcdfghjkmn --plain
+
+Exit codes:
+  0  something was applied, or there was nothing to review
+  3  the session was rejected
+  4  you left, and the work waits
+
+Environment:
+  VISUAL, EDITOR   what edits a hunk [default: vi]";
 
 pub(super) const APPROVE: &str = "\
 The digest stands at the end of `ftlctl diff`: it names the exact bytes that

@@ -7,6 +7,7 @@ use clap::CommandFactory as _;
 use crate::args::{Cli, Verb};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::review;
 
 mod applied;
 mod approve;
@@ -55,6 +56,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Rm(args)) => rm::run(context, args).await,
         Some(Verb::Diff(args)) => diff::run(context, args).await,
         Some(Verb::Blame(args)) => blame::run(context, args).await,
+        Some(Verb::Review(args)) => review::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,

@@ -35,6 +35,21 @@ pub(crate) fn diff(header: &v1::DiffHeader, entries: &[v1::DiffEntry], depth: De
     page.text
 }
 
+/// One hunk, without a newline at its end.
+pub(crate) fn hunk(hunk: &v1::Hunk, style: Style) -> String {
+    let mut page = Page { style, text: String::new(), cut: 0 };
+    page.hunk(hunk, None);
+    page.text.truncate(page.text.trim_end_matches('\n').len());
+    page.text
+}
+
+/// An entry in one line: what becomes of which path.
+pub(crate) fn heading(entry: &v1::DiffEntry) -> String {
+    let mut page = Page { style: Style::Plain, text: String::new(), cut: 0 };
+    page.heading(entry);
+    page.text.trim_end().to_owned()
+}
+
 /// How many entries of a diff can be approved.
 pub(crate) fn approvable(entries: &[v1::DiffEntry]) -> u64 {
     entries.iter().filter(|entry| entry.kind() != v1::EntryKind::Refused).count() as u64
@@ -262,7 +277,7 @@ impl Page {
 }
 
 /// What is to be known about an entry besides its lines.
-fn facts(entry: &v1::DiffEntry) -> Vec<String> {
+pub(crate) fn facts(entry: &v1::DiffEntry) -> Vec<String> {
     let mut facts = Vec::new();
     let (before, after) = (entry.before.as_ref(), entry.after.as_ref());
     match (before, after) {

@@ -1,10 +1,12 @@
 //! Makes hostile text harmless: what could move a cursor, hide, reorder or fake text is spelt out.
 //!
-//! Owns the list of characters that are never written to a terminal as they are. Must not know what the
-//! text is: names, file contents, an agent's words and the daemon's messages all pass here.
+//! Owns the list of characters that are never written to a terminal as they are, and that a letter of another
+//! script among Latin ones is one of them. Must not know what the text is: names, file contents, an agent's words
+//! and the daemon's messages all pass here.
 
 use std::fmt::Write as _;
 
+use crate::render::alike;
 use crate::render::style::{Style, Tone};
 
 /// Columns of a line that are shown; the rest is counted, not shown.
@@ -33,7 +35,18 @@ enum Layout {
 /// A character, or a byte that is none.
 enum Unit {
     Char(char),
+    /// A character that looks like another one in its word.
+    Alike(char),
     Byte(u8),
+}
+
+/// A piece of a line in its visible form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Visible {
+    /// A character that is shown as it is; a tab is one.
+    Char(char),
+    /// What stands for a character or byte that would not have been seen as what it is.
+    Spelt(String),
 }
 
 /// Text of several lines; only newlines and tabs stay as they are.
@@ -75,6 +88,24 @@ pub(crate) fn line(bytes: &[u8], style: Style) -> CutLine {
     CutLine { text: shown, hidden: units.count() }
 }
 
+/// The visible form of a line without its newline, each piece with the bytes it takes in the line. Nothing is
+/// cut: whoever shows it takes as many as fit.
+pub(crate) fn visible(bytes: &[u8]) -> impl Iterator<Item = (usize, Visible)> {
+    units(bytes).map(|unit| {
+        let length = match unit {
+            Unit::Char(char) | Unit::Alike(char) => char.len_utf8(),
+            Unit::Byte(_) => 1,
+        };
+        let visible = match (spelt(&unit, Layout::Line), unit) {
+            (Some(spelt), _) => Visible::Spelt(spelt),
+            (None, Unit::Char(char) | Unit::Alike(char)) => Visible::Char(char),
+            // Every byte that is no character is spelt out.
+            (None, Unit::Byte(_)) => Visible::Spelt(String::new()),
+        };
+        (length, visible)
+    })
+}
+
 /// JSON text in which no such character stands: inside its strings they become `\u` escapes, so that
 /// the value is the same and a terminal is safe.
 pub(crate) fn json(json: &str) -> String {
@@ -100,14 +131,21 @@ fn escape(bytes: &[u8], layout: Layout, style: Style) -> String {
 }
 
 fn units(bytes: &[u8]) -> impl Iterator<Item = Unit> {
-    bytes.utf8_chunks().flat_map(|chunk| {
-        chunk.valid().chars().map(Unit::Char).chain(chunk.invalid().iter().copied().map(Unit::Byte))
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| chars(chunk.valid()).chain(chunk.invalid().iter().copied().map(Unit::Byte)))
+}
+
+fn chars(text: &str) -> impl Iterator<Item = Unit> {
+    let mut alike = alike::positions(text).into_iter().peekable();
+    text.char_indices().map(move |(at, char)| {
+        if alike.next_if_eq(&at).is_some() { Unit::Alike(char) } else { Unit::Char(char) }
     })
 }
 
-/// Appends the unit's visible form and says how many columns it takes, as far as can be known.
-fn push(shown: &mut String, unit: &Unit, layout: Layout, style: Style) -> usize {
-    let spelt = match unit {
+/// What stands in the unit's place; nothing when it may be shown as it is.
+fn spelt(unit: &Unit, layout: Layout) -> Option<String> {
+    match unit {
         Unit::Char('\t') if layout != Layout::Name => None,
         Unit::Char('\n') if layout == Layout::Lines => None,
         Unit::Char(char) if !is_hostile(*char) => None,
@@ -115,15 +153,19 @@ fn push(shown: &mut String, unit: &Unit, layout: Layout, style: Style) -> usize 
         Unit::Char('\t') => Some("\\t".to_owned()),
         Unit::Char('\r') => Some("\\r".to_owned()),
         Unit::Char(char) if char.is_ascii() => Some(format!("\\x{:02x}", u32::from(*char))),
-        Unit::Char(char) => Some(format!("\\u{{{:x}}}", u32::from(*char))),
+        Unit::Char(char) | Unit::Alike(char) => Some(format!("\\u{{{:x}}}", u32::from(*char))),
         Unit::Byte(byte) => Some(format!("\\x{byte:02x}")),
-    };
-    match (spelt, unit) {
+    }
+}
+
+/// Appends the unit's visible form and says how many columns it takes, as far as can be known.
+fn push(shown: &mut String, unit: &Unit, layout: Layout, style: Style) -> usize {
+    match (spelt(unit, layout), unit) {
         (Some(spelt), _) => {
             shown.push_str(&style.paint(Tone::Hidden, &spelt));
             spelt.len()
         }
-        (None, Unit::Char(char)) => {
+        (None, Unit::Char(char) | Unit::Alike(char)) => {
             shown.push(*char);
             1
         }
@@ -154,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_hostile_character_is_spelt_out() {
-        let table: [(&[u8], &str); 19] = [
+        let table: [(&[u8], &str); 20] = [
             (b"plain \xc3\xa9 \xe6\xbc\xa2", "plain é 漢"),
             (b"\x1b[2J", "\\x1b[2J"),
             (b"a\rb", "a\\rb"),
@@ -180,6 +222,7 @@ mod tests {
                 "\u{ad}\u{3164}\u{ffa0}\u{115f}\u{1160}".as_bytes(),
                 "\\u{ad}\\u{3164}\\u{ffa0}\\u{115f}\\u{1160}",
             ),
+            ("is_\u{430}dmin \u{430}\u{431}".as_bytes(), "is_\\u{430}dmin \u{430}\u{431}"),
             (b"tab\tnewline\n", "tab\tnewline\n"),
             (b"", ""),
         ];
@@ -221,6 +264,16 @@ mod tests {
     #[test]
     fn a_newline_inside_a_line_is_spelt_out_in_colour() {
         assert_eq!(line(b"a\rb", Style::Color).text, "a\x1b[30;43m\\r\x1b[0mb");
+    }
+
+    #[test]
+    fn every_byte_of_a_line_is_accounted_for() {
+        let line = "a\t\u{202e}\u{430}b\r".as_bytes();
+        let pieces: Vec<_> = visible(&[line, &[0xff]].concat()).collect();
+        assert_eq!(pieces.iter().map(|(length, _)| length).sum::<usize>(), line.len() + 1);
+        assert_eq!(pieces[1].1, Visible::Char('\t'));
+        let spelt: Vec<_> = pieces.iter().filter(|(_, piece)| matches!(piece, Visible::Spelt(_))).collect();
+        assert_eq!(spelt.len(), 4, "{pieces:?}");
     }
 
     #[test]

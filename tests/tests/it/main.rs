@@ -57,6 +57,7 @@ mod promises;
 mod real_project;
 mod remote;
 mod review_parts;
+mod review_tui;
 mod scale;
 mod secrets;
 mod select_git;

@@ -1,0 +1,236 @@
+//! What the review asks of the daemon.
+//!
+//! Owns the calls, and that a diff that is not whole is never taken for one. Every call runs beside the
+//! screen and reports what it heard. Must not know the screen.
+
+use ftl_proto::v1;
+use ftl_proto::v1::diff_item::Item;
+use ftl_proto::v1::event::Kind;
+use tokio::sync::mpsc::UnboundedSender;
+use tonic::Streaming;
+
+use crate::connect::Client;
+use crate::failure::Failure;
+use crate::render::egress::{self, Columns};
+use crate::render::escape;
+use crate::render::style::Style;
+use crate::review::document::Document;
+use crate::review::state::Purpose;
+
+/// Rows of the ledger that are shown.
+const ROWS: u32 = 500;
+
+/// Something that a call brought.
+pub(super) enum Heard {
+    /// One more entry of the diff.
+    Entry(Box<v1::DiffEntry>),
+    /// All entries have come.
+    Complete,
+    /// What a selection would do.
+    Previewed(Box<v1::PreviewRequest>, Purpose, Box<(v1::DiffHeader, Vec<v1::DiffEntry>)>),
+    /// It was applied.
+    Approved(Box<v1::ApproveReply>),
+    /// It was rejected; whether the agent goes on.
+    Rejected(Box<v1::RejectReply>, bool),
+    /// What left the sandbox, as lines.
+    Ledger(Vec<String>),
+    /// The diff anew, and the session.
+    Reloaded(Box<v1::Session>, Box<Document>),
+    /// Where the session stands after something happened in it.
+    Moved(Box<v1::Session>),
+    /// A call failed, with what the daemon said, escaped.
+    Failed(String),
+}
+
+/// Asks, and tells whoever holds the other end.
+#[derive(Clone)]
+pub(super) struct Remote {
+    client: std::rc::Rc<Clients>,
+    heard: UnboundedSender<Heard>,
+    session: String,
+}
+
+struct Clients {
+    reviews: v1::review_service_client::ReviewServiceClient<tonic::transport::Channel>,
+    sessions: v1::session_service_client::SessionServiceClient<tonic::transport::Channel>,
+    egress: v1::egress_service_client::EgressServiceClient<tonic::transport::Channel>,
+}
+
+/// Asks for a diff and hears its header.
+pub(super) async fn open(
+    client: &Client,
+    session: &v1::Session,
+) -> Result<(v1::DiffHeader, Streaming<v1::DiffItem>), Failure> {
+    let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: false };
+    let mut items = client.reviews().get_diff(request).await?.into_inner();
+    match items.message().await?.and_then(|item| item.item) {
+        Some(Item::Header(header)) => Ok((header, items)),
+        _ => Err(Failure::Protocol { what: "sent a diff without its header" }),
+    }
+}
+
+/// All further entries, which must be as many as the header says.
+pub(super) async fn entries(
+    header: &v1::DiffHeader,
+    mut items: Streaming<v1::DiffItem>,
+    mut each: impl FnMut(v1::DiffEntry),
+) -> Result<(), Failure> {
+    let mut count = 0;
+    while let Some(item) = items.message().await? {
+        if let Some(Item::Entry(entry)) = item.item {
+            count += 1;
+            each(entry);
+        }
+    }
+    if count == header.entries {
+        Ok(())
+    } else {
+        Err(Failure::Protocol { what: "sent another number of changes than it announced" })
+    }
+}
+
+// === impl Remote ===
+
+impl Remote {
+    /// A remote that tells `heard` about this session.
+    pub(super) fn new(client: &Client, session: &v1::Session, heard: UnboundedSender<Heard>) -> Self {
+        let (reviews, sessions, egress) = (client.reviews(), client.sessions(), client.egress());
+        let client = std::rc::Rc::new(Clients { reviews, sessions, egress });
+        Self { client, heard, session: session.session.clone() }
+    }
+
+    /// Hears the entries behind a header.
+    pub(super) fn stream(&self, header: v1::DiffHeader, items: Streaming<v1::DiffItem>) {
+        let heard = self.heard.clone();
+        tokio::spawn(async move {
+            let each = |entry| drop(heard.send(Heard::Entry(Box::new(entry))));
+            let end = match entries(&header, items, each).await {
+                Ok(()) => Heard::Complete,
+                Err(failure) => Heard::Failed(told(&failure)),
+            };
+            let _ = heard.send(end);
+        });
+    }
+
+    /// Hears when something happens in the session.
+    pub(super) fn watch(&self, from: u64) {
+        let (mut sessions, heard) = (self.client.sessions.clone(), self.heard.clone());
+        let session = self.session.clone();
+        tokio::spawn(async move {
+            let request = v1::WatchRequest {
+                session: session.clone(),
+                from_seq: from,
+                follow: true,
+                until_idle: false,
+                answers_egress: false,
+            };
+            let Ok(events) = sessions.watch(request).await else { return };
+            let mut events = events.into_inner();
+            while let Ok(Some(event)) = events.message().await {
+                if !is_of_interest(event.kind.as_ref()) {
+                    continue;
+                }
+                let request = v1::GetSessionRequest { session: session.clone(), project: Vec::new() };
+                if let Ok(now) = sessions.get(request).await {
+                    let _ = heard.send(Heard::Moved(Box::new(now.into_inner())));
+                }
+            }
+        });
+    }
+
+    /// Asks what a selection would do.
+    pub(super) fn preview(&self, request: v1::PreviewRequest, purpose: Purpose) {
+        let mut reviews = self.client.reviews.clone();
+        self.call(async move {
+            let items = reviews.preview(request.clone()).await?.into_inner();
+            let whole = crate::decide::collect(items).await?;
+            Ok(Heard::Previewed(Box::new(request), purpose, Box::new(whole)))
+        });
+    }
+
+    /// Approves.
+    pub(super) fn approve(&self, request: v1::ApproveRequest) {
+        let mut reviews = self.client.reviews.clone();
+        self.call(async move { Ok(Heard::Approved(Box::new(reviews.approve(request).await?.into_inner()))) });
+    }
+
+    /// Rejects.
+    pub(super) fn reject(&self, request: v1::RejectRequest) {
+        let mut reviews = self.client.reviews.clone();
+        self.call(async move {
+            let go_on = request.go_on;
+            Ok(Heard::Rejected(Box::new(reviews.reject(request).await?.into_inner()), go_on))
+        });
+    }
+
+    /// Asks what left the sandbox.
+    pub(super) fn ledger(&self, width: usize) {
+        let mut egress = self.client.egress.clone();
+        let session = self.session.clone();
+        self.call(async move {
+            let request = v1::LedgerRequest { session, project: Vec::new(), limit: ROWS, since_us: 0 };
+            let mut rows = egress.ledger(request).await?.into_inner();
+            let mut page = Vec::new();
+            while let Some(row) = rows.message().await? {
+                page.push(row);
+            }
+            if page.is_empty() {
+                return Ok(Heard::Ledger(vec!["nothing left the sandbox, and nothing tried".to_owned()]));
+            }
+            let columns = Columns { session: false, wide: false, terminal: Some(width) };
+            let text = egress::page(&page, &columns, Style::Plain);
+            Ok(Heard::Ledger(text.lines().map(str::to_owned).collect()))
+        });
+    }
+
+    /// Fetches the diff and the session anew.
+    pub(super) fn reload(&self) {
+        let (mut reviews, mut sessions) = (self.client.reviews.clone(), self.client.sessions.clone());
+        let session = self.session.clone();
+        self.call(async move {
+            let request = v1::GetSessionRequest { session: session.clone(), project: Vec::new() };
+            let now = sessions.get(request).await?.into_inner();
+            let request = v1::GetDiffRequest { session, stat_only: false };
+            let items = reviews.get_diff(request).await?.into_inner();
+            let (header, entries) = crate::decide::collect(items).await?;
+            let mut document = Document::new(header);
+            entries.into_iter().for_each(|entry| document.push(entry));
+            document.is_complete = true;
+            Ok(Heard::Reloaded(Box::new(now), Box::new(document)))
+        });
+    }
+
+    fn call(&self, call: impl Future<Output = Result<Heard, Failure>> + Send + 'static) {
+        let heard = self.heard.clone();
+        tokio::spawn(async move {
+            let end = call.await.unwrap_or_else(|failure| Heard::Failed(told(&failure)));
+            let _ = heard.send(end);
+        });
+    }
+}
+
+/// A failure in one line.
+pub(super) fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::Daemon { status } if status.code() == tonic::Code::Unimplemented => {
+            "the daemon cannot preview a selection: `ftlctl approve` takes the whole".to_owned()
+        }
+        failure => escape::name(failure.to_string()),
+    }
+}
+
+/// Whether what is reviewed may be something else afterwards.
+fn is_of_interest(kind: Option<&Kind>) -> bool {
+    matches!(
+        kind,
+        Some(
+            Kind::StateChanged(_)
+                | Kind::TurnStarted(_)
+                | Kind::WorkCaptured(_)
+                | Kind::Applied(_)
+                | Kind::Undone(_)
+                | Kind::Rewound(_)
+                | Kind::Rejected(_)
+        )
+    )
+}
