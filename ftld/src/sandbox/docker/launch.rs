@@ -73,7 +73,7 @@ pub(super) async fn launch(
         role: Role::Sandbox(Box::new(inner)),
     };
     let info = engine.info().await?;
-    enforcement::usable(&info, spec.network, backend.config.runtime)?;
+    enforcement::usable(engine.about(), &info, spec.network, backend.config.runtime)?;
     match bring_up(&backend, &engine, &spec, &container, &mut made).await {
         Ok(up) => {
             let enforcement = enforcement::describe(engine.about(), &info, &spec, &up, &backend.config);
