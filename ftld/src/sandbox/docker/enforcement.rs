@@ -42,7 +42,7 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
 }
 
 /// What helps where users are not this machine's.
-pub(super) const OTHER_USERS_REMEDY: &str = "name an engine that runs as root and without `userns-remap` in `docker.host` of ~/.ftl/config, or use the \
+pub(super) const OTHER_USERS_REMEDY: &str = "name a Docker engine that runs as root and without `userns-remap` in `docker.host` of ~/.ftl/config, or use the \
      native sandbox, which needs no engine and no root: `--sandbox native`";
 
 /// Why the users in an engine's containers are others than this machine's; nothing when they are not.
@@ -63,16 +63,25 @@ pub(super) fn other_users(info: &SystemInfo) -> Option<&'static str> {
     )
 }
 
+/// Why containers of an engine of this kind are no sandboxes; nothing when they are.
+pub(super) fn other_kind(kind: &str) -> Option<&'static str> {
+    (kind == "Podman").then_some(
+        "Podman takes Docker's requests and leaves out what it does not know of them, the paths that a sandbox \
+         must not see among it, so that its containers are not as closed as was asked",
+    )
+}
+
 /// Refuses an engine whose containers would be no sandboxes of this session.
 ///
 /// # Errors
 /// When they would have other users than this machine, or no way out where there should be one.
 pub(super) fn usable(
+    about: &About,
     info: &SystemInfo,
     network: Network,
     runtime: Option<Runtime>,
 ) -> Result<(), SandboxError> {
-    if let Some(why) = other_users(info) {
+    if let Some(why) = other_kind(about.kind).or_else(|| other_users(info)) {
         return Err(SandboxError::Container { why: why.to_owned(), remedy: OTHER_USERS_REMEDY.to_owned() });
     }
     match runtime {
@@ -159,15 +168,28 @@ mod tests {
             ..SystemInfo::default()
         };
         let usual = with(&["name=apparmor", "name=seccomp,profile=builtin"]);
-        assert!(usable(&usual, Network::Egress, None).is_ok());
-        assert!(usable(&usual, Network::None, Some(Runtime::Runsc)).is_ok());
+        let docker = About {
+            at: "unix:///x".to_owned(),
+            found: "a test".to_owned(),
+            local: true,
+            kind: "Docker",
+            version: "20.10.24".to_owned(),
+            api: "1.41".to_owned(),
+            arch: "amd64".to_owned(),
+            parts: Vec::new(),
+        };
+        assert!(usable(&docker, &usual, Network::Egress, None).is_ok());
+        assert!(usable(&docker, &usual, Network::None, Some(Runtime::Runsc)).is_ok());
+        let podman = About { kind: "Podman", ..docker.clone() };
+        let text = usable(&podman, &usual, Network::None, None).unwrap_err().to_string();
+        assert!(text.contains("Podman takes") && text.contains("docker.host"), "{text}");
         for (info, runtime, what) in [
             (with(&["name=seccomp", "name=rootless"]), None, "/etc/subuid"),
             (with(&["name=userns"]), None, "`userns-remap`"),
             (usual.clone(), Some(Runtime::Runsc), "runtime runsc"),
             (usual, Some(Runtime::Kata), "runtime kata"),
         ] {
-            let error = usable(&info, Network::Egress, runtime).unwrap_err();
+            let error = usable(&docker, &info, Network::Egress, runtime).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(what) && text.contains("the native sandbox"), "{text}");
         }

@@ -25,7 +25,7 @@ pub async fn examine(engines: &Engines, home: &Path, scratch: &Path) -> Vec<Chec
         Ok(info) => info,
         Err(error) => return vec![failed("container engine", &error)],
     };
-    let mut checks = vec![about(&engine, &info), limits(&info), confinement(&info)];
+    let mut checks = vec![about(&engine, &info), limits(&info), confinement(engine.about().kind, &info)];
     checks.push(storage(&engine, &info, scratch).await);
     checks.push(holes(&known::suspects(&engine.about().parts)));
     checks.push(image(&engine, home).await);
@@ -114,8 +114,8 @@ fn is_rootless(info: &SystemInfo) -> bool {
     options(info).contains(&"rootless")
 }
 
-fn confinement(info: &SystemInfo) -> Check {
-    if let Some(why) = enforcement::other_users(info) {
+fn confinement(kind: &str, info: &SystemInfo) -> Check {
+    if let Some(why) = enforcement::other_kind(kind).or_else(|| enforcement::other_users(info)) {
         let detail = format!("sandboxes are refused there: {why}");
         return check("container filters", Outcome::Warning, detail, enforcement::OTHER_USERS_REMEDY);
     }
@@ -234,15 +234,18 @@ mod tests {
             security_options: options(&["name=seccomp,profile=default", "name=rootless"]),
             ..SystemInfo::default()
         };
-        assert_eq!((limits(&info).outcome, confinement(&info).outcome), (Outcome::Ok, Outcome::Warning));
-        let refused = confinement(&info);
+        assert_eq!(
+            (limits(&info).outcome, confinement("Docker", &info).outcome),
+            (Outcome::Ok, Outcome::Warning)
+        );
+        let refused = confinement("Docker", &info);
         assert!(refused.detail.contains("runs without root") && refused.detail.contains("/etc/subuid"));
         assert!(refused.remedy.contains("--sandbox native"), "{refused:?}");
         info.pids_limit = Some(false);
         assert!(limits(&info).detail.ends_with("cannot limit processes"));
         assert!(limits(&info).remedy.contains("Delegate"));
         info.security_options = options(&["name=apparmor"]);
-        assert_eq!(confinement(&info).outcome, Outcome::Warning);
+        assert_eq!(confinement("Docker", &info).outcome, Outcome::Warning);
     }
 
     #[test]

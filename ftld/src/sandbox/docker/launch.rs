@@ -76,7 +76,7 @@ pub(super) async fn make(
     };
     let shown = prepared.await.map_err(|error| helper("preparing", std::io::Error::other(error)))??;
     let info = engine.info().await?;
-    enforcement::usable(&info, spec.network, backend.config.runtime)?;
+    enforcement::usable(engine.about(), &info, spec.network, backend.config.runtime)?;
     if pace.is_ahead() && elsewhere::is_needed(backend, &engine, &info, &spec.dir).await? {
         // What would have to travel is known when the turn begins.
         let why = "none is made ahead on an engine that cannot see this machine's directories".to_owned();

@@ -232,3 +232,14 @@ async fn a_socket_that_nobody_may_use_or_listens_on_says_so() {
     let root = rustix::process::geteuid().is_root();
     assert_eq!(matches!(error, EngineError::Denied { .. }), !root, "{error:?}");
 }
+
+/// What Podman 4.3.1 of Debian said.
+const PODMAN: &str = r#"{"Platform":{"Name":"linux/amd64/debian-12"},"Components":[{"Name":"Podman Engine","Version":"4.3.1","Details":{"APIVersion":"4.3.1","Arch":"amd64","Experimental":"false","GitCommit":"","GoVersion":"go1.19.8","MinAPIVersion":"4.0.0","Os":"linux"}},{"Name":"OCI Runtime (crun)","Version":"crun version 1.8.1","Details":{"Package":"crun_1.8.1-1+deb12u1_amd64"}}],"Version":"4.3.1","ApiVersion":"1.41","MinAPIVersion":"1.24","GitCommit":"","GoVersion":"go1.19.8","Os":"linux","Arch":"amd64"}"#;
+
+#[tokio::test]
+async fn podman_is_known_by_its_parts() {
+    let stand_in = StandIn::new(|_, mut stream| answer(&mut stream, "200 OK", PODMAN));
+    let engine = stand_in.engine().await.unwrap();
+    let about = engine.about();
+    assert_eq!((about.kind, about.version.as_str(), about.api.as_str()), ("Podman", "4.3.1", "1.41"));
+}
