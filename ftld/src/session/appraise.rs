@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::Arc;
 
-use ftl_core::diff::{Change, rename};
+use ftl_core::diff::{Change, renames};
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
 use ftl_core::id::Hash;
 use ftl_core::lint::{Added, Finding, Known, lint};
@@ -91,14 +91,14 @@ impl Appraiser {
     #[must_use]
     pub fn with_renames(self, changes: &[Change]) -> Self {
         let mut content = |node: &Node| self.read(Some(node), u64::MAX).ok();
-        let renames = rename::renames(changes, &mut content);
+        let found = renames(changes, &mut content);
         let gone: BTreeMap<&RelPath, &Node> =
             changes.iter().filter_map(|change| Some((&change.path, change.before.as_ref()?))).collect();
         let old = |path: RelPath, from: RelPath| {
             let node = (*gone.get(&from)?).clone();
             Some((path, (from, node)))
         };
-        let renamed = renames.into_iter().filter_map(|(path, rename)| old(path, rename.from)).collect();
+        let renamed = found.into_iter().filter_map(|(path, rename)| old(path, rename.from)).collect();
         Self { renamed, ..self }
     }
 

@@ -57,7 +57,7 @@ impl Review {
         }
         left_out.sort_by(|one, other| one.path.cmp(&other.path));
         out.extend(left_out.iter().map(|left| left.path.clone()));
-        out.extend(bare_dirs(&all, &out, &exact));
+        out.extend(bare_dirs(&all, &out));
         let changes = self.chosen(&named, &out);
         if changes.is_empty() && left_out.is_empty() {
             return Err(ApproveRefused::Nothing);
@@ -73,12 +73,12 @@ fn takes_the_place(change: &Change) -> bool {
 }
 
 /// The new directories that would hold nothing but what is left out.
-fn bare_dirs(all: &[Change], out: &BTreeSet<RelPath>, exact: &BTreeSet<&RelPath>) -> Vec<RelPath> {
+fn bare_dirs(all: &[Change], out: &BTreeSet<RelPath>) -> Vec<RelPath> {
     let above: BTreeSet<RelPath> = out.iter().flat_map(RelPath::ancestors).collect();
     let is_bare = |change: &Change| {
         let was_dir = change.before.as_ref().is_some_and(Node::is_dir);
         let becomes_dir = change.result().is_some_and(Node::is_dir);
-        becomes_dir && !was_dir && above.contains(&change.path) && !exact.contains(&change.path)
+        becomes_dir && !was_dir && above.contains(&change.path)
     };
     let stays = |change: &&Change| !out.contains(&change.path) && !is_bare(change);
     let held: BTreeSet<RelPath> = all
