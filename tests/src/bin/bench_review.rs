@@ -21,7 +21,6 @@ const SIZE: (u16, u16) = (120, 40);
 const FILES: [usize; 3] = [1, 100, 10_000];
 
 fn main() -> Outcome<()> {
-    measure::head();
     for files in FILES {
         changed(files, &format!("{files} files changed"))?;
     }
