@@ -4,11 +4,13 @@
 //! world is dropped. A world belongs to root or to an ordinary user, when the tests run as root.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use base64::Engine as _;
 use tempfile::TempDir;
 
 /// Who a world belongs to.
@@ -229,6 +231,26 @@ impl World {
         let last = self.json(0, ["code", "--no-review", "--agent", "shell", script]);
         assert_eq!(last["state"], "awaiting_review", "{last}");
         last
+    }
+
+    /// Approves every path of a session by its name, those that must be named included.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn approve_by_name(&self, session: &str, digest: &str) -> serde_json::Value {
+        let diff = self.json(0, ["diff", session]);
+        let mut args: Vec<OsString> =
+            ["approve", session, "--digest", digest].into_iter().map(OsString::from).collect();
+        for entry in
+            diff["entries"].as_array().expect("entries").iter().filter(|one| one["kind"] != "refused")
+        {
+            let path = match entry["path_bytes"].as_str() {
+                Some(exact) => base64::prelude::BASE64_STANDARD.decode(exact).expect("base64"),
+                None => entry["path"].as_str().expect("a path").as_bytes().to_vec(),
+            };
+            args.extend(["--path".into(), OsString::from_vec([b"./".as_slice(), &path].concat())]);
+        }
+        self.json(0, args)
     }
 
     /// The daemon's process id.

@@ -19,8 +19,8 @@ use crate::snapshot::LocalStore;
 
 /// Bytes of a large file that are read to tell text from binary.
 pub(super) const BEGINNING: u64 = 8 * 1024;
-/// Bytes of a file that are searched; what so large a file holds behind them is no text that anybody reads.
-const SEARCHED: u64 = 256 << 20;
+/// Bytes of a file that are searched, from its start.
+const SEARCHED: u64 = 32 << 20;
 /// Changes from which on they are shared among processors.
 const MANY: usize = 64;
 

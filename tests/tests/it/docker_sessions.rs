@@ -43,7 +43,7 @@ fn a_task_in_a_container_changes_nothing_until_it_is_approved() {
     assert_eq!(project::see(&world.project()), before);
     assert_eq!(left(&world), "");
     let session = last["session"].as_str().unwrap();
-    world.json(0, ["approve", session, "--digest", last["digest"].as_str().unwrap()]);
+    world.approve_by_name(session, last["digest"].as_str().unwrap());
     let after = project::see(&world.project());
     assert_eq!(after[b"a.txt".as_slice()], project::Seen::File(0o644, b"one\nmore\n".to_vec()));
     assert_eq!(after[b"dir/b.txt".as_slice()], project::Seen::File(0o755, b"two\n".to_vec()));

@@ -164,9 +164,9 @@ fn every_refused_kind_is_named_with_its_reason_and_the_rest_can_be_approved() {
         assert_eq!(fine, expected, "{who:?}: {diff:#}");
         assert!(entries.contains_key("beside") && entries["beside"]["kind"] == "refused", "{diff:#}");
 
-        let human = world.ok(["diff", session]);
+        let human = world.ok(["diff", session, "--plain"]);
         assert!(human.contains("refused, never applied") && human.contains("run.sh"), "{human}");
-        let approved = world.json(0, ["approve", session, "--digest", text(&last, "digest")]);
+        let approved = world.approve_by_name(session, text(&last, "digest"));
         assert_eq!(approved["paths"].as_array().map(Vec::len), Some(expected.len()), "{approved}");
 
         let mut after = before.clone();
@@ -234,7 +234,7 @@ fn hostile_names_and_contents_are_shown_escaped_and_arrive_byte_exact() {
         assert!(String::from_utf8_lossy(&said).contains(r"\x1b]0;owned\x07said"), "{said:?}");
 
         for colour in ["never", "always"] {
-            for form in [&["diff"][..], &["diff", "--stat"]] {
+            for form in [&["diff", "--plain"][..], &["diff", "--stat"]] {
                 let shown = world.ftlctl(["--color", colour]).args(form).output().unwrap();
                 assert!(shown.status.success(), "{shown:#?}");
                 let plain = if colour == "always" { without_colours(&shown.stdout) } else { shown.stdout };
@@ -255,7 +255,7 @@ fn hostile_names_and_contents_are_shown_escaped_and_arrive_byte_exact() {
         let not_text = entries(&diff)["\u{fffd}\u{fffd}not utf-8"];
         assert_eq!(not_text["path_bytes"], "//5ub3QgdXRmLTg=", "{not_text}");
 
-        world.json(0, ["approve", "--digest", text(&diff, "digest")]);
+        world.approve_by_name(text(&diff, "session"), text(&diff, "digest"));
         expected.insert(b"-d".to_vec(), Seen::Dir(0o755));
         expected.extend(HOSTILE_FILES.map(|(name, content)| (name.to_vec(), file(0o644, content))));
         assert_eq!(project::see(&world.project()), expected, "{who:?}");
@@ -444,7 +444,7 @@ fn a_hostile_project_on_the_host_is_read_exactly_and_what_cannot_enter_is_named(
         let refused =
             entries(&world.json(0, ["diff"])).get("copy/leaving").map(|entry| entry["kind"].clone());
         assert_eq!(refused, Some("refused".into()), "{who:?}");
-        world.json(0, ["approve", "--digest", text(last, "digest")]);
+        world.approve_by_name(text(last, "session"), text(last, "digest"));
         let copied = project::see(&root.join("copy"));
         let mut expected = before.clone();
         expected.retain(|path, _| !outside.contains(&path.as_slice()) && path != b"leaving");

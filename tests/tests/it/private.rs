@@ -46,7 +46,7 @@ fn everything_that_the_daemon_keeps_is_private_and_modes_of_projects_are_their_o
         world.files(&[(".env", "API_KEY=hunter2hunter2\n"), ("old.txt", "one\n")]);
         let script = "umask > mask; echo two > new.txt; mkdir dir; echo x > dir/run; chmod 755 dir/run; echo y >> old.txt";
         let last = world.shell(script);
-        world.json(0, ["approve", "--digest", last["digest"].as_str().unwrap()]);
+        world.approve_by_name(last["session"].as_str().unwrap(), last["digest"].as_str().unwrap());
         let mode =
             |path: &str| std::fs::metadata(world.project().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(

@@ -34,7 +34,7 @@ fn a_task_changes_nothing_on_the_host_until_it_is_approved() {
         ];
         let expected: Vec<(String, String)> = expected.map(|(path, kind)| (path.into(), kind.into())).into();
         assert_eq!(kinds, expected, "{who:?}");
-        world.json(0, ["approve", session, "--digest", last["digest"].as_str().unwrap()]);
+        world.approve_by_name(session, last["digest"].as_str().unwrap());
         let after = project::see(&world.project());
         assert_eq!(after[b"a.txt".as_slice()], project::Seen::File(0o644, b"one\nmore\n".to_vec()));
         assert_eq!(after[b"dir/b.txt".as_slice()], project::Seen::File(0o755, b"two\n".to_vec()));

@@ -23,7 +23,7 @@ fn read(world: &World, name: &str) -> String {
 
 fn approve(world: &World, session: &str) {
     let diff = world.json(0, ["diff", session]);
-    world.json(0, ["approve", session, "--digest", diff["digest"].as_str().unwrap()]);
+    world.approve_by_name(session, diff["digest"].as_str().unwrap());
 }
 
 #[test]
