@@ -135,13 +135,14 @@ fn of_ten_thousand_files_a_later_session_sends_what_differs() {
     std::fs::remove_file(world.project().join("d4/e4/f4")).unwrap();
     let (second, of_session, last) =
         sent(&world, &shell, "cat d3/e3/f3; test ! -e d4/e4/f4; echo 2 > d0/e0/f0");
-    assert!(second < 20_000 && of_session < 10_000, "{second} and {of_session}");
+    // The session's own is what it trusts, which is made anew for each.
+    assert!(second < 10_000 && of_session < 3_000_000, "{second} and {of_session}");
     approve(&world, &last);
     assert_eq!(std::fs::read_to_string(world.project().join("d0/e0/f0")).unwrap(), "2\n");
     // A daemon that remembers nothing asks the engine, and a keeper says what is there.
     world.ok(["daemon", "stop"]);
     let (third, _, last) = sent(&world, &shell, "cat d0/e0/f0");
-    assert!(third < 20_000, "{third}");
+    assert!(third < 10_000, "{third}");
     assert_eq!(last["state"], "no_changes");
 }
 

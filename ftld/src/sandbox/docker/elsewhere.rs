@@ -48,7 +48,8 @@ pub(super) struct Elsewhere {
     away: Away,
     /// The session's directory on this machine.
     dir: PathBuf,
-    _held: Held,
+    /// The trees below its workspace, and those that are shown beside it.
+    _held: (Held, Held),
 }
 
 /// Where the sandbox's files are, as the engine names it.
@@ -112,16 +113,20 @@ pub(super) async fn send(
     let wanted = trees.iter().enumerate();
     let wanted: Vec<Wanted> =
         wanted.map(|(number, dir)| Wanted { dir: dir.clone(), settled: settled(number) }).collect();
+    let layers = spec.layers.len();
     let (stock, dir, whose) = (Arc::clone(&backend.stock), spec.dir.clone(), engine.clone());
     let sending = keeper.with(move |line| {
-        let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
-        let provided = stock.of(&whose).provide(line, &wanted);
+        let (below, beside) = wanted.split_at(layers);
+        let mut guard = stock.lock().unwrap_or_else(PoisonError::into_inner);
+        let stock = guard.of(&whose);
+        let below = stock.provide(line, below);
+        let of_layers = line.sent();
+        let provided = below.and_then(|below| Ok((below, stock.provide(line, beside)?)));
         if provided.is_err() {
-            stock.of(&whose).doubt();
+            stock.doubt();
         }
         let held = provided?;
-        drop(stock);
-        let of_layers = line.sent();
+        drop(guard);
         for place in OWN {
             done(line.give(&Order::Fill { place }, &dir.join(place.name()), None)?)?;
         }
@@ -130,7 +135,8 @@ pub(super) async fn send(
     });
     let (held, of_layers, sent) = sending.await.map_err(|error| told(&error))?;
     let at = |name: &String| places.layers.join(name).join(TREE);
-    let names: BTreeMap<&PathBuf, &String> = trees.iter().zip(held.names()).collect();
+    let names: BTreeMap<&PathBuf, &String> =
+        trees.iter().zip(held.0.names().iter().chain(held.1.names())).collect();
     let inside = |(from, rest): &(PathBuf, PathBuf)| {
         let tree = names.get(from).map(|name| at(name)).unwrap_or_default();
         if rest.as_os_str().is_empty() { tree } else { tree.join(rest) }
@@ -145,7 +151,7 @@ pub(super) async fn send(
         bytes: spec.limits.disk_bytes.saturating_add(SLACK),
     };
     let result = Sent {
-        layers: held.names().iter().take(spec.layers.len()).map(at).collect(),
+        layers: held.0.names().iter().map(at).collect(),
         dir: places.work,
         shown,
         ipv6,
