@@ -257,6 +257,8 @@ fn waiting(elsewhere: &Elsewhere, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use ftl_core::id::SessionId;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixListener;
