@@ -273,7 +273,7 @@ fn registry_of_an_image() -> String {
     .to_string();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let name = format!("{}/base@{}", listener.local_addr().unwrap(), digest(manifest.as_bytes()));
-    let blobs = vec![manifest.into_bytes(), config.into_bytes(), layer];
+    let blobs = [manifest.into_bytes(), config.into_bytes(), layer];
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
