@@ -75,7 +75,11 @@ fn origin(of: &v1::Origin) -> Value {
         })
     };
     let fetch = |host: &v1::OriginFetch| {
-        json!({ "authority": host.authority, "requests": host.requests, "first": measure::time(host.first_us) })
+        json!({
+            "authority": host.authority,
+            "requests": host.requests,
+            "first": measure::time(host.first_us),
+        })
     };
     json!({
         "hunk": (!of.hunk.is_empty()).then_some(&of.hunk),

@@ -115,8 +115,7 @@ pub fn naming<'a>(
 ) -> Vec<&'a Call> {
     let Ok(relative) = std::str::from_utf8(path.as_bytes()) else { return Vec::new() };
     let absolute = format!("{}/{relative}", workspace.trim_end_matches('/'));
-    let names =
-        |call: &&Call| stands_alone(&call.detail, &absolute) || stands_alone(&call.detail, relative);
+    let names = |call: &&Call| stands_alone(&call.detail, &absolute) || stands_alone(&call.detail, relative);
     calls.iter().filter(|call| turns.contains(&call.turn)).filter(names).collect()
 }
 

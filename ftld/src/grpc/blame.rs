@@ -14,7 +14,8 @@ const LISTED: usize = 100;
 /// One origin.
 pub(super) fn wire(origin: Origin) -> v1::Origin {
     let Origin { hunk, turns, calls, others, fetched } = origin;
-    let call = |Call { seq, turn, name, detail, time_us }| v1::OriginCall { seq, turn, name, detail, time_us };
+    let call =
+        |Call { seq, turn, name, detail, time_us }| v1::OriginCall { seq, turn, name, detail, time_us };
     let fetch = |Fetched { authority, requests, first_us }| v1::OriginFetch { authority, requests, first_us };
     v1::Origin {
         hunk: hunk.unwrap_or_default(),

@@ -157,7 +157,8 @@ fn origin(
         None => turns.last().and_then(|turn| told.turn_over_us.get(turn)).copied(),
     };
     let mut by_host: BTreeMap<&str, Fetched> = BTreeMap::new();
-    for (time_us, authority, count) in fetched.iter().filter(|row| until.is_some_and(|until| row.0 <= until)) {
+    for (time_us, authority, count) in fetched.iter().filter(|row| until.is_some_and(|until| row.0 <= until))
+    {
         let new = || Fetched { authority: authority.clone(), requests: 0, first_us: *time_us };
         by_host.entry(authority).or_insert_with(new).requests += count;
     }

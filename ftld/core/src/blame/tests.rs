@@ -16,7 +16,10 @@ fn version(turn: u32, content: &str) -> Version {
 fn made_by(before: &str, versions: &[Version]) -> Vec<Vec<u32>> {
     let last = versions.last().unwrap();
     let found = hunks(before.as_bytes(), &last.content, Limits::default());
-    turns(before.as_bytes(), versions, &found.hunks).into_iter().map(|set| set.into_iter().collect()).collect()
+    turns(before.as_bytes(), versions, &found.hunks)
+        .into_iter()
+        .map(|set| set.into_iter().collect())
+        .collect()
 }
 
 fn text(changed: &[(usize, &str)]) -> String {
@@ -56,13 +59,8 @@ fn what_was_there_before_is_no_turns() {
 
 #[test]
 fn a_call_names_a_path_as_a_whole() {
-    let call = |detail: &str| Call {
-        seq: 1,
-        turn: 1,
-        name: "Bash".into(),
-        detail: detail.into(),
-        time_us: 0,
-    };
+    let call =
+        |detail: &str| Call { seq: 1, turn: 1, name: "Bash".into(), detail: detail.into(), time_us: 0 };
     for (detail, expected) in [
         ("/workspace/src/a.rs", true),
         ("src/a.rs", true),

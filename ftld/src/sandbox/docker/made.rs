@@ -101,7 +101,7 @@ pub(super) async fn tidy(engine: &Engine, label: &str) -> Result<(), EngineError
     let unused = |found: &ContainerSummary| !found.names.iter().flatten().any(|name| own.is_used(name));
     let containers = engine.list(&[label]).await?.into_iter().filter(unused).filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
-    for volume in engine.volumes(&[label]).await?.into_iter(){
+    for volume in engine.volumes(&[label]).await?.into_iter() {
         if !is_kept(&volume) && !own.is_used(&volume.name) {
             engine.remove_volume(&volume.name).await?;
         }

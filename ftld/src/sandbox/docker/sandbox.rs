@@ -75,8 +75,19 @@ struct Running {
 impl DockerSandbox {
     /// Takes over a sandbox that was just started.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { guest, inside, pipe, process, made, elsewhere, spec, enforcement, interval, ended, taken } =
-            parts;
+        let Parts {
+            guest,
+            inside,
+            pipe,
+            process,
+            made,
+            elsewhere,
+            spec,
+            enforcement,
+            interval,
+            ended,
+            taken,
+        } = parts;
         let running =
             Arc::new(Running { guest, ending: Mutex::default(), ended, trouble: watch::Sender::default() });
         let env = environment(&spec, inside.has_bash);

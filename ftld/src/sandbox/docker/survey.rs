@@ -241,7 +241,9 @@ mod tests {
         let sent = parts(&new, Some(difference));
         assert_eq!(paths(&sent), ["", "d", "-d/a", "d/e", "d/e/changed", "-gone", "kind"]);
         let mut sequence = ftl_guest::tree::Sequence::default();
-        sent.iter().for_each(|part| drop(sequence.take(part).unwrap()));
+        for part in &sent {
+            let _taken = sequence.take(part).unwrap();
+        }
         let root = fs::File::open(&old).unwrap().into();
         let most = ftl_guest::tree::write::Most { entries: 99, bytes: 999, file: 999 };
         let mut writer = ftl_guest::tree::write::Writer::new(root, None, None, most);

@@ -17,7 +17,8 @@ impl Place {
         let bench = Bench::docker();
         let counted = Counted::new(bench.root.path(), Engine::shared().socket());
         let (_, image) = engine();
-        let backend = Arc::new(containers_of(counted.host(), image, bench.root.path(), (Workspace::Auto, SELDOM)));
+        let backend =
+            Arc::new(containers_of(counted.host(), image, bench.root.path(), (Workspace::Auto, SELDOM)));
         Self { bench, backend, counted }
     }
 
