@@ -30,6 +30,9 @@ pub use known::Known;
 use place::Place;
 use text::Text;
 
+/// Findings of one kind in one content at most; who sees so many need not see more.
+const MOST: usize = 1000;
+
 /// Something in added content that a human should see before it lands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
@@ -93,6 +96,7 @@ pub fn lint(path: &RelPath, before: &[u8], after: &[u8], added: &Added, known: &
         let old = Text::new(before);
         rest.extend(destructive::search(&place, text.bytes(), old.bytes()));
     }
+    rest.truncate(2 * MOST);
     rest.retain(|new| decoded || !found.iter().any(|old| touch(&old.span, &new.span)));
     let line = |found: &Found| if text.is_binary() { 0 } else { text.line(found.span.start) };
     let raw_line = |found: &Found| if text.is_binary() || decoded { 0 } else { text.line(found.span.start) };
@@ -126,7 +130,7 @@ fn credentials(place: &Place, text: &Text<'_>, before: &[u8]) -> Vec<Found> {
     }
     found.sort_by_key(|found| (found.span.start, std::cmp::Reverse(found.span.end)));
     let mut kept: Vec<Found> = Vec::new();
-    for mut one in found {
+    for mut one in found.into_iter().take(MOST) {
         if kept.last().is_some_and(|last| touch(&last.span, &one.span)) {
             continue;
         }

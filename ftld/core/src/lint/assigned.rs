@@ -14,7 +14,7 @@ use super::{Class, Found};
 use crate::credential::classify::{self, is_password, is_random, is_uuid, parameter_names_secret};
 
 /// Longest name and longest value that are looked at.
-const LONGEST: (usize, usize) = (64, 512);
+const LONGEST: (usize, usize) = (64, 256);
 /// Blanks between a name, a sign and a value at most.
 const BLANKS: usize = 32;
 /// Bytes before a value's `default` or `value` in which its name is looked for.
@@ -151,6 +151,18 @@ pub(super) fn search(place: &Place, text: &[u8]) -> Vec<Found> {
 fn pair(place: &Place, text: &[u8], at: usize) -> Option<(String, Range<usize>)> {
     let sign = text[at];
     let (name, quoted_name) = name_before(text, at)?;
+    if sign == b'=' && !quoted_name && text[..at - name.len()].ends_with(b"?")
+        || text[..at.saturating_sub(name.len())].ends_with(b"&") && sign == b'='
+    {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+        let body = run(text, at + 1, LONGEST.1, letter);
+        return names(&name).then_some((name, at + 1..at + 1 + body.len()));
+    }
+    // Whether the name says enough costs less than the value.
+    let owned = matches!(name.as_str(), "value" | "default" | "Value");
+    if !owned && !names(&name) {
+        return None;
+    }
     let (span, quoted) = value_behind(text, at + 1, sign)?;
     let bare = match place.family {
         Family::Settings | Family::Yaml | Family::Shell | Family::Docker | Family::Make => {
@@ -162,10 +174,7 @@ fn pair(place: &Place, text: &[u8], at: usize) -> Option<(String, Range<usize>)>
     if !(quoted || bare) || (sign == b',' && !quoted_name) || (matches!(sign, b',' | b'(') && !quoted) {
         return None;
     }
-    let name = match name.as_str() {
-        "value" | "default" | "Value" => owner(text, at)?,
-        _ => name,
-    };
+    let name = if owned { owner(text, at)? } else { name };
     names(&name).then_some((name, span))
 }
 
@@ -271,28 +280,30 @@ fn names(name: &str) -> bool {
         || folded == "auth"
 }
 
-/// Whether a value is one that somebody means.
+/// Whether a value is one that somebody means. What costs most is asked last.
 fn is_meant(place: &Place, name: &str, value: &[u8]) -> bool {
     let Ok(value) = std::str::from_utf8(value) else { return false };
     let value = value.strip_prefix("base64:").unwrap_or(value);
+    // What has a vendor's shape is left to the check of that shape.
+    let shaped = ["AIza", "eyJ", "AKIA", "ASIA"].iter().any(|start| value.starts_with(start));
+    let plain = || name != "auth" && classify::classify(name, value) == classify::Class::Plain;
+    !shaped && looks_meant(place, name, value) && !is_published(value) && !plain()
+}
+
+fn looks_meant(place: &Place, name: &str, value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     let graphic = value.bytes().all(|byte| byte.is_ascii_graphic());
-    let filled = ["${", "{{", "$(", "#{", "%(", "%s", "://", "()", "<", "…", "\\"]
+    let filled = ["{", "{{", "$(", "#{", "%(", "%s", "://", "()", "<", "…", "\\"]
         .iter()
         .any(|sign| value.contains(sign));
     let elsewhere = ELSEWHERE.iter().any(|start| lower.starts_with(start));
-    if value.len() < 8 || !graphic || filled || elsewhere || is_placeholder(value) || is_published(value) {
+    if value.len() < 8 || !graphic || filled || elsewhere || is_placeholder(value) {
         return false;
     }
     let folded: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     if folded == "auth" {
         return value.len() >= 16 && holds_login(place, value.trim_end_matches('=').as_bytes());
-    }
-    // What has a vendor's shape is left to the check of that shape.
-    let shaped = ["AIza", "eyJ", "AKIA", "ASIA"].iter().any(|start| value.starts_with(start));
-    if shaped || classify::classify(name, value) == classify::Class::Plain {
-        return false;
     }
     if is_uuid(value) {
         let strong = ["apikey", "secret", "password", "authtoken"].iter().any(|word| folded.contains(word));

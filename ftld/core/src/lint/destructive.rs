@@ -172,95 +172,88 @@ fn goes_on(rest: &[u8]) -> bool {
     rest.starts_with(b"+") || rest.starts_with(b".") || rest.starts_with(b"%") || rest.starts_with(b"\"")
 }
 
+/// How a string is begun that is handed to a shell, in lower case. A word with a blank behind it is a keyword.
+const RUNS: [&str; 62] = [
+    "system(",
+    "system ",
+    "popen(",
+    "popen2(",
+    "popen3(",
+    "exec(",
+    "execsync(",
+    "exec ",
+    "spawn(",
+    "spawnsync(",
+    "subprocess.run(",
+    "subprocess.call(",
+    "check_call(",
+    "check_output(",
+    "getoutput(",
+    "shell(",
+    "shell_exec(",
+    "passthru(",
+    "proc_open(",
+    "execa(",
+    "execacommand(",
+    "execacommandsync(",
+    "execcommand(",
+    "run(",
+    "sh(",
+    "sh ",
+    "cmd(",
+    "processbuilder(",
+    "process.start(",
+    "command(\"sh\"",
+    "\"-c\", ",
+    "'-c', ",
+    "\"-lc\", ",
+    "\"/c\", ",
+    ".arg(\"-c\").arg(",
+    "local(",
+    "sudo(",
+    "capture2(",
+    "capture2e(",
+    "capture3(",
+    "os.execute(",
+    "io.popen(",
+    "%x(",
+    "shell: ",
+    "command: ",
+    "run: ",
+    "script: ",
+    "sh -c ",
+    "args: [\"-c\", ",
+    "runtime.getruntime().exec(",
+    "exec.command(\"sh\", \"-c\", ",
+    "exec.command(\"bash\", \"-c\", ",
+    "shelljs.exec(",
+    "cp.exec(",
+    "$(",
+    "bash(",
+    "run_command(",
+    "runcommand(",
+    "execute_command(",
+    "inline: ",
+    "os.cmd(",
+    "subprocess.popen(",
+];
+
 /// Whether what stands before a string hands it to a shell.
 fn runs_commands(before: &[u8], text: &[u8], piece: &Piece) -> bool {
-    if text.get(piece.span.start.wrapping_sub(1)) == Some(&b'`')
-        && matches!(
-            text.get(piece.span.start.wrapping_sub(2)),
-            None | Some(b' ' | b'=' | b'\n' | b'$' | b'(')
-        )
-    {
-        // Ruby, Perl and PHP run what stands in backticks; so do tags of templates.
-        let tag = text.get(piece.span.start.wrapping_sub(2)) == Some(&b'$');
-        if tag {
-            return true;
-        }
+    let open = piece.span.start;
+    // Templates with a tag, as shells within JavaScript have them.
+    if text[..open].ends_with(b"$`") {
+        return true;
     }
     let before = String::from_utf8_lossy(before).to_lowercase();
     let statement = before.rsplit([';', '{', '}']).next().unwrap_or_default();
-    // The call must be the nearest one that is open.
-    let words = [
-        "system(",
-        "system ",
-        "popen(",
-        "popen2(",
-        "popen3(",
-        "exec(",
-        "execsync(",
-        "exec ",
-        "spawn(",
-        "spawnsync(",
-        "subprocess.run(",
-        "subprocess.call(",
-        "check_call(",
-        "check_output(",
-        "getoutput(",
-        "shell(",
-        "shell_exec(",
-        "passthru(",
-        "proc_open(",
-        "execa(",
-        "execacommand(",
-        "execacommandsync(",
-        "execcommand(",
-        "run(",
-        "sh(",
-        "sh ",
-        "cmd(",
-        "processbuilder(",
-        "process.start(",
-        "command(\"sh\"",
-        "\"-c\", ",
-        "'-c', ",
-        "\"-lc\", ",
-        "\"/c\", ",
-        ".arg(\"-c\").arg(",
-        "local(",
-        "sudo(",
-        "capture2(",
-        "capture2e(",
-        "capture3(",
-        "os.execute(",
-        "io.popen(",
-        "%x(",
-        "shell: ",
-        "command: ",
-        "run: ",
-        "script: ",
-        "sh -c ",
-        "args: [\"-c\", ",
-        "runtime.getruntime().exec(",
-        "exec.command(\"sh\", \"-c\", ",
-        "exec.command(\"bash\", \"-c\", ",
-        "shelljs.exec(",
-        "cp.exec(",
-        "$(",
-        "bash(",
-        "run_command(",
-        "runcommand(",
-        "execute_command(",
-        "inline: ",
-        "os.cmd(",
-        "subprocess.popen(",
-    ];
     let tail = statement.trim_end_matches(|c: char| c.is_whitespace() || "frb\"'`[$@".contains(c));
-    let tail = format!("{tail} ");
-    words.iter().any(|word| {
+    let keyword = statement.trim_end_matches(['"', '\'', '`']);
+    // The call must be the nearest one that is open.
+    RUNS.iter().any(|word| {
         let bare = word.trim_end();
-        tail.trim_end().ends_with(bare)
-            && !(word.ends_with(' ')
-                && bare.bytes().all(|byte| byte.is_ascii_alphabetic())
-                && !statement.trim_end_matches(['"', '\'', '`']).ends_with(word))
+        let is_keyword = word.ends_with(' ') && bare.bytes().all(|byte| byte.is_ascii_alphabetic());
+        tail.ends_with(bare) && (!is_keyword || keyword.ends_with(word))
     })
 }
 
@@ -324,8 +317,10 @@ fn temporary(text: &[u8]) -> HashSet<String> {
         let start = start.max(hit.start().saturating_sub(BEFORE));
         let line = &text[start..hit.start()];
         done = hit.end();
-        let names_of = String::from_utf8_lossy(line);
-        let words = names_of.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.len() > 1);
+        // What it is made for stands before the sign.
+        let line = String::from_utf8_lossy(line);
+        let front = line.split_once('=').map_or("", |(front, _)| front);
+        let words = front.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
         names.extend(words.map(str::to_ascii_lowercase));
         // `with tempfile.TemporaryDirectory() as name`.
         let end = text[hit.end()..].iter().take(BEFORE).position(|byte| *byte == b'\n').unwrap_or(0);
@@ -334,13 +329,11 @@ fn temporary(text: &[u8]) -> HashSet<String> {
             names.insert(name.trim_end_matches([':', ' ']).to_ascii_lowercase());
         }
     }
-    [
-        "let", "const", "var", "mut", "local", "path", "self", "this", "os", "fs", "new", "file", "import",
-        "use", "from", "std",
-    ]
-    .iter()
-    .for_each(|word| {
-        names.remove(*word);
-    });
+    for word in [
+        "let", "const", "var", "mut", "local", "export", "self", "this", "file", "string", "final", "err",
+        "_",
+    ] {
+        names.remove(word);
+    }
     names
 }

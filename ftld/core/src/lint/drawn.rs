@@ -118,9 +118,9 @@ pub(super) fn is_wordy(text: &str) -> bool {
             && digits <= 4
             && letters.len() <= 14
     };
-    let parts: Vec<&str> =
-        text.split(['-', '_', '.', '/', ':', ' ']).filter(|part| !part.is_empty()).collect();
-    parts.len() > 1 && parts.iter().all(|part| word(part))
+    let mut parts = text.split(['-', '_', '.', '/', ':', ' ']).filter(|part| !part.is_empty());
+    let several = parts.clone().nth(1).is_some();
+    several && parts.all(word)
 }
 
 /// Whether a text looks drawn: many different characters, and sorts of characters that change often.
@@ -141,7 +141,14 @@ pub(super) fn is_drawn(text: &[u8]) -> bool {
     let changes = plain.windows(2).filter(|pair| sort(&pair[0]) != sort(&pair[1])).count();
     let groups = plain.windows(2).filter(|pair| sort(&pair[0]) != 2 && sort(&pair[1]) == 2).count();
     let digits = plain.iter().filter(|byte| byte.is_ascii_digit()).count();
-    changes * 100 >= plain.len() * 27 || (digits >= 3 && groups >= 3)
+    changes * 100 >= plain.len() * 27 || (digits >= 3 && groups >= 3) || is_unpronounceable(&plain)
+}
+
+/// Whether letters without digits follow each other as in no word.
+fn is_unpronounceable(text: &[u8]) -> bool {
+    let consonant = |byte: &u8| !b"aeiouAEIOU".contains(byte);
+    let longest = text.split(|byte| !consonant(byte)).map(<[u8]>::len).max().unwrap_or(0);
+    text.len() >= 20 && different(text) >= 10 && longest >= 6
 }
 
 #[cfg(test)]
@@ -150,7 +157,13 @@ mod tests {
 
     #[test]
     fn drawn_characters_are_told_from_words() {
-        for drawn in ["q7Zk2mP9xW4vB8nL", "3f9a1c7e5b2d4860", "b7d9k2m4x1z8q5w3", "9JkLm2NpQrStUv4WxYz6"] {
+        for drawn in [
+            "q7Zk2mP9xW4vB8nL",
+            "3f9a1c7e5b2d4860",
+            "b7d9k2m4x1z8q5w3",
+            "9hKfT2NpQwStRv4MxBz6",
+            "UBTCMRFEKTBUBNQYURYGSCMJIDI",
+        ] {
             assert!(is_drawn(drawn.as_bytes()), "{drawn}");
         }
         for other in [

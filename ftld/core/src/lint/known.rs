@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::drawn::{different, is_wordy};
-use super::{Class, Found};
+use super::{Class, Found, MOST};
 use crate::credential::secret_value::Secret;
 use crate::scrub::{SHORTEST, Scrubber};
 
@@ -84,7 +84,9 @@ impl Known {
             for value in &self.values {
                 let places = value.search.places(text);
                 let old = !places.is_empty() && !value.search.places(before).is_empty();
-                found.extend(merged(places).into_iter().map(|span| value.found(span, text, old, false)));
+                found.extend(
+                    merged(places).into_iter().take(MOST).map(|span| value.found(span, text, old, false)),
+                );
             }
         }
         // A real value is worse than a shadow with the same bytes, and the whole worse than a part.
@@ -97,7 +99,7 @@ impl Known {
                 kept.push(one);
             }
         }
-        for (span, owner) in self.parts.places(text) {
+        for (span, owner) in self.parts.places(text).into_iter().take(MOST) {
             let value = &self.values[owner];
             let whole = kept.iter().any(|other| super::touch(&other.span, &span));
             if !whole {

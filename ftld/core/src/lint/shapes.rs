@@ -127,14 +127,17 @@ fn putty(_: &Place, text: &[u8], at: usize) -> Option<Range<usize>> {
 
 /// Header, claims and signature, that are none of those in every manual.
 fn jwt(place: &Place, text: &[u8], at: usize) -> Option<Range<usize>> {
-    let part = |from| run(text, from, 16 * 1024, in_url_base64);
+    if !begins(text, at, true) {
+        return None;
+    }
+    let part = |from| run(text, from, 8 * 1024, in_url_base64);
     let header = part(at);
     let claims_at = at + header.len() + 1;
     let claims = part(claims_at);
     let signature_at = claims_at + claims.len() + 1;
     let signature = part(signature_at);
     let dots = text.get(claims_at - 1) == Some(&b'.') && text.get(signature_at - 1) == Some(&b'.');
-    if !dots || signature.len() < 20 || !claims.starts_with(b"eyJ") || !begins(text, at, true) {
+    if !dots || signature.len() < 20 || !claims.starts_with(b"eyJ") {
         return None;
     }
     let read = |part: &[u8]| -> Option<serde_json::Value> {

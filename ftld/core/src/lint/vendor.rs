@@ -25,7 +25,9 @@ const CHECKED: usize = 36;
 /// Bytes that are looked at on either side of a place.
 const AROUND: usize = 200;
 /// Longest value.
-const LONGEST: usize = 8192;
+const LONGEST: usize = 512;
+/// Letters of a value by which it is judged.
+const JUDGED: usize = 200;
 /// Beginnings of SHA-256 digests of values that their vendors, or standards, print for everybody to try.
 const PUBLISHED: &str = include_str!("published.txt");
 
@@ -106,6 +108,10 @@ fn plain(place: &Place, text: &[u8]) -> Vec<Found> {
 
 /// Where the key is that begins with a form's prefix at a place, if that is one.
 fn key(place: &Place, form: &Form, text: &[u8], at: usize) -> Option<Range<usize>> {
+    let letters_only = form.prefix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !begins(text, at, letters_only) {
+        return None;
+    }
     let begin = at + form.prefix.len();
     let letter = |byte: &&u8| form.has(**byte) && (byte.is_ascii_alphanumeric() || b"-_.+/=~".contains(byte));
     let length = text[begin..].iter().take(LONGEST).take_while(letter).count();
@@ -114,13 +120,12 @@ fn key(place: &Place, form: &Form, text: &[u8], at: usize) -> Option<Range<usize
     let checked = form.crc32 && body.len() >= CHECKED && has_checksum(&body[..CHECKED]);
     // Other letters may not go on where the length is known.
     let goes_on = body.len() == length && text.get(begin + length).is_some_and(u8::is_ascii_alphanumeric);
-    let letters_only = form.prefix.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let least = least.max(if form.shared { SHORTEST_SHARED } else { SHORTEST });
     let fits = (least..=most).contains(&body.len())
         && !(goes_on && most < LONGEST)
         && (form.contains.is_empty()
             || body.windows(form.contains.len()).any(|part| part == form.contains.as_bytes()));
-    if !fits || !begins(text, at, letters_only) || is_path_like(form, body) {
+    if !fits || is_path_like(form, body) {
         return None;
     }
     let value = std::str::from_utf8(&text[at..begin + body.len()]).ok()?;
@@ -131,8 +136,10 @@ fn key(place: &Place, form: &Form, text: &[u8], at: usize) -> Option<Range<usize
 
 /// Whether what stands behind a prefix is a key's.
 pub(super) fn looks_real(place: &Place, body: &str, must_be_drawn: bool) -> bool {
+    // So much of it says what the rest is, and a long run of prefixes costs no more than others.
+    let body = body.get(..JUDGED).unwrap_or(body);
     let bytes = body.as_bytes();
-    if is_placeholder(body) || is_wordy(body) || different(bytes) < 6 {
+    if different(bytes) < 6 || is_wordy(body) || is_placeholder(body) {
         return false;
     }
     let sequence = is_sequence(bytes);

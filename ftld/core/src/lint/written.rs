@@ -83,7 +83,7 @@ fn decode(run: &[u8]) -> Option<Vec<u8>> {
     };
     let standard = |text: &[u8]| STANDARD_NO_PAD.decode(text).ok();
     let url = |text: &[u8]| URL_SAFE_NO_PAD.decode(text).ok();
-    if run.iter().all(u8::is_ascii_hexdigit) && run.len() % 2 == 0 {
+    if run.iter().all(u8::is_ascii_hexdigit) && run.len().is_multiple_of(2) {
         return unhex(run).filter(printable);
     }
     if begins(&standard) {

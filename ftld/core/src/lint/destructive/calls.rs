@@ -127,7 +127,8 @@ fn is_call(text: &[u8], at: usize, call: &Call) -> bool {
     let imports = line.trim_start().starts_with("import ")
         || line.trim_start().starts_with("use ")
         || line.trim_start().starts_with("from ");
-    !(line.ends_with([' ', '\t']) && defines.contains(&word.as_str())) && !imports
+    let defined = line.ends_with([' ', '\t']) && defines.contains(&word.as_str());
+    !defined && !imports
 }
 
 /// Where a call's arguments end.

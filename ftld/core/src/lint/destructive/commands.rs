@@ -137,7 +137,7 @@ pub(super) fn judge(context: &Context, words: &[String]) -> Judged {
             let at = words.iter().position(|word| word == "rimraf" || word == "del-cli").unwrap_or(0);
             rimraf(context, "rimraf", &words[at..])
         }
-        _ if name.starts_with("mkfs") => {
+        _ if name.starts_with("mkfs") && words[1..].iter().any(|word| word.starts_with(['/', '-', '$'])) => {
             Some(("mkfs", "overwrites a disk with an empty file system", Gravity::Grave))
         }
         _ => None,
