@@ -33,7 +33,7 @@ pub(crate) fn select(bytes: &[u8]) {
     }
     let choice = |bytes: &[u8]| {
         let [number, first, lines] = [0, 1, 2].map(|at| u32::from(bytes[at]));
-        let lines = if lines == 0 { Vec::new() } else { vec![first..first + lines % 16] };
+        let lines = (lines > 0).then(|| first..first + lines % 16).into_iter().collect();
         Choice { lines, ..Choice::whole(HunkName::Number(number % 8)) }
     };
     let choices: Vec<_> = chosen.chunks_exact(3).map(choice).collect();

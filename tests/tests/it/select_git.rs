@@ -150,7 +150,8 @@ fn chosen_lines_make_what_git_apply_makes_of_the_edited_hunk() {
     let (mut cases, mut refused) = (Vec::new(), 0);
     for (round, (before, after)) in pairs(500).into_iter().enumerate() {
         for (index, hunk) in hunk::hunks(&before, &after, Limits::default()).hunks.iter().enumerate() {
-            let chosen = |place: usize| (place * 7 + round) % 3 != 0 && hunk.lines[place].tag != Tag::Same;
+            let chosen =
+                |place: usize| !(place * 7 + round).is_multiple_of(3) && hunk.lines[place].tag != Tag::Same;
             let lines: Vec<_> = (0..hunk.lines.len()).filter(|place| chosen(*place)).collect();
             if lines.is_empty() {
                 continue;

@@ -131,6 +131,26 @@ fn any_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
+    fn edits_make_the_side_of_the_base_and_stand_as_far_down_as_they_can(base in any_text(), side in any_text()) {
+        let (base, side) = (hunk::lines(base.as_bytes()), hunk::lines(side.as_bytes()));
+        let edits = edits(&base, &side);
+        let (mut made, mut at): (Vec<&[u8]>, usize) = (Vec::new(), 0);
+        for (place, edit) in edits.iter().enumerate() {
+            prop_assert!(place == 0 || edit.base.start > at, "they do not touch");
+            made.extend(&base[at..edit.base.start]);
+            prop_assert_eq!(made.len(), edit.side.start);
+            made.extend(&side[edit.side.clone()]);
+            at = edit.base.end;
+            let (range, text) = if edit.base.is_empty() { (&edit.side, &side) } else { (&edit.base, &base) };
+            if edit.base.is_empty() || edit.side.is_empty() {
+                prop_assert!(edit.base.end == base.len() || text.get(range.end) != text.get(range.start));
+            }
+        }
+        made.extend(&base[at..]);
+        prop_assert_eq!(made, side);
+    }
+
+    #[test]
     fn every_line_of_a_side_is_in_its_regions_and_the_sides_are_alike(
         base in any_text(), ours in any_text(), theirs in any_text()
     ) {
