@@ -264,6 +264,56 @@ fn the_daemon_is_killed_after_every_event_of_a_session() {
     }
 }
 
+/// The hunks that are left of a file, in a session's diff.
+fn hunks_left(diff: &serde_json::Value) -> usize {
+    let entries = diff["entries"].as_array().unwrap();
+    entries.first().map_or(0, |entry| entry["hunks"].as_array().unwrap().len())
+}
+
+#[test]
+fn a_daemon_that_dies_while_a_merged_part_lands_leaves_the_old_or_the_new_text() {
+    let text: String = (1..=30).map(|line| format!("line {line}\n")).collect();
+    let mine = format!("mine\n{text}");
+    let merged = mine.replace("line 25\n", "agent 25\n");
+    let (mut old, mut new) = (0, 0);
+    for step in 1..=6 {
+        let world = World::new(Who::Me);
+        world.files(&[("f", &text)]);
+        let last = world.shell("sed -i 's/^line 3$/agent 3/; s/^line 25$/agent 25/' f");
+        let session = last["session"].as_str().unwrap();
+        world.files(&[("f", &mine)]);
+        let preview = world.json(0, ["diff", session, "--hunk", "f:2"]);
+        let hunk = v1::HunkChoice { hunk: "2".into(), ..Default::default() };
+        let part = v1::Part { path: b"f".to_vec(), hunks: vec![hunk] };
+        let request = v1::ApproveRequest {
+            session: session.into(),
+            digest: preview["digest"].as_str().unwrap().into(),
+            selection: Some(v1::Selection { parts: vec![part], ..Default::default() }),
+            ..Default::default()
+        };
+        let pid = world.daemon_pid();
+        let seen = events(&world, session).last().unwrap().seq;
+        block_on(async {
+            let client = Client::connect(&world.socket()).await.unwrap();
+            decide(seen + step, seen + 1, pid, client, Decision::Approve(request)).await
+        });
+        world.ok(["daemon", "start"]);
+        let diff = world.json(0, ["diff", session]);
+        let found = std::fs::read_to_string(world.project().join("f")).unwrap();
+        match hunks_left(&diff) {
+            2 => (old, _) = (old + 1, assert_eq!(found, mine, "step {step}")),
+            1 => (new, _) = (new + 1, assert_eq!(found, merged, "step {step}")),
+            left => panic!("step {step}: {left} hunks are left: {diff}"),
+        }
+        // What is left lands beside the human's line all the same.
+        let rest = world.json(0, ["diff", session, "--preview"]);
+        world.json(0, ["approve", session, "--digest", rest["digest"].as_str().unwrap()]);
+        let all = merged.replace("line 3\n", "agent 3\n");
+        assert_eq!(std::fs::read_to_string(world.project().join("f")).unwrap(), all, "step {step}");
+    }
+    assert!(new > 0, "{old} died before it landed, {new} after");
+}
+
 #[test]
 fn the_work_of_an_agent_that_runs_when_the_daemon_dies_is_kept_for_review() {
     for who in World::everybody() {

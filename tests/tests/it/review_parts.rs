@@ -264,6 +264,28 @@ fn a_finding_holds_what_has_it_until_a_human_lets_it_pass() {
 }
 
 #[test]
+fn of_two_approvals_at_once_each_lands_as_it_was_shown_or_not_at_all() {
+    let world = World::new(Who::Me);
+    let session = two_hunks(&world);
+    let digest = |options: [&str; 2]| {
+        text(&world.json(0, [&["diff", &session][..], &options].concat()), "digest").to_owned()
+    };
+    let (one, two) = (digest(["--hunk", "f:1"]), digest(["--hunk", "f:2"]));
+    let approve = |digest: &str, hunk: &str| {
+        let mut command = world.ftlctl(["approve", &session, "--digest", digest, "--hunk", hunk]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut running = [approve(&one, "f:1"), approve(&two, "f:2")];
+    let mut codes: Vec<_> = running.iter_mut().map(|child| child.wait().unwrap().code()).collect();
+    codes.sort_unstable();
+    // Whichever comes second was shown over another text.
+    assert_eq!(codes, [Some(0), Some(4)]);
+    let (first, second) = (("line 3\n", "agent 3\n"), ("line 25\n", "agent 25\n"));
+    let found = read(&world, "f");
+    assert!([first, second].iter().any(|(was, is)| found == lines(1, 30).replace(was, is)), "{found}");
+}
+
+#[test]
 fn what_was_applied_is_listed_with_who_and_when() {
     let world = World::new(Who::Me);
     let session = two_hunks(&world);

@@ -39,7 +39,7 @@ fn a_text_change_is_unified() {
     let entry = text_entry(&[(" ", b"same\n"), ("-", b"old\n"), ("+", b"new")]);
     assert_eq!(
         diff(&header("abcdef"), &[entry], Depth::Full, Style::Plain),
-        "modified src/main.rs  +1 -1\n@@ -1,2 +1,2 @@\n same\n-old\n+new\n\\ No newline at end of file\n\n\
+        "modified src/main.rs  +1 -1\n@@ -1,2 +1,2 @@ hunk 1\n same\n-old\n+new\n\\ No newline at end of file\n\n\
          1 change\ndigest  abcdef"
     );
 }
@@ -151,4 +151,49 @@ fn the_summary_counts_what_is_left_out() {
     assert_eq!(shown(&[]), "no changes");
     let refused = shown(&entries[1..]);
     assert!(refused.ends_with("0 changes, 1 refused\nnothing here can be approved"), "{refused}");
+}
+
+#[test]
+fn a_preview_says_what_is_joined_what_conflicts_and_what_holds_it() {
+    let conflict = v1::Conflict {
+        number: 1,
+        line: 7,
+        base: b"old\n".to_vec(),
+        ours: b"mine\n".to_vec(),
+        theirs: b"theirs\x1b\n".to_vec(),
+        ..Default::default()
+    };
+    let finding = v1::Finding {
+        id: "f0".into(),
+        class: "secret".into(),
+        line: 3,
+        message: "the real value of KEY".into(),
+        holds: true,
+        accepted: String::new(),
+    };
+    let entry = v1::DiffEntry {
+        merged: true,
+        conflicts: vec![conflict],
+        findings: vec![finding],
+        needs_naming: true,
+        risks: vec!["executable".into()],
+        risk_reasons: vec!["it can now be run as a program".into()],
+        ..text_entry(&[("+", b"new\n")])
+    };
+    let left = v1::LeftAlone { path: b"run".to_vec(), reason: "it runs".into() };
+    let header = v1::DiffHeader { conflicts: 1, findings: 1, left_out: vec![left], ..header("") };
+    assert_eq!(
+        diff(&header, &[entry], Depth::Part, Style::Plain),
+        "modified src/main.rs  +1 -1  [executable]\n\
+         \x20 must be named to be approved; executable: it can now be run as a program\n\
+         \x20 finding f0 (secret) in line 3: the real value of KEY; it holds the approval until it is accepted\n\
+         \x20 joined with your own edits since the session began\n\
+         @@ -1,2 +1,2 @@\n+new\n\
+         conflict 1 at line 7; decide with --ours, --theirs or --both src/main.rs:1\n\
+         <<<<<<< yours\n mine\n||||||| what the session began with\n old\n\
+         ======= the session's\n theirs\\x1b\n>>>>>>>\n\n\
+         1 change\nleft out: run must be named (it runs)\n\
+         1 finding holds the approval; let one pass with --accept ID='why'\n\
+         1 path has conflicts that wait for a decision; nothing can be approved"
+    );
 }

@@ -53,10 +53,11 @@ fn a_diff_has_the_documented_shape() {
     ];
     let expected = json!({
         "session": "s-1", "base": "b", "digest": "d", "ignored": 3, "unread": [],
+        "conflicts": 0, "merged": 0, "findings": 0, "left_out": [],
         "entries": [
             {
                 "path": "a\u{fffd}", "path_bytes": "Yf8=", "kind": "modified", "change": "modified",
-                "risk": ["executable"], "added_lines": 1, "removed_lines": 1,
+                "risk": ["executable"], "risk_reasons": [], "needs_naming": false, "added_lines": 1, "removed_lines": 1,
                 "before": {"type": "file", "mode": "0644", "size": 4, "blake3": "ab"},
                 "after": {"type": "file", "mode": "0755", "size": 3, "blake3": "ab"},
                 "hunks": [{
@@ -69,7 +70,7 @@ fn a_diff_has_the_documented_shape() {
             },
             {
                 "path": ".git/hooks/x", "kind": "refused", "change": "added", "reason": "inside .git",
-                "risk": [], "added_lines": 0, "removed_lines": 0,
+                "risk": [], "risk_reasons": [], "needs_naming": false, "added_lines": 0, "removed_lines": 0,
                 "after": {"type": "symlink", "mode": "0777", "target": "/etc"},
             },
         ],
