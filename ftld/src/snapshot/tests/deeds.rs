@@ -18,6 +18,9 @@ pub(super) enum Deed {
     Truncate(PathBuf, u8),
     Swap(PathBuf),
     Rename(PathBuf, PathBuf),
+    /// Out of the project, and back into it: what is in a directory has the same stamps again.
+    Out(PathBuf),
+    Back(PathBuf),
     Remove(PathBuf),
     MakeDir(PathBuf),
     FileForDir(PathBuf),
@@ -68,6 +71,11 @@ impl Deed {
             Self::Rename(from, to) => {
                 above(to)?;
                 fs::rename(at(from), at(to))
+            }
+            Self::Out(path) => fs::rename(at(path), project.with_file_name("outside")),
+            Self::Back(path) => {
+                above(path)?;
+                fs::rename(project.with_file_name("outside"), at(path))
             }
             Self::Remove(path) => fs::remove_file(at(path)).or_else(|_| fs::remove_dir_all(at(path))),
             Self::MakeDir(path) => fs::create_dir_all(at(path)),
@@ -123,6 +131,8 @@ pub(super) fn any_deed() -> impl Strategy<Value = Deed> {
         2 => (path(), any::<u8>()).prop_map(|(path, length)| Deed::Truncate(path, length)),
         2 => path().prop_map(Deed::Swap),
         5 => (path(), path()).prop_map(|(from, to)| Deed::Rename(from, to)),
+        2 => path().prop_map(Deed::Out),
+        2 => path().prop_map(Deed::Back),
         3 => path().prop_map(Deed::Remove),
         3 => path().prop_map(Deed::MakeDir),
         1 => path().prop_map(Deed::FileForDir),

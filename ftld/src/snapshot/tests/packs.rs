@@ -1,6 +1,9 @@
 //! Packs: what is found again after any kind of end.
 
-use super::super::pack::Packs;
+use super::super::pack::{FULL, Packs};
+use super::super::step;
+use super::super::step::record::{Op, Recording};
+use super::disk::{Dice, Disk};
 use super::*;
 
 fn content(n: u32) -> Vec<u8> {
@@ -192,4 +195,37 @@ fn many_threads_store_the_same_and_different_contents() {
     });
     assert_eq!(found(&packs, 130), all(120));
     assert_eq!(found(&Packs::open(dir.path(), 3000).unwrap(), 130), all(120));
+}
+
+#[test]
+fn a_power_cut_while_packs_are_rewritten_takes_nothing_that_is_needed() {
+    // In memory where there is such a directory: what is flushed is computed.
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let (dir, cut) = (place.path().join("store"), place.path().join("cut"));
+    fs::create_dir(&dir).unwrap();
+    let recording = Recording::of(&dir);
+    let packs = Packs::open(&dir.join("packs"), FULL).unwrap();
+    step::sync_dir(&dir).unwrap();
+    fill(&packs, 0..40);
+    packs.seal().unwrap();
+    let begun = recording.len();
+    let needed: Vec<u32> = (0..40).step_by(3).collect();
+    let is_live = |hash| needed.iter().any(|n| Hash::of(&content(*n)) == hash);
+    let plan = packs.plan_repack(FULL, &is_live).unwrap();
+    packs.repack(FULL, plan).unwrap();
+    let ops = recording.ops();
+    assert!(ops.len() > begun + 5, "{ops:?}");
+    let is_named = |at: &usize| matches!(ops[*at - 1], Op::Rename { .. } | Op::Remove { .. });
+    for at in (begun + 1..=ops.len()).filter(is_named) {
+        let mut disk = Disk::default();
+        ops[..at].iter().for_each(|op| disk.apply(op));
+        for seed in 0..32 {
+            fs::create_dir(&cut).unwrap();
+            disk.cut(&mut Dice(seed)).write_out(&cut);
+            let left = Packs::open(&cut.join("packs"), FULL).unwrap();
+            let lost: Vec<&u32> = needed.iter().filter(|n| !found(&left, 40).contains(n)).collect();
+            assert!(lost.is_empty(), "cut after {:?}: {lost:?}", &ops[..at].last());
+            fs::remove_dir_all(&cut).unwrap();
+        }
+    }
 }
