@@ -179,7 +179,10 @@ fn no_hunk(word: &OsStr) -> Failure {
 mod tests {
     use super::*;
 
-    fn read(word: &str) -> Option<(String, String, Vec<(u32, u32)>)> {
+    /// A path, a hunk's name, and lines as first and count.
+    type Read = (String, String, Vec<(u32, u32)>);
+
+    fn read(word: &str) -> Option<Read> {
         let place = place(word.as_bytes())?;
         let lines = place.lines.iter().map(|range| (range.first, range.count)).collect();
         Some((String::from_utf8_lossy(place.path).into_owned(), place.hunk, lines))

@@ -67,7 +67,7 @@ impl Driver {
         if !how.merge {
             let of = apply.clone();
             let undo = move |parts: &Parts, root: &Root, journal: &ApplyId| {
-                Ok(parts.merge.undo(&of, journal, root, &*parts.store)?)
+                parts.merge.undo(&of, journal, root, &*parts.store)
             };
             return self.carry_out(apply, json!({}), undo).await.map(Undone::Done);
         }
@@ -80,7 +80,7 @@ impl Driver {
         self.keep_made(&would.proposal).await?;
         let (of, digest) = (apply.clone(), approval.digest());
         let undo = move |parts: &Parts, root: &Root, journal: &ApplyId| {
-            Ok(parts.merge.undo_onto((&of, journal), root, &*parts.store, (&plan, &approval))?)
+            parts.merge.undo_onto((&of, journal), root, &*parts.store, (&plan, &approval))
         };
         self.carry_out(apply, json!({ "digest": digest }), undo).await.map(Undone::Done)
     }

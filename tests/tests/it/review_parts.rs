@@ -270,12 +270,15 @@ fn of_two_approvals_at_once_each_lands_as_it_was_shown_or_not_at_all() {
     let digest = |options: [&str; 2]| {
         text(&world.json(0, [&["diff", &session][..], &options].concat()), "digest").to_owned()
     };
-    let (one, two) = (digest(["--hunk", "f:1"]), digest(["--hunk", "f:2"]));
+    let diff = world.json(0, ["diff", &session]);
+    let hunk = |number: usize| format!("f:{}", text(&diff["entries"][0]["hunks"][number], "id"));
+    let (top, bottom) = (hunk(0), hunk(1));
+    let (one, two) = (digest(["--hunk", &top]), digest(["--hunk", &bottom]));
     let approve = |digest: &str, hunk: &str| {
         let mut command = world.ftlctl(["approve", &session, "--digest", digest, "--hunk", hunk]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
     };
-    let mut running = [approve(&one, "f:1"), approve(&two, "f:2")];
+    let mut running = [approve(&one, &top), approve(&two, &bottom)];
     let mut codes: Vec<_> = running.iter_mut().map(|child| child.wait().unwrap().code()).collect();
     codes.sort_unstable();
     // Whichever comes second was shown over another text.
