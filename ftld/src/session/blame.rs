@@ -103,13 +103,16 @@ impl Sessions {
     }
 }
 
+/// A hunk's id, or none for a change as a whole, and the turns that made it.
+type OfTurns = (Option<String>, BTreeSet<u32>);
+
 /// The hunks of a change with the turns that made each.
 fn by_turns(
     parts: &Parts,
     before: Option<&Node>,
     after: Option<&Node>,
     versions: &[(u32, Option<Node>)],
-) -> Result<Vec<(Option<String>, BTreeSet<u32>)>, Error> {
+) -> Result<Vec<OfTurns>, Error> {
     let limits = Limits::default();
     let fits = versions
         .iter()

@@ -45,7 +45,7 @@ fn sent(world: &World, more: &[&str], script: &str) -> (u64, u64, Value) {
 
 fn approve(world: &World, last: &Value) {
     let (session, digest) = (last["session"].as_str().unwrap(), last["digest"].as_str().unwrap());
-    world.json(0, ["approve", session, "--digest", digest]);
+    world.approve_by_name(session, digest);
 }
 
 #[test]

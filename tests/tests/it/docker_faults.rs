@@ -21,7 +21,7 @@ fn world(who: Who, engine: &Engine) -> World {
 }
 
 fn configure(world: &World, engine: &Engine, image: &str) {
-    let docker = serde_json::json!({ "host": engine.host(), "image": image });
+    let docker = serde_json::json!({ "host": engine.host(), "image": image, "warm": 0 });
     world.config(&serde_json::json!({ "sandbox": "docker", "docker": docker }));
 }
 
@@ -106,8 +106,7 @@ fn an_engine_that_was_away_is_tidied_and_what_still_runs_there_is_spared() {
     let world = world(Who::Me, engine);
     let socket = world.root().join("engine.sock");
     std::os::unix::fs::symlink(engine.socket(), &socket).unwrap();
-    let docker =
-        serde_json::json!({ "host": format!("unix://{}", socket.display()), "image": engine.plain_image() });
+    let docker = serde_json::json!({ "host": format!("unix://{}", socket.display()), "image": engine.plain_image(), "warm": 0 });
     world.config(&serde_json::json!({ "sandbox": "docker", "docker": docker }));
     let task = "mkfifo ~/go; echo ready; read x < ~/go; echo late > late.txt";
     let (mut running, lines) = waiting(&world, task);

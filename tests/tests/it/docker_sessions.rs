@@ -152,7 +152,7 @@ fn a_container_that_is_removed_behind_our_back_ends_the_turn_with_the_reason_and
 fn an_engine_that_is_killed_ends_the_turn_with_the_reason_and_its_return_is_noticed() {
     let engine = Engine::start("killed");
     let world = World::new(Who::Me);
-    let docker = serde_json::json!({ "host": engine.host(), "image": engine.plain_image() });
+    let docker = serde_json::json!({ "host": engine.host(), "image": engine.plain_image(), "warm": 0 });
     world.config(&serde_json::json!({ "sandbox": "docker", "docker": docker }));
     world.files(&[("a.txt", "one\n")]);
     let task = "echo kept > kept.txt; echo ready; sleep 1000";

@@ -161,6 +161,8 @@ fn a_setup_whose_client_goes_away_ends_and_lets_the_next_one_in() {
     let mut waiting = world.ftlctl(["setup", "--rootfs", &rootfs, "--agent", "claude-code"]).spawn().unwrap();
     // A registry that never answers holds the setup up for ever.
     let mut fetching = listener.accept().unwrap().0;
+    let mut method = [0; 4];
+    fetching.read_exact(&mut method).unwrap();
     waiting.kill().unwrap();
     waiting.wait().unwrap();
     let next = world.json_lines(0, ["setup", "--rootfs", &rootfs]);
@@ -168,7 +170,8 @@ fn a_setup_whose_client_goes_away_ends_and_lets_the_next_one_in() {
     // What is fetched ends with the call: its connection is closed when everything was read.
     let mut request = String::new();
     fetching.read_to_string(&mut request).unwrap();
-    assert!(request.starts_with("GET /@anthropic-ai/claude-code-linux-"), "{request}");
+    assert_eq!(&method, b"GET ");
+    assert!(request.starts_with("/@anthropic-ai/claude-code-linux-"), "{request}");
 }
 
 /// A root file system with one file and no program.

@@ -192,7 +192,8 @@ impl SandboxBackend for DockerBackend {
     }
 
     fn warms(&self) -> bool {
-        true
+        // Nothing is filled in later on another machine's disk.
+        self.0.config.workspace != Workspace::Stream
     }
 
     async fn cool(&self, session: Option<&SessionId>) {
