@@ -64,7 +64,7 @@ fn what_was_fetched_by_then_is_told() {
         hosts.iter().map(|host| host["authority"].as_str().unwrap().to_owned()).collect()
     };
     let first = format!("{}:443", ftl_tests::online::HOST);
-    assert_eq!(fetched("first.txt"), [first.clone()]);
+    assert_eq!(fetched("first.txt"), std::slice::from_ref(&first));
     let mut both = [first, "later.example.com:443".to_owned()];
     both.sort();
     assert_eq!(fetched("second.txt"), both);
