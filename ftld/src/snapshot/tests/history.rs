@@ -417,3 +417,36 @@ fn every_snapshot_of_any_history_restores_exactly_also_after_a_crash() {
     };
     runner.run(&histories, run).unwrap();
 }
+
+#[test]
+fn an_index_that_a_collection_replaced_is_believed_after_no_crash() {
+    let place = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let (project, room) = (place.path().join("project"), place.path());
+    write(&project, "d/f", bytes(1, 200_000));
+    write(&project, "g", "stays");
+    let daemon = Daemon::begin(room.join("store"), Disk::default());
+    // Every stamp can be trusted.
+    let take = || daemon.store().take(&project, LATER).unwrap();
+    take();
+    let is_written = || fs::read_dir(room.join("store/index")).unwrap().next().is_some();
+    while daemon.store().watching()[0].sweeping.is_some() || !is_written() {
+        std::thread::yield_now();
+    }
+    // No walk comes of it, so that the index on the disk is still the old one.
+    fs::rename(project.join("d"), room.join("outside")).unwrap();
+    take();
+    daemon.store().settle().unwrap();
+    let needed = Needed { indexed: true, ..Needed::default() };
+    daemon.store().collect(false, &mut || Ok::<_, SnapshotError>(needed.clone())).unwrap();
+    let ops = daemon.recording.ops();
+    let killed = daemon.disk_at(&ops, ops.len());
+    // With the stamps that it had.
+    fs::rename(room.join("outside"), project.join("d")).unwrap();
+    let cuts = (0..96).map(|seed| killed.cut(&mut Dice(seed)));
+    for (number, left) in std::iter::once(killed.clone()).chain(cuts).enumerate() {
+        let after = LocalStoreAt::open(room.join("left"), &left);
+        let id = after.store.take(&project, now_ns()).unwrap().id;
+        assert_eq!(after.store.restore(id, &room.join("out")).unwrap().lost, [], "{number}");
+        remove_tree(&room.join("out")).unwrap();
+    }
+}
