@@ -138,6 +138,8 @@ impl Packs {
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
         let Scanned { known, end, damaged } = scan(&bytes);
+        // Nothing relies on it: what comes next is written over a torn end, and what is left of one behind it is
+        // no whole record. Cut, it is not searched at each start.
         if end < bytes.len() as u64 {
             step::cut(&file, end).map_err(io_error("cut", &path))?;
         }
