@@ -66,8 +66,8 @@ pub(super) fn other_users(info: &SystemInfo) -> Option<&'static str> {
 /// Why containers of an engine of this kind are no sandboxes; nothing when they are.
 pub(super) fn other_kind(kind: &str) -> Option<&'static str> {
     (kind == "Podman").then_some(
-        "Podman takes Docker's requests and leaves out what it does not know of them, the paths that a sandbox \
-         must not see among it, so that its containers are not as closed as was asked",
+        "Podman takes Docker's requests and leaves out some of what they ask for; that its containers are as \
+         closed as was asked has not been verified, and no sandbox came up in one that was tried",
     )
 }
 
