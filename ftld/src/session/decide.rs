@@ -220,14 +220,7 @@ impl Driver {
     /// Forgets the session.
     pub(super) async fn remove(&mut self, removal: Removal) -> Result<(), Error> {
         let discard = removal == Removal::Asked { discard: true };
-        if !discard && self.has_lost_ground() {
-            // It may hold work again, and not have been told.
-            self.look_again().await?;
-        }
-        self.may(Request::Remove { discard })?;
-        if self.holds_unread(removal) {
-            return Err(Refusal::WorkWaits.into());
-        }
+        self.may_lose_work(removal).await?;
         let detail = match removal {
             Removal::Asked { .. } => json!({ "discard": discard }),
             Removal::Over { before_us }
@@ -264,9 +257,20 @@ impl Driver {
 }
 
 impl Driver {
+    /// Refuses while the session has work that must not go unasked.
+    pub(super) async fn may_lose_work(&mut self, removal: Removal) -> Result<(), Error> {
+        let discard = removal == Removal::Asked { discard: true };
+        if !discard && self.has_lost_ground() {
+            // It may hold work again, and not have been told.
+            self.look_again().await?;
+        }
+        self.may(Request::Remove { discard })?;
+        if self.holds_unread(removal) { Err(Refusal::WorkWaits.into()) } else { Ok(()) }
+    }
+
     /// Whether the session must stay for work that was never read: a turn failed before that, and what it wrote
     /// may be all there is of it.
-    pub(super) fn holds_unread(&self, removal: Removal) -> bool {
+    fn holds_unread(&self, removal: Removal) -> bool {
         let record = &self.record;
         let is_loose = || layers::is_loose(&self.parts, record);
         match removal {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ftl_core::event::{Kind, Level};
-use ftl_core::lifecycle::{Refusal, Request, Step};
+use ftl_core::lifecycle::{Request, Step};
 use serde_json::json;
 
 use super::decide::blocking;
@@ -75,10 +75,7 @@ impl Driver {
         let Wiping { workspace, discard } = wiping;
         self.may(Request::Rewind)?;
         if workspace {
-            self.may(Request::Remove { discard })?;
-            if self.holds_unread(Removal::Asked { discard }) {
-                return Err(Refusal::WorkWaits.into());
-            }
+            self.may_lose_work(Removal::Asked { discard }).await?;
         }
         self.audit("session_wiped", json!({ "workspace": workspace, "discard": discard }), Sync::Disk)
             .await?;
