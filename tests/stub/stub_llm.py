@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A scripted language model for tests: no weights, the real wire protocols.
 
-Serves Anthropic Messages (with streaming and count_tokens) and OpenAI Responses (streaming) on loopback,
-well enough that the real agent programs take it for the model. The prompt itself is the script; each of
-its lines that begins with one of these words is one step:
+Serves Anthropic Messages (with streaming and count_tokens), OpenAI Responses (streaming), OpenAI chat
+completions and Gemini (both with and without streaming) on loopback, well enough that the real agent programs
+take it for the model. The prompt itself is the script; each of its lines that begins with one of these words is
+one step:
 
     WRITE PATH TEXT     have the agent write TEXT and a newline to PATH (absolute)
     RUN COMMAND         have the agent run COMMAND in its shell
@@ -79,6 +80,17 @@ class Progress:
         return self.steps[self.results] if self.results < len(self.steps) else None
 
 
+def file_tool(step, offered):
+    """A step as a call of the file tool or the shell that the client offers: its name and arguments."""
+    if step.verb == "WRITE":
+        if "Write" in offered:
+            return "Write", {"file_path": step.path, "content": step.text + "\n"}
+        if "write" in offered:
+            return "write", {"filePath": step.path, "content": step.text + "\n"}
+    shell = "Bash" if "Bash" in offered else "bash"
+    return shell, {"command": step.shell(), "description": "One step of the test"}
+
+
 def words(text):
     """A text in the pieces it is streamed in."""
     return re.findall(r"\S+\s*", text)
@@ -101,14 +113,11 @@ def messages_step(body):
     return progress.next() if body.get("tools") else None
 
 
-def messages_content(step):
+def messages_content(body, step):
     """The answer's content blocks."""
     if step is None:
         return [{"type": "text", "text": DONE}]
-    if step.verb == "WRITE":
-        name, arguments = "Write", {"file_path": step.path, "content": step.text + "\n"}
-    else:
-        name, arguments = "Bash", {"command": step.shell(), "description": "One step of the test"}
+    name, arguments = file_tool(step, {tool.get("name") for tool in body["tools"]})
     call = {"type": "tool_use", "id": f"toolu_{next(ids):08}", "name": name, "input": arguments}
     return [{"type": "text", "text": f"Next I use {name}."}, call]
 
@@ -143,7 +152,7 @@ def messages_answer(body, step):
         "type": "message",
         "role": "assistant",
         "model": body.get("model"),
-        "content": messages_content(step),
+        "content": messages_content(body, step),
         "stop_reason": "tool_use" if step else "end_turn",
         "stop_sequence": None,
         "usage": {
@@ -241,6 +250,124 @@ def responses_events(body, step):
     yield {"type": "response.completed", "response": {**response, "status": "completed", "output": output, "usage": usage}}
 
 
+# === OpenAI chat completions ===
+
+
+def chat_step(body):
+    """What comes next in a conversation of chat completions."""
+    progress = Progress()
+    for message in body.get("messages") or []:
+        if message.get("role") == "tool":
+            progress.result()
+        elif message.get("role") == "user":
+            progress.prompt(text_of(message.get("content")))
+    return progress.next() if body.get("tools") or wants_listings(body) else None
+
+
+def wants_listings(body):
+    """Whether the client has no tools and writes the files that an answer lists whole."""
+    system = (text_of(message.get("content")) for message in body.get("messages") or [] if message.get("role") == "system")
+    return not body.get("tools") and any("file listing" in text for text in system)
+
+
+def chat_message(body, step):
+    """The answer's message."""
+    if step is None:
+        return {"role": "assistant", "content": DONE}
+    if wants_listings(body):
+        return {"role": "assistant", "content": f"{step.path}\n```\n{step.text}\n```\n\n{DONE}"}
+    name, arguments = file_tool(step, {tool.get("function", {}).get("name") for tool in body["tools"]})
+    call = {"name": name, "arguments": json.dumps(arguments)}
+    tool_call = {"id": f"call_{next(ids):08}", "type": "function", "function": call}
+    return {"role": "assistant", "content": f"Next I use {name}.", "tool_calls": [tool_call]}
+
+
+def chat_usage():
+    return {"prompt_tokens": TOKENS_IN, "completion_tokens": TOKENS_OUT, "total_tokens": TOKENS_IN + TOKENS_OUT}
+
+
+def chat_events(body, message):
+    """The chunks that stream a message."""
+    head = {"id": f"chatcmpl-{next(ids):08}", "object": "chat.completion.chunk", "created": 0, "model": body.get("model")}
+
+    def chunk(delta, reason=None):
+        return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+
+    yield chunk({"role": "assistant", "content": ""})
+    for word in words(message["content"]):
+        yield chunk({"content": word})
+    for index, call in enumerate(message.get("tool_calls") or []):
+        function = call["function"]
+        yield chunk({"tool_calls": [{**call, "index": index, "function": {**function, "arguments": ""}}]})
+        encoded = function["arguments"]
+        for at in range(0, len(encoded), 16):
+            yield chunk({"tool_calls": [{"index": index, "function": {"arguments": encoded[at : at + 16]}}]})
+    yield chunk({}, "tool_calls" if message.get("tool_calls") else "stop")
+    if (body.get("stream_options") or {}).get("include_usage"):
+        yield {**head, "choices": [], "usage": chat_usage()}
+
+
+def chat_answer(body, message):
+    """A whole answer."""
+    reason = "tool_calls" if message.get("tool_calls") else "stop"
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    head = {"id": f"chatcmpl-{next(ids):08}", "object": "chat.completion", "created": 0, "model": body.get("model")}
+    return {**head, "choices": [choice], "usage": chat_usage()}
+
+
+# === Gemini ===
+
+
+def gemini_tools(body):
+    """Names of the functions on offer."""
+    return {
+        function.get("name")
+        for tool in body.get("tools") or []
+        for function in tool.get("functionDeclarations") or []
+    }
+
+
+def gemini_step(body):
+    """What comes next in a conversation of Gemini's."""
+    progress = Progress()
+    for content in body.get("contents") or []:
+        for part in content.get("parts") or []:
+            if "functionResponse" in part:
+                progress.result()
+            elif content.get("role") == "user":
+                progress.prompt(part.get("text") or "")
+    return progress.next() if gemini_tools(body) else None
+
+
+def gemini_answer(body, parts, is_last=True):
+    """An answer, or a part of one."""
+    candidate = {"index": 0, "content": {"role": "model", "parts": parts}}
+    if not is_last:
+        return {"candidates": [candidate], "modelVersion": "stub"}
+    total = TOKENS_IN + TOKENS_OUT
+    usage = {"promptTokenCount": TOKENS_IN, "candidatesTokenCount": TOKENS_OUT, "totalTokenCount": total}
+    return {"candidates": [{**candidate, "finishReason": "STOP"}], "usageMetadata": usage, "modelVersion": "stub"}
+
+
+def gemini_parts(step):
+    """The parts of an answer."""
+    if step is None:
+        return [{"text": word} for word in words(DONE)]
+    if step.verb == "WRITE":
+        call = {"name": "write_file", "args": {"file_path": step.path, "content": step.text + "\n"}}
+    else:
+        call = {"name": "run_shell_command", "args": {"command": step.shell(), "description": "One step of the test"}}
+    return [{"text": f"Next I use {call['name']}."}, {"functionCall": call}]
+
+
+def gemini_events(body, step):
+    """The answers that stream an answer."""
+    *first, last = gemini_parts(step)
+    for part in first:
+        yield gemini_answer(body, [part], is_last=False)
+    yield gemini_answer(body, [last])
+
+
 # === HTTP ===
 
 ERROR_TYPES = {
@@ -281,7 +408,7 @@ class Handler(BaseHTTPRequestHandler):
         kind = ERROR_TYPES.get(status, "api_error")
         self.send_json(status, {"type": "error", "error": {"type": kind, "code": kind, "message": message}})
 
-    def send_stream(self, events):
+    def send_stream(self, events, end=""):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("cache-control", "no-cache")
@@ -290,10 +417,16 @@ class Handler(BaseHTTPRequestHandler):
         for event in events:
             if self.delay:
                 time.sleep(self.delay)
-            data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-            self.wfile.flush()
+            name = f"event: {event['type']}\n" if "type" in event else ""
+            self.send_chunk(f"{name}data: {json.dumps(event)}\n\n")
+        if end:
+            self.send_chunk(end)
         self.wfile.write(b"0\r\n\r\n")
+
+    def send_chunk(self, text):
+        data = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
 
     def body(self):
         if "chunked" in (self.headers.get("transfer-encoding") or ""):
@@ -335,6 +468,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.serve_messages(body)
             elif path.endswith("/responses"):
                 self.serve_responses(body)
+            elif path.endswith("/chat/completions"):
+                self.serve_chat(body)
+            elif path.endswith((":streamGenerateContent", ":generateContent")):
+                self.serve_gemini(body, path.endswith(":streamGenerateContent"))
             else:
                 self.failure(404, "not found")
         except (BrokenPipeError, ConnectionResetError):
@@ -355,6 +492,26 @@ class Handler(BaseHTTPRequestHandler):
         if step and step.verb == "FAIL":
             return self.failure(int(step.text), "the script says so")
         self.send_stream(responses_events(body, step))
+
+    def serve_chat(self, body):
+        step = chat_step(body)
+        if step and step.verb == "FAIL":
+            return self.failure(int(step.text), "the script says so")
+        message = chat_message(body, step)
+        if body.get("stream"):
+            self.send_stream(chat_events(body, message), "data: [DONE]\n\n")
+        else:
+            self.send_json(200, chat_answer(body, message))
+
+    def serve_gemini(self, body, is_stream):
+        step = gemini_step(body)
+        if step and step.verb == "FAIL":
+            error = {"code": int(step.text), "message": "the script says so", "status": "FAILED_PRECONDITION"}
+            return self.send_json(int(step.text), {"error": error})
+        if is_stream:
+            self.send_stream(gemini_events(body, step))
+        else:
+            self.send_json(200, gemini_answer(body, gemini_parts(step)))
 
 
 def main():

@@ -235,7 +235,7 @@ undo`). Nothing is lost: the work that was left stays a checkpoint until the
 session is removed, and `ftlctl rewind SESSION@N` goes there again.
 
 The agent's home and its .git stay as they are. So an agent with a conversation
-(claude-code, codex) goes on with all of it: it remembers the turns that were
+(all but shell and command) goes on with all of it: it remembers the turns that were
 left and takes their edits for done until it reads the files again. Say in the
 next task what you went back from.
 

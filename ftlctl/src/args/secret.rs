@@ -10,7 +10,7 @@ use super::help;
 #[derive(Debug, Args)]
 #[command(after_help = help::AUTH)]
 pub(crate) struct Auth {
-    /// Variable, such as ANTHROPIC_API_KEY, or an agent that needs one: claude-code, codex
+    /// Variable, such as ANTHROPIC_API_KEY, or an agent that needs one: claude-code, codex, gemini
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// What must not be here.

@@ -7,7 +7,8 @@ use crate::failure::{Failure, Outcome};
 use crate::scope::{self, Scope};
 
 /// Agents that need a key, and the variable that carries it.
-const AGENTS: [(&str, &str); 2] = [("claude-code", "ANTHROPIC_API_KEY"), ("codex", "OPENAI_API_KEY")];
+const AGENTS: [(&str, &str); 3] =
+    [("claude-code", "ANTHROPIC_API_KEY"), ("codex", "OPENAI_API_KEY"), ("gemini", "GEMINI_API_KEY")];
 
 /// Keeps the value that is typed or piped in.
 pub(crate) async fn run(context: &Context, args: args::Auth) -> Result<Outcome, Failure> {

@@ -4,16 +4,22 @@
 //! the program is started or where its output comes from: bytes arrive as arguments, and every byte of
 //! them is hostile. What cannot be understood becomes a [`AgentEvent::Note`], never an error.
 
+mod aider;
 mod claude;
 mod codex;
 mod detail;
 mod endpoint;
+mod gemini;
 mod lines;
+mod opencode;
 
+pub use aider::AiderStream;
 pub use claude::ClaudeStream;
 pub use codex::CodexStream;
 pub use endpoint::is_loopback;
+pub use gemini::GeminiStream;
 pub use lines::{Line, Lines, MAX_LINE};
+pub use opencode::OpencodeStream;
 
 /// One thing an agent said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -183,6 +189,11 @@ fn count(value: &serde_json::Value, name: &str) -> u64 {
     value.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0)
 }
 
+/// Dollars in a JSON value as millionths; 0 when it is no number.
+fn micro_usd(value: &serde_json::Value) -> u64 {
+    (value.as_f64().unwrap_or(0.0) * 1e6).round() as u64
+}
+
 /// An id, short enough to be kept.
 fn id(value: &serde_json::Value, name: &str) -> String {
     let mut id = text(value, name).to_owned();
@@ -229,6 +240,13 @@ mod tests {
                 r#"{"type":"item.completed","item":{"id":"i","type":"command_execution","exit_code":"x"}}"#,
                 r#"{"type":"item.completed","item":[]}"#,
                 r#"{"type":"turn.completed","usage":{"output_tokens":-4}}"#,
+                r#"{"type":"step_finish","part":{"reason":7,"tokens":{"input":18446744073709551615},"cost":1e300}}"#,
+                r#"{"type":"tool_use","sessionID":"-x","part":{"callID":1},"tool_id":"t","parameters":[]}"#,
+                r#"{"type":"message","role":"assistant","content":"é","delta":true}"#,
+                r#"{"type":"result","status":"error","stats":7}"#,
+                "Tokens: 99999999999999999999999k sent, 1 received. Cost: $1e400 message",
+                "Applied edit to é",
+                "litellm.Error: é",
                 "[",
                 "7",
             ])
@@ -244,6 +262,9 @@ mod tests {
             prop_assert_eq!(chunked(claude(), &bytes, size), whole(claude(), &bytes));
             let codex = || CodexStream::new(Spent { input_tokens: 5, ..Spent::default() });
             prop_assert_eq!(chunked(codex(), &bytes, size), whole(codex(), &bytes));
+            prop_assert_eq!(chunked(OpencodeStream::new(), &bytes, size), whole(OpencodeStream::new(), &bytes));
+            prop_assert_eq!(chunked(GeminiStream::new(), &bytes, size), whole(GeminiStream::new(), &bytes));
+            prop_assert_eq!(chunked(AiderStream::new(), &bytes, size), whole(AiderStream::new(), &bytes));
         }
 
         #[test]

@@ -7,12 +7,16 @@
 //! An adapter gets no real credential. The session's shadow of a key is in the environment under the key's
 //! own name; a program whose model is served inside the sandbox gets [`PLACEHOLDER`].
 
+mod aider;
 mod claude_code;
 mod codex;
 mod command;
 mod find;
+mod gemini;
 mod install;
+mod kiro;
 mod manual;
+mod opencode;
 mod shell;
 mod tools;
 
@@ -30,7 +34,8 @@ pub use tools::{Tools, tools};
 pub const MANUAL: &str = "manual";
 
 /// Every agent's name.
-pub const NAMES: [&str; 5] = ["claude-code", "codex", "command", MANUAL, "shell"];
+pub const NAMES: [&str; 9] =
+    ["claude-code", "codex", "aider", "opencode", "gemini", "kiro", "command", MANUAL, "shell"];
 
 /// What stands in for a key where a program wants one. It is worth nothing.
 pub const PLACEHOLDER: &str = "ftl-placeholder-not-a-key";
@@ -143,8 +148,12 @@ pub enum AgentError {
 /// When there is none, or the agent `command` has nothing to run.
 pub fn adapter(name: &str, command: &[OsString]) -> Result<Box<dyn AgentAdapter>, AgentError> {
     match name {
+        "aider" => Ok(Box::new(aider::Aider)),
         "claude-code" => Ok(Box::new(claude_code::ClaudeCode)),
         "codex" => Ok(Box::new(codex::Codex)),
+        "gemini" => Ok(Box::new(gemini::Gemini)),
+        "kiro" => Ok(Box::new(kiro::Kiro)),
+        "opencode" => Ok(Box::new(opencode::Opencode)),
         "command" => Ok(Box::new(command::Command::new(command)?)),
         MANUAL => Ok(Box::new(manual::Manual)),
         "shell" => Ok(Box::new(shell::Shell)),
@@ -197,8 +206,8 @@ mod tests {
         for name in NAMES {
             assert_eq!(adapter(name, &["x".into()]).unwrap().name(), name);
         }
-        let Err(error) = adapter("aider", &[]) else { panic!("aider is not supported") };
-        assert_eq!(error.to_string(), "there is no agent \"aider\"");
+        let Err(error) = adapter("goose", &[]) else { panic!("goose is not supported") };
+        assert_eq!(error.to_string(), "there is no agent \"goose\"");
         assert!(error.hint().contains("codex"));
     }
 }

@@ -25,7 +25,9 @@ use super::layers;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
 use super::{seen, warm};
-use crate::agent::{self, AgentAdapter, CommandSpec, EventStream, Found, Search, Tools, TurnSpec};
+use crate::agent::{
+    self, AgentAdapter, AgentError, CommandSpec, EventStream, Found, Search, Tools, TurnSpec,
+};
 use crate::app::Parts;
 use crate::sandbox::{
     Check, Command, Limits, Network, Outcome, Programs, Sandbox, SandboxError, SandboxSpec, Stdio,
@@ -355,10 +357,15 @@ pub fn agents(parts: &Parts) -> Result<Vec<Check>, Error> {
     let spec = Spec::default();
     let places = Places::of(parts, &spec, parts.home.root());
     let names = agent::NAMES.into_iter().filter(|name| !matches!(*name, "command" | agent::MANUAL));
-    Ok(names
+    let mut missing = Vec::new();
+    let mut checks: Vec<Check> = names
         .filter_map(|name| {
             let adapter = agent::adapter(name, &[]).ok()?;
             let found = find(parts, &places, &settings, &*adapter);
+            if matches!(found, Err(Error::Agent(AgentError::NotFound { .. }))) && settings.agent != name {
+                missing.push(name);
+                return None;
+            }
             let usable = has_key(parts, parts.home.root(), &settings, &*adapter);
             let (outcome, detail, remedy) = match (found, usable) {
                 (Err(Error::Agent(error)), _) => (Outcome::Warning, error.to_string(), error.hint()),
@@ -374,7 +381,14 @@ pub fn agents(parts: &Parts) -> Result<Vec<Check>, Error> {
             };
             Some(Check { name: format!("agent {name}"), outcome, detail, remedy })
         })
-        .collect())
+        .collect();
+    if !missing.is_empty() {
+        // Nobody needs all of them.
+        let detail = format!("not installed: {}", missing.join(", "));
+        let name = "other agents".to_owned();
+        checks.push(Check { name, outcome: Outcome::Ok, detail, remedy: String::new() });
+    }
+    Ok(checks)
 }
 
 /// The project's setup command.

@@ -3,7 +3,8 @@
 //! Owns what must hold for them. Must not know processes or files.
 
 use ftl_core::agent::{
-    AgentEvent, ClaudeStream, CodexStream, LineParser, MAX_DETAIL, MAX_ID, MAX_NOTE, Spent, Stream,
+    AgentEvent, AiderStream, ClaudeStream, CodexStream, GeminiStream, LineParser, MAX_DETAIL, MAX_ID,
+    MAX_NOTE, OpencodeStream, Spent, Stream,
 };
 use ftl_core::config::{ConfigError, Limits, ProjectConfig, UserConfig, effective, widening};
 
@@ -14,9 +15,13 @@ pub(crate) fn agents(input: &[u8]) {
     let (control, rest) = first(input);
     let (bytes, pieces) = cut(rest);
     let before = Spent { input_tokens: 5, output_tokens: 1, cost_micro_usd: 5 };
-    let (whole, cut) = match control % 2 {
-        0 => (events(ClaudeStream::new(before), &[bytes]), events(ClaudeStream::new(before), &pieces)),
-        _ => (events(CodexStream::new(before), &[bytes]), events(CodexStream::new(before), &pieces)),
+    let both = |read: &dyn Fn(&[&[u8]]) -> Vec<AgentEvent>| (read(&[bytes]), read(&pieces));
+    let (whole, cut) = match control % 5 {
+        0 => both(&|input| events(ClaudeStream::new(before), input)),
+        1 => both(&|input| events(CodexStream::new(before), input)),
+        2 => both(&|input| events(OpencodeStream::new(), input)),
+        3 => both(&|input| events(GeminiStream::new(), input)),
+        _ => both(&|input| events(AiderStream::new(), input)),
     };
     assert_eq!(whole, cut);
     for event in &whole {

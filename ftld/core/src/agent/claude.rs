@@ -15,7 +15,7 @@
 use serde_json::Value;
 
 use super::detail::detail;
-use super::{AgentEvent, LineParser, Spent, count, id, text};
+use super::{AgentEvent, LineParser, Spent, count, id, micro_usd, text};
 
 /// The parser of one turn.
 #[derive(Debug, Default)]
@@ -110,7 +110,7 @@ impl ClaudeStream {
         let usage = &value["usage"];
         // Cached tokens are counted apart from `input_tokens`.
         let input = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
-        let total = (value["total_cost_usd"].as_f64().unwrap_or(0.0) * 1e6).round() as u64;
+        let total = micro_usd(&value["total_cost_usd"]);
         events.push(AgentEvent::Usage {
             input_tokens: input.iter().fold(0, |sum: u64, name| sum.saturating_add(count(usage, name))),
             output_tokens: count(usage, "output_tokens"),

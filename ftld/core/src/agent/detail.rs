@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::MAX_DETAIL;
 
 /// Argument names, the most telling first.
-const TELLING: [&str; 11] = [
+const TELLING: [&str; 12] = [
     "file_path",
+    "filePath",
     "path",
     "notebook_path",
     "command",
