@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod counted;
+pub mod doors;
 pub mod earlier;
 pub mod engine;
 pub mod keyring;

@@ -1,8 +1,9 @@
 //! Containers that stand ready: a turn that finds one, and what is left when the daemon goes.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use ftl_tests::doors::{Doors, label};
 use ftl_tests::world::{Who, World};
 use serde_json::{Value, json};
 
@@ -14,11 +15,6 @@ fn world() -> World {
     let world = World::new(Who::Me);
     world.config(&json!({ "sandbox": "docker", "docker": { "host": host, "image": image, "warm": 1 } }));
     world
-}
-
-fn label(world: &World) -> String {
-    let hash = ftl_core::id::Hash::of(std::os::unix::ffi::OsStrExt::as_bytes(world.ftl_home().as_os_str()));
-    format!("label=dev.ftl.instance={}", &hash.to_hex()[..12])
 }
 
 fn docker(words: &[&str]) -> String {
@@ -33,36 +29,8 @@ fn left(world: &World) -> String {
     docker(&["ps", "-a", "-q", "--filter", &label]) + &docker(&["volume", "ls", "-q", "--filter", &label])
 }
 
-/// Hears of every door that is started for a world: the last thing before a container is ready.
-struct Doors {
-    docker: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Doors {
-    fn of(world: &World) -> Self {
-        let (host, _) = engine();
-        let label = label(world);
-        let mut docker = Command::new("docker");
-        docker.args(["-H", &host, "events", "--since", "0", "--filter", "type=container"]);
-        docker.args(["--filter", "event=start", "--filter", &label, "--filter", "label=dev.ftl.role=door"]);
-        docker.args(["--format", "{{index .Actor.Attributes \"dev.ftl.session\"}}"]);
-        let mut docker = docker.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(docker.stdout.take().unwrap()).lines();
-        Self { docker, lines }
-    }
-
-    /// The session of the next one.
-    fn next(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
-    }
-}
-
-impl Drop for Doors {
-    fn drop(&mut self) {
-        let _ended = self.docker.kill();
-        let _waited = self.docker.wait();
-    }
+fn doors(world: &World) -> Doors {
+    Doors::of(world, &engine().0)
 }
 
 fn session(of: &Value) -> String {
@@ -79,7 +47,7 @@ fn started(doors: &mut Doors, expected: &[&str]) {
 #[test]
 fn a_follow_up_and_the_next_session_find_a_container_that_stands_ready() {
     let world = world();
-    let mut doors = Doors::of(&world);
+    let mut doors = doors(&world);
     world.files(&[("a.txt", "one\n"), ("dir/b.txt", "b\n"), (".env", "PLAIN=here\n"), ("gone.txt", "x\n")]);
     let first = world.shell("cat .env; echo two >> a.txt; echo note > ~/note; echo tmp > /tmp/note");
     let one = session(&first);
@@ -120,12 +88,12 @@ fn a_follow_up_and_the_next_session_find_a_container_that_stands_ready() {
 #[test]
 fn a_daemon_that_is_killed_with_one_ready_leaves_nothing_to_the_next_one() {
     let world = world();
-    let mut doors = Doors::of(&world);
+    let mut doors = doors(&world);
     world.files(&[("a.txt", "one\n")]);
     let first = world.shell("echo two >> a.txt");
     world.json(0, ["reject", &session(&first)]);
     let one = session(&first);
-    while doors.next() == one {}
+    doors.next_but(&[one]);
     let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
     rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
     assert_ne!(left(&world), "");
@@ -160,7 +128,7 @@ fn a_daemon_that_is_killed_with_one_ready_leaves_nothing_to_the_next_one() {
 #[test]
 fn what_a_session_keeps_is_shown_and_wiped() {
     let world = world();
-    let mut doors = Doors::of(&world);
+    let mut doors = doors(&world);
     world.files(&[("a.txt", "one\n")]);
     let task = "head -c 3000000 /dev/zero > ~/cache; head -c 2000000 /dev/zero > big; echo x > /tmp/x";
     let first = world.shell(task);

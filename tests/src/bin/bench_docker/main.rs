@@ -9,13 +9,14 @@
 
 mod raw;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use ftl_proto::v1;
 use ftl_proto::v1::event::Kind;
 use ftl_proto::v1::exec_input::Input;
 use ftl_proto::v1::exec_output::Output;
+use ftl_tests::doors::Doors;
 use ftl_tests::earlier::{EDIT, Earlier, make_tree, print_published};
 use ftl_tests::engine::Engine;
 use ftl_tests::measure::{self, Outcome, Place, append, median, row, stage, timed};
@@ -36,20 +37,22 @@ fn main() -> Outcome<()> {
     let engine = Engine::start("bench");
     let image = engine.plain_image();
     let raw = Raw::new(&engine.socket(), image);
-    let docker = serde_json::json!({ "host": engine.host(), "image": image });
-    let config = serde_json::json!({ "sandbox": "docker", "docker": docker });
+    let config = |warm: u64| {
+        let docker = serde_json::json!({ "host": engine.host(), "image": image, "warm": warm });
+        serde_json::json!({ "sandbox": "docker", "docker": docker })
+    };
     let scratch = tempfile::tempdir_in("/var/tmp")?;
     measure::head();
     for (at, size) in sizes.into_iter().enumerate() {
         let tree = scratch.path().join(format!("tree-{size}"));
         let files = make_tree(&tree, size)?;
-        let place = Place::with(&tree, Some(&config))?;
         if at == 0 {
-            boot_and_commands(&place, &raw)?;
+            boot_and_commands(&Place::with(&tree, Some(&config(0)))?, &raw)?;
         }
+        let place = Ready::new(Place::with(&tree, Some(&config(1)))?, &engine);
         let dir = scratch.path().join(format!("earlier-{size}"));
         let earlier = Earlier::new(&tree, &dir, Some(image), Some(&engine.host()))?;
-        work(&place, &files, &earlier)?;
+        work(place, &files, &earlier, &raw)?;
     }
     print_published();
     Ok(())
@@ -75,7 +78,6 @@ fn boot_and_commands(place: &Place, raw: &Raw) -> Outcome<()> {
     let theirs = median((0..COMMANDS).map(|_| timed(|| raw.exec(&waiting))))?;
     raw.remove(&waiting)?;
     row("a command in a running session", ours, "one exec", theirs);
-    row("boot, the next ones", next, "one exec", theirs);
     exec(place, &session, "echo > ~/go")?;
     place.until_idle(&session)?;
     place.discard(&session)
@@ -102,27 +104,75 @@ fn exec(place: &Place, session: &str, script: &str) -> Outcome<()> {
     })
 }
 
-fn work(place: &Place, files: &[PathBuf], earlier: &Earlier) -> Outcome<()> {
-    let size = files.len();
-    let named = |what: &str| format!("{what}, {size} files");
-    let project = place.world.project();
-    place.snapshot()?;
+/// A place in which the next session's container is waited for before it is wanted, as when a human has read the
+/// last one's work.
+struct Ready {
+    place: Place,
+    doors: Doors,
+    /// Sessions whose containers have been started.
+    known: Vec<String>,
+}
 
-    let ready = median((0..RUNS).map(|_| {
-        timed(|| place.until(&place.start("echo ready")?, |kind| matches!(kind, Kind::Output(_))).map(drop))
-    }))?;
-    let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.prepare())))?;
-    row(&named("prepare (start to first output)"), ready, "wipe and copy, by exec", theirs);
-
-    for (what, script) in [("diff, nothing changed", "true"), ("diff, 5 changed", EDIT)] {
-        let ours = median((0..RUNS).map(|_| place.diff_time(script, script == EDIT)))?;
-        earlier.prepare()?;
-        earlier.edit(script)?;
-        let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.diff())))?;
-        row(&named(what), ours, "walk, read all, send, compare", theirs);
+impl Ready {
+    fn new(place: Place, engine: &Engine) -> Self {
+        let doors = Doors::of(&place.world, &engine.host());
+        Self { place, doors, known: Vec::new() }
     }
 
-    let ours = median((0..RUNS).map(|_| whole(place, &project, files)))?;
+    /// Runs a task that makes the next container ready.
+    fn first(&mut self) -> Outcome<()> {
+        let session = self.place.start(EDIT)?;
+        self.place.until_idle(&session)?;
+        self.end(session)
+    }
+
+    /// Times `work` in the session whose container stands ready, gives it up, and says how long it took.
+    fn time(&mut self, work: impl Fn(&Place) -> Outcome<(String, Duration)>) -> Outcome<Duration> {
+        let ready = self.doors.next_but(&self.known);
+        let (session, time) = work(&self.place)?;
+        if session != ready {
+            return Err("the session did not get what was made for it".into());
+        }
+        self.place.until_idle(&session)?;
+        self.end(session)?;
+        Ok(time)
+    }
+
+    /// Decides on a session: what is likely now is a new one.
+    fn end(&mut self, session: String) -> Outcome<()> {
+        let request = v1::RejectRequest { session: session.clone(), ..Default::default() };
+        self.place.runtime.block_on(self.place.client.reviews.clone().reject(request))?;
+        self.known.push(session);
+        Ok(())
+    }
+}
+
+fn work(mut ready: Ready, files: &[PathBuf], earlier: &Earlier, raw: &Raw) -> Outcome<()> {
+    let size = files.len();
+    let named = |what: &str| format!("{what}, {size} files");
+    ready.place.snapshot()?;
+    ready.first()?;
+
+    let begun = |place: &Place| {
+        let start = Instant::now();
+        let session = place.start(&format!("echo ready; {EDIT}"))?;
+        place.until(&session, |kind| matches!(kind, Kind::Output(_)))?;
+        Ok((session, start.elapsed()))
+    };
+    let prepare = median((0..RUNS).map(|_| ready.time(begun)))?;
+    let waiting = raw.waiting()?;
+    let exec = median((0..COMMANDS).map(|_| timed(|| raw.exec(&waiting))))?;
+    raw.remove(&waiting)?;
+    row(&named("a task's first output"), prepare, "one exec", exec);
+    let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.prepare())))?;
+    row(&named("prepare (start to first output)"), prepare, "wipe and copy, by exec", theirs);
+
+    let project = ready.place.world.project();
+    let changed: Vec<_> = files.iter().rev().take(5).collect();
+    let ours = median((0..RUNS).map(|_| {
+        append(&project, &changed)?;
+        ready.time(whole)
+    }))?;
     let theirs = median((0..LONG_RUNS).map(|_| {
         timed(|| {
             earlier.snapshot()?;
@@ -132,16 +182,22 @@ fn work(place: &Place, files: &[PathBuf], earlier: &Earlier) -> Outcome<()> {
         })
     }))?;
     row(&named("whole warm loop"), ours, "snapshot, prepare, edit, diff", theirs);
+    for (what, script) in [("diff, nothing changed", "true"), ("diff, 5 changed", EDIT)] {
+        let ours = median((0..RUNS).map(|_| ready.place.diff_time(script, script == EDIT)))?;
+        earlier.prepare()?;
+        earlier.edit(script)?;
+        let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.diff())))?;
+        row(&named(what), ours, "walk, read all, send, compare", theirs);
+    }
     Ok(())
 }
 
-/// Five files change, and a task changes five: from the snapshot to the diff in hand.
-fn whole(place: &Place, project: &Path, files: &[PathBuf]) -> Outcome<Duration> {
-    append(project, &files.iter().rev().take(5).collect::<Vec<_>>())?;
-    timed(|| {
-        place.snapshot()?;
-        let session = place.start(EDIT)?;
-        place.until_idle(&session)?;
-        place.diff(&session)
-    })
+/// Five files have changed, and a task changes five: from the snapshot to the diff in hand.
+fn whole(place: &Place) -> Outcome<(String, Duration)> {
+    let start = Instant::now();
+    place.snapshot()?;
+    let session = place.start(EDIT)?;
+    place.until_idle(&session)?;
+    place.diff(&session)?;
+    Ok((session, start.elapsed()))
 }
