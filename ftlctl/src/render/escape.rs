@@ -148,7 +148,9 @@ fn spelt(unit: &Unit, layout: Layout) -> Option<String> {
     match unit {
         Unit::Char('\t') if layout != Layout::Name => None,
         Unit::Char('\n') if layout == Layout::Lines => None,
-        Unit::Char(char) if !is_hostile(*char) => None,
+        Unit::Char(char) if !is_hostile(*char) && !(layout == Layout::Name && is_like_a_separator(*char)) => {
+            None
+        }
         Unit::Char('\n') => Some("\\n".to_owned()),
         Unit::Char('\t') => Some("\\t".to_owned()),
         Unit::Char('\r') => Some("\\r".to_owned()),
@@ -185,9 +187,25 @@ fn is_hostile(char: char) -> bool {
             // Zero width, direction marks, line and paragraph separator, bidi controls, invisible operators.
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             // Variation selectors, byte order mark, interlinear annotation.
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            // Invisible musical controls, tags, more variation selectors.
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+            // Invisible controls of shorthand and music; tags, more variation selectors and what is kept for such.
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether a character would make one component of a path look like two.
+fn is_like_a_separator(char: char) -> bool {
+    matches!(
+        char,
+        '\u{2044}'
+            | '\u{2215}'
+            | '\u{2216}'
+            | '\u{29f5}'
+            | '\u{29f8}'
+            | '\u{29f9}'
+            | '\u{fe68}'
+            | '\u{ff0f}'
+            | '\u{ff3c}'
+    )
 }
 
 #[cfg(test)]
@@ -249,6 +267,8 @@ mod tests {
     #[test]
     fn a_name_is_one_line() {
         assert_eq!(name(b"a\nb\tc"), "a\\nb\\tc");
+        assert_eq!(name("src\u{2215}main.rs"), "src\\u{2215}main.rs");
+        assert_eq!(text("1\u{2215}2 \u{1bca0}"), "1\u{2215}2 \\u{1bca0}");
     }
 
     #[test]

@@ -69,14 +69,33 @@ pub(super) fn folded_stem(component: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Whether a character is drawn as nothing, or turns the direction of what follows.
+/// Whether a character is drawn as nothing, or turns the direction of what follows: what Unicode lets a program
+/// ignore, with the separators of lines and the marks of annotations.
 #[must_use]
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether a character looks like one that separates the components of a path, and is none.
+#[must_use]
+pub(super) fn is_like_a_separator(c: char) -> bool {
+    matches!(
+        c,
+        '\u{2044}'
+            | '\u{2215}'
+            | '\u{2216}'
+            | '\u{29f5}'
+            | '\u{29f8}'
+            | '\u{29f9}'
+            | '\u{fe68}'
+            | '\u{ff0f}'
+            | '\u{ff3c}'
+    )
 }
 
 /// Whether a stem is the 8.3 name that NTFS makes for `name`: `git~1` for `.git`.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::manifest::Touched;
-use super::name::{fold, folded_stem, is_invisible};
+use super::name::{fold, folded_stem, is_invisible, is_like_a_separator};
 use super::pattern::{Pattern, Patterns};
 use super::secret::keeps_secrets;
 use crate::diff::{After, Change};
@@ -115,11 +115,16 @@ pub fn risks(change: &Change, content: Content, collides: bool) -> Vec<Risk> {
 fn by_name(change: &Change, content: Content) -> [Option<Risk>; 3] {
     // Elsewhere a backslash separates components.
     let folded: Vec<Cow<'_, str>> = change.path.components().flat_map(parts).collect();
-    let Some(Pattern { class, reason, .. }) = HOST_EXECUTION.matching(&folded) else { return [None; 3] };
+    let Some(Pattern { class, reason, tree, .. }) = HOST_EXECUTION.matching(&folded) else {
+        return [None; 3];
+    };
+    let is_dir = change.result().is_some_and(Node::is_dir);
     let runs = Some(Risk::HostExecution { class, reason });
     let hash = |node: Option<&Node>| node.and_then(Node::hash);
     let (before, after) = (hash(change.before.as_ref()), hash(change.result()));
     match (*class, content.touched) {
+        // The name is a file's.
+        _ if is_dir && !tree => [None; 3],
         // Only the mode differs.
         _ if before.is_some() && before == after => [None; 3],
         (SETTINGS, _) => [None, None, Some(Risk::Settings)],
@@ -181,7 +186,7 @@ pub fn collisions(base: &Tree, changes: &[Change]) -> BTreeSet<RelPath> {
 
 fn hidden_in_name(path: &RelPath) -> bool {
     match std::str::from_utf8(path.as_bytes()) {
-        Ok(text) => text.chars().any(|c| c.is_control() || is_invisible(c)),
+        Ok(text) => text.chars().any(|c| c.is_control() || is_invisible(c) || is_like_a_separator(c)),
         Err(_) => true,
     }
 }

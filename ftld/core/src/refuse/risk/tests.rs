@@ -80,6 +80,12 @@ fn every_disguise_of_a_name_has_its_risk() {
         ("YARN.LOCK", "dependencies"),
         ("yarn.lock::$DATA", "dependencies"),
         ("\u{ff0e}npmrc", "host-execution"),
+        ("lib/BUILD", "host-execution"),
+        ("Package.swift", "host-execution"),
+        ("App.xcodeproj/project.pbxproj", "host-execution"),
+        (".Rprofile", "host-execution"),
+        (".mise.local.toml", "host-execution"),
+        ("cla\u{1bca0}ude.md", "control-characters"),
     ] {
         let found = risks(&new(at, 0o644), Content::default(), false);
         assert!(found.iter().any(|risk| risk.name() == expected), "{at}: {found:?}");
@@ -109,6 +115,9 @@ fn neighbours_of_dangerous_names_have_none() {
     ] {
         assert_eq!(names(&new(at, 0o644), Content::default()), [""; 0], "{at}");
     }
+    let dir = Change::new(&path("build"), None, After::Node(Node::Dir { mode: 0o755 }));
+    assert_eq!(names(&dir, Content::default()), [""; 0], "a directory is not the file that a tool reads");
+    assert_eq!(names(&new("src\u{2215}main.rs", 0o644), Content::default()), ["control-characters"]);
 }
 
 #[test]
