@@ -30,11 +30,12 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
     ("vault", &["vault", "private"]),
+    ("verify", &["verify", "sandbox"]),
     (
         "session",
         &[
             "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
-            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
+            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault", "verify",
         ],
     ),
     (
