@@ -232,9 +232,10 @@ fn variables(object: &mut Object<'_>, name: &'static str) -> Result<Vec<String>,
 /// Checks: their names and what a shell is given.
 fn checks(object: &mut Object<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
     object.nested("checks")?.map_or(Ok(BTreeMap::new()), |checks| {
-        checks.into_checked("must have a name of lower-case letters, digits and `-`, and a command", |name, command| {
-            is_agent(name) && !command.trim().is_empty() && !command.contains('\0')
-        })
+        checks.into_checked(
+            "must have a name of lower-case letters, digits and `-`, and a command",
+            |name, command| is_agent(name) && !command.trim().is_empty() && !command.contains('\0'),
+        )
     })
 }
 

@@ -205,11 +205,9 @@ fn kind(kind: Kind) -> v1::event::Kind {
         Kind::Branched { from, checkpoint } => {
             W::Branched(v1::Branched { from: from.to_string(), checkpoint })
         }
-        Kind::ChecksBegun { digest, base, checks } => W::ChecksBegun(v1::ChecksBegun {
-            digest: digest.to_string(),
-            base: base.to_string(),
-            checks,
-        }),
+        Kind::ChecksBegun { digest, base, checks } => {
+            W::ChecksBegun(v1::ChecksBegun { digest: digest.to_string(), base: base.to_string(), checks })
+        }
         Kind::CheckEnded { .. } => W::CheckEnded(super::verify::stored(kind)),
         Kind::ChecksEnded { digest, ready, why } => {
             W::ChecksEnded(v1::ChecksEnded { digest: digest.to_string(), ready, why })

@@ -155,8 +155,12 @@ mod tests {
 
     #[test]
     fn every_verdict_has_its_name_on_the_wire() {
-        let outcomes =
-            [Outcome::Passed, Outcome::Code(1), Outcome::Empty { why: "" }, Outcome::NotStarted { why: String::new() }];
+        let outcomes = [
+            Outcome::Passed,
+            Outcome::Code(1),
+            Outcome::Empty { why: "" },
+            Outcome::NotStarted { why: String::new() },
+        ];
         for outcome in outcomes {
             let verdict = judge(&outcome, None);
             assert_ne!(named_verdict(verdict.name()), v1::CheckVerdict::Unspecified, "{verdict:?}");

@@ -139,7 +139,6 @@ impl Checks {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use ftl_core::id::Hash;

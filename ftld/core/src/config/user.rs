@@ -315,12 +315,28 @@ mod tests {
         assert_eq!(config.limits.check_seconds, Some(5));
         check(
             "{\"checks\": {\"Test it\": \"x\"}}",
-            &expect!["line 1, column 24: `checks.Test it` must have a name of lower-case letters, digits and `-`, and a command"],
+            &expect![
+                "line 1, column 24: `checks.Test it` must have a name of lower-case letters, digits and `-`, and a command"
+            ],
         );
-        check("{\"checks\": {\"test\": \" \"}}", &expect!["line 1, column 21: `checks.test` must have a name of lower-case letters, digits and `-`, and a command"]);
-        check("{\"checks\": {\"test\": [\"make\"]}}", &expect!["line 1, column 21: `checks.test` must be a string, not a list"]);
-        check("{\"checks\": \"make\"}", &expect!["line 1, column 12: `checks` must be an object, not a string"]);
-        check("{\"limits\": {\"check_seconds\": 0}}", &expect!["line 1, column 30: `limits.check_seconds` must be between 1 and 1073741824"]);
+        check(
+            "{\"checks\": {\"test\": \" \"}}",
+            &expect![
+                "line 1, column 21: `checks.test` must have a name of lower-case letters, digits and `-`, and a command"
+            ],
+        );
+        check(
+            "{\"checks\": {\"test\": [\"make\"]}}",
+            &expect!["line 1, column 21: `checks.test` must be a string, not a list"],
+        );
+        check(
+            "{\"checks\": \"make\"}",
+            &expect!["line 1, column 12: `checks` must be an object, not a string"],
+        );
+        check(
+            "{\"limits\": {\"check_seconds\": 0}}",
+            &expect!["line 1, column 30: `limits.check_seconds` must be between 1 and 1073741824"],
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ impl Proposal {
     ) -> Result<Tree, Conflicts> {
         let mut conflicts = Vec::new();
         let mut tree = now.clone();
-        let changed = || self.items().iter().filter(|item| item.change.result() != item.change.before.as_ref());
+        let changed =
+            || self.items().iter().filter(|item| item.change.result() != item.change.before.as_ref());
         for item in changed() {
             let (path, before) = (&item.change.path, &item.change.before);
             let found = now.get(path).map(|entry| entry.node.clone());

@@ -141,12 +141,15 @@ mod tests {
         guess(&Tree(files)).map(|guess| (guess.command, guess.file))
     }
 
+    /// Files, the command, and what it is guessed from.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
     #[test]
     fn each_kind_of_project_has_its_command() {
         let script = r#"{"scripts": {"test": "jest"}}"#;
         let gradle = [("build.gradle.kts", ""), ("gradlew", "")];
         let testing = "Enable_Testing()";
-        let table: [(&[(&str, &str)], &str, &str); 14] = [
+        let table: [Row<'_>; 14] = [
             (&[("Cargo.toml", "[package]")], "cargo test", "Cargo.toml"),
             (&[("Cargo.toml", "[workspace]\n")], "cargo test --workspace", "Cargo.toml"),
             (&[("package.json", script)], "npm test", "package.json"),
