@@ -118,7 +118,8 @@ impl Sessions {
         let record = self.get(id)?;
         let (say, listener) = mpsc::unbounded_channel();
         let ending = stop.child_token();
-        let work = Work { sessions: Arc::clone(self), record, digest, again: trial.again, say, ending };
+        let (sessions, again) = (Arc::clone(self), trial.again);
+        let work = Work { sessions, record, digest, again, say, stop: stop.clone(), ending };
         tasks.spawn(async move {
             let (ending, gone) = (work.ending.clone(), work.say.clone());
             let watching = trial.stop_when_gone.then(|| {
@@ -135,15 +136,11 @@ impl Sessions {
                     other => other,
                 };
                 tracing::info!(session = %work.record.id, error = %told(&error), "checks did not end");
+                work.note(Kind::ChecksEnded { digest, ready: false, why: told(&error) }).await;
                 let _gone = work.say.send(Err(error));
             }
             if let Some(watching) = watching {
                 watching.abort();
-            }
-            // The session may be busy, and tells it then when its turn is over.
-            tokio::select! {
-                _told = work.sessions.ask(&work.record.id, |reply| Command::HearChecks { reply }) => {}
-                () = stop.cancelled() => {}
             }
         });
         Ok(listener)
@@ -157,7 +154,9 @@ struct Work {
     digest: Digest,
     again: bool,
     say: Teller,
-    /// Ends all of it.
+    /// Ends every check of the session.
+    stop: CancellationToken,
+    /// Ends all of this.
     ending: CancellationToken,
 }
 
@@ -190,19 +189,19 @@ impl Work {
     async fn checks(&self, stand: &Stand, checks: Vec<Check>, limits: Limits) -> Result<(), Error> {
         let (digest, base) = (self.digest, stand.snapshot);
         let names = checks.iter().map(|check| check.name.clone()).collect();
-        self.note(Kind::ChecksBegun { digest, base, checks: names });
+        self.note(Kind::ChecksBegun { digest, base, checks: names }).await;
         self.tell(Tried::Begun { digest, base, checks: checks.clone() });
         let mut verdicts = Vec::new();
         for check in checks {
             let ended = self.check(stand, check, limits).await?;
             verdicts.push((ended.check.name.clone(), ended.verdict.clone()));
-            self.note(fact(&ended));
+            self.note(fact(&ended)).await;
             self.tell(Tried::Ended(Box::new(ended)));
         }
         let word = verify::word(verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict)));
         let detail = json!({ "digest": digest, "ready": word.ready, "why": word.why });
         self.audit("checked", detail).await?;
-        self.note(Kind::ChecksEnded { digest, ready: word.ready, why: word.why.clone() });
+        self.note(Kind::ChecksEnded { digest, ready: word.ready, why: word.why.clone() }).await;
         self.tell(Tried::Word { digest, word });
         Ok(())
     }
@@ -293,8 +292,16 @@ impl Work {
         let _gone = self.say.send(Ok(tried));
     }
 
-    fn note(&self, kind: Kind) {
-        self.sessions.parts().checks.note(&self.record.id, kind);
+    /// Has the session tell it. One that is busy does so when its turn is over; nobody waits for that.
+    async fn note(&self, kind: Kind) {
+        let id = &self.record.id;
+        self.sessions.parts().checks.note(id, kind);
+        tokio::select! {
+            // Refused by a busy session.
+            _heard = self.sessions.ask(id, |reply| Command::HearChecks { reply }) => {}
+            // Its task may be waiting for this one to end.
+            () = self.stop.cancelled() => {}
+        }
     }
 
     async fn audit(&self, action: &'static str, detail: serde_json::Value) -> Result<(), Error> {
