@@ -193,7 +193,7 @@ fn checks_go_on_when_their_client_goes_unless_it_said_otherwise() {
         client.until_idle(&session, 1).await.unwrap();
         let digest = client
             .sessions
-            .get(v1::GetSessionRequest { session: session.clone() })
+            .get(v1::GetSessionRequest { session: session.clone(), ..Default::default() })
             .await
             .unwrap()
             .into_inner()
