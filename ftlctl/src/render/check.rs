@@ -11,6 +11,9 @@ use crate::render::measure::duration;
 use crate::render::style::{Style, Tone};
 use crate::render::{escape, json as shared};
 
+/// A verdict that nothing ran for now.
+const BEFORE: &str = "known from before; --again runs it again";
+
 /// What is tried.
 pub(crate) fn begun(begun: &v1::ChecksBegun) -> String {
     let over = format!("over the project as it is (snapshot {})", short(&begun.base));
@@ -42,9 +45,12 @@ pub(crate) fn ended(ended: &v1::CheckEnded, style: Style) -> String {
     use v1::{CheckSince as Since, CheckVerdict as Verdict};
     let (name, why) = (escape::name(&ended.name), escape::name(&ended.why));
     let since = escape::name(&ended.since_why);
-    let time = match ended.remembered {
-        true => "known from before; --again runs it again".to_owned(),
-        false => duration(ended.elapsed_us),
+    let time = match (ended.remembered, ended.guessed_from.as_str()) {
+        (false, _) => duration(ended.elapsed_us),
+        (true, "") => format!("{}, {BEFORE}", escape::name(&ended.command)),
+        (true, file) => {
+            format!("{}, guessed from {}, {BEFORE}", escape::name(&ended.command), escape::name(file))
+        }
     };
     let (tone, line) = match (ended.verdict(), ended.since()) {
         (Verdict::Passed, _) => (Tone::Good, format!("{name} passed ({time})")),
@@ -143,9 +149,14 @@ mod tests {
         let passed = v1::CheckEnded {
             verdict: v1::CheckVerdict::Passed.into(),
             remembered: true,
+            command: "make test".into(),
             ..failed(v1::CheckSince::Unspecified)
         };
-        assert_eq!(ended(&passed, Style::Plain), "test passed (known from before; --again runs it again)");
+        let line = ended(&passed, Style::Plain);
+        assert_eq!(line, "test passed (make test, known from before; --again runs it again)");
+        let guessed = v1::CheckEnded { guessed_from: "Makefile".into(), ..passed };
+        let line = ended(&guessed, Style::Plain);
+        assert!(line.contains("(make test, guessed from Makefile, known from before"), "{line}");
     }
 
     #[test]

@@ -95,36 +95,42 @@ fn end(ended: Ended) -> v1::CheckEnded {
     }
 }
 
-/// A check's end as its session's event has it; an empty one of any other event.
-pub(super) fn stored(kind: Kind) -> v1::CheckEnded {
-    let Kind::CheckEnded {
-        digest,
-        name,
-        command,
-        guessed_from,
-        verdict,
-        why,
-        since,
-        since_why,
-        elapsed_us,
-        remembered,
-        tail,
-    } = kind
-    else {
-        return v1::CheckEnded::default();
-    };
-    v1::CheckEnded {
-        digest: digest.to_string(),
-        name,
-        command,
-        guessed_from,
-        verdict: named_verdict(&verdict).into(),
-        why,
-        since: named_since(&since).into(),
-        since_why,
-        elapsed_us,
-        remembered,
-        tail: tail.0,
+/// What a session's event tells of checks; an empty end of any other event.
+pub(super) fn stored(kind: Kind) -> v1::event::Kind {
+    use v1::event::Kind as W;
+    match kind {
+        Kind::ChecksBegun { digest, base, checks } => {
+            W::ChecksBegun(v1::ChecksBegun { digest: digest.to_string(), base: base.to_string(), checks })
+        }
+        Kind::ChecksEnded { digest, ready, why } => {
+            W::ChecksEnded(v1::ChecksEnded { digest: digest.to_string(), ready, why })
+        }
+        Kind::CheckEnded {
+            digest,
+            name,
+            command,
+            guessed_from,
+            verdict,
+            why,
+            since,
+            since_why,
+            elapsed_us,
+            remembered,
+            tail,
+        } => W::CheckEnded(v1::CheckEnded {
+            digest: digest.to_string(),
+            name,
+            command,
+            guessed_from,
+            verdict: named_verdict(&verdict).into(),
+            why,
+            since: named_since(&since).into(),
+            since_why,
+            elapsed_us,
+            remembered,
+            tail: tail.0,
+        }),
+        _ => W::CheckEnded(v1::CheckEnded::default()),
     }
 }
 

@@ -234,6 +234,7 @@ impl Work {
             digest: (!without).then_some(self.digest),
             command: check.command.clone(),
             sandbox: self.record.spec.sandbox.clone(),
+            memory_mb: stand.memory_mb(),
         };
         if let Some(known) = checks.known(&key).filter(|_| !self.again) {
             return Ok(Ran { known, remembered: true });

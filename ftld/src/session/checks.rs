@@ -43,6 +43,8 @@ pub(super) struct Key {
     pub(super) digest: Option<Digest>,
     pub(super) command: String,
     pub(super) sandbox: String,
+    /// Memory that it may use, MiB: what fails for want of it is another outcome.
+    pub(super) memory_mb: u64,
 }
 
 /// What is known of a run.
@@ -148,7 +150,7 @@ mod tests {
 
     fn key(number: u32) -> Key {
         let base = SnapshotId(Hash::of(&number.to_le_bytes()));
-        Key { base, digest: None, command: "make test".into(), sandbox: "native".into() }
+        Key { base, digest: None, command: "make test".into(), sandbox: "native".into(), memory_mb: 9 }
     }
 
     fn known(elapsed_us: u64) -> Known {
@@ -166,6 +168,7 @@ mod tests {
             Key { digest, ..key(1) },
             Key { command: "make".into(), ..key(1) },
             Key { sandbox: "docker".into(), ..key(1) },
+            Key { memory_mb: 8, ..key(1) },
         ] {
             assert_eq!(checks.known(&other), None, "{other:?}");
         }

@@ -117,6 +117,11 @@ impl Stand {
         Ok(self.parts.store.write_layer((&self.before, &self.after), &patch, self.parts.owner)?)
     }
 
+    /// Memory that a run may use, MiB.
+    pub(super) fn memory_mb(&self) -> u64 {
+        self.settings.limits.memory_of_check()
+    }
+
     /// The project's files, with the selected changes or without them.
     pub(super) fn files(&self, with: bool) -> TreeFiles {
         let tree = if with { &self.after } else { &self.before };
@@ -173,7 +178,7 @@ impl Stand {
         let layers: Vec<PathBuf> = patch.chain(self.base.layers()).collect();
         let env = ENV.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let bare = prepare::bare(parts, &record, &self.settings, layers);
-        let memory_bytes = self.settings.limits.memory_of_check().saturating_mul(MIB);
+        let memory_bytes = self.memory_mb().saturating_mul(MIB);
         let spec = SandboxSpec {
             tools: tools.binds,
             shared: shown.shared,
