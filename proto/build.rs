@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "ftl/v1/daemon.proto",
     "ftl/v1/egress.proto",
     "ftl/v1/event.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 8] = [
     "ftl/v1/session.proto",
     "ftl/v1/setup.proto",
     "ftl/v1/snapshot.proto",
+    "ftl/v1/verify.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -18,7 +18,7 @@ mod state;
 mod tool;
 
 pub(crate) use choose::Choose;
-pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Undo};
+pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Test, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
@@ -85,6 +85,7 @@ pub(crate) enum Verb {
     Diff(Diff),
     Blame(Blame),
     Review(Review),
+    Test(Test),
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),
@@ -154,6 +155,8 @@ mod tests {
         "frob",
         "completions tcsh",
         "undo a b",
+        "test a b",
+        "approve a --again",
         "undo --digest abc",
         "reject --go-on",
         "diff --patch --stat",
@@ -210,6 +213,9 @@ mod tests {
             "wipe s-1",
             "wipe s-1 --workspace --discard",
             "undo",
+            "test",
+            "test s-1 --hunk a:1 --again --json",
+            "approve s-1 --digest abc --test",
             "diff s-1 --stat --json",
             "review",
             "review s-1 --plain",

@@ -19,6 +19,7 @@ use ftl_proto::v1::secret_service_client::SecretServiceClient;
 use ftl_proto::v1::session_service_client::SessionServiceClient;
 use ftl_proto::v1::setup_service_client::SetupServiceClient;
 use ftl_proto::v1::snapshot_service_client::SnapshotServiceClient;
+use ftl_proto::v1::verify_service_client::VerifyServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -309,6 +310,11 @@ impl Client {
     /// The image of a container engine.
     pub(crate) fn setup(&self) -> SetupServiceClient<Channel> {
         SetupServiceClient::new(self.channel.clone())
+    }
+
+    /// Checks of what was selected.
+    pub(crate) fn verify(&self) -> VerifyServiceClient<Channel> {
+        VerifyServiceClient::new(self.channel.clone())
     }
 
     /// Waits until the daemon has closed the connection.

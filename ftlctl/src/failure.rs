@@ -6,6 +6,7 @@
 use std::error::Error as _;
 use std::io;
 
+use ftl_proto::v1;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -111,6 +112,16 @@ pub(crate) enum Failure {
         /// Session.
         session: String,
     },
+    /// The checks did not pass, or were of something else than what is to be approved.
+    #[error("nothing was applied: {}", not_ready(.word))]
+    NotReady {
+        /// Session.
+        session: String,
+        /// What the gate says.
+        word: Box<v1::ChecksEnded>,
+        /// The options that select it, each with a space in front.
+        options: String,
+    },
     /// Nothing can be approved in the session.
     #[error("session {session} has nothing that can be approved")]
     NothingToApprove {
@@ -204,6 +215,8 @@ impl Failure {
             Self::OutputClosed => (Exit::Done, "output-closed"),
             Self::NeedsApproval { .. } => (Exit::NeedsApproval, "needs-approval"),
             Self::Undecided { .. } => (Exit::NeedsApproval, "conflicts"),
+            Self::NotReady { word, .. } if word.ready => (Exit::NeedsApproval, "digest-mismatch"),
+            Self::NotReady { .. } => (Exit::Failed, "not-ready"),
             Self::NothingToApprove { .. } => (Exit::Refused, "nothing-to-approve"),
             Self::Session { .. } => (Exit::Failed, "session-failed"),
             Self::Detached { .. } | Self::Stopping { .. } => (Exit::Failed, "detached"),
@@ -236,6 +249,10 @@ impl Failure {
             )),
             Self::Undecided { session } => Some(format!(
                 "`ftlctl diff {session} --preview` shows the conflicts; decide each with --ours, --theirs or --both and PATH or PATH:NUMBER"
+            )),
+            Self::NotReady { session, word, options } => Some(format!(
+                "apply it all the same: `ftlctl approve {session} --digest {}{options}`",
+                word.digest
             )),
             Self::NothingToApprove { session } => {
                 Some(format!("`ftlctl diff {session}` says why; `ftlctl rm --discard {session}` removes it"))
@@ -315,6 +332,14 @@ fn exit_of(code: Code) -> (Exit, &'static str) {
         Code::Unavailable => (Exit::Unavailable, "unavailable"),
         Code::DataLoss => (Exit::Failed, "data-loss"),
         Code::Unauthenticated => (Exit::Failed, "unauthenticated"),
+    }
+}
+
+fn not_ready(word: &v1::ChecksEnded) -> String {
+    match word.ready {
+        // What was tried passed, but it is not what was named.
+        true => format!("what was tested has the digest {}, which is another one", short(&word.digest)),
+        false => word.why.clone(),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::policy::PolicyFiles;
 use crate::sandbox::SandboxBackend;
 use crate::sandbox::docker::engine::Engines;
 use crate::session::Sessions;
+use crate::session::checks::Checks;
 use crate::session::kept;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub merge: Arc<Merge>,
     /// Sandbox backends by name.
     pub sandboxes: Sandboxes,
+    /// Checks that are under way, and what is known of earlier ones.
+    pub checks: Checks,
     /// What was made ahead for sessions.
     pub warm: Warm,
     /// The container engine.
@@ -207,6 +210,7 @@ impl App {
             store: Arc::new(store),
             merge: Arc::new(merge),
             sandboxes: ports.sandboxes,
+            checks: Checks::default(),
             warm: Warm::default(),
             roots,
             engines: ports.engines,

@@ -20,6 +20,7 @@ pub mod s3;
 pub mod sandbox;
 pub mod snapshot;
 pub mod vault;
+pub mod verify;
 
 pub mod clock;
 pub mod db;

@@ -8,6 +8,7 @@ use ftl_proto::v1::event_service_client::EventServiceClient;
 use ftl_proto::v1::review_service_client::ReviewServiceClient;
 use ftl_proto::v1::session_service_client::SessionServiceClient;
 use ftl_proto::v1::snapshot_service_client::SnapshotServiceClient;
+use ftl_proto::v1::verify_service_client::VerifyServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -25,6 +26,8 @@ pub struct Client {
     pub reviews: ReviewServiceClient<Channel>,
     /// `SnapshotService`.
     pub snapshots: SnapshotServiceClient<Channel>,
+    /// `VerifyService`.
+    pub verify: VerifyServiceClient<Channel>,
     /// `EventService`.
     pub events: EventServiceClient<Channel>,
 }
@@ -46,6 +49,7 @@ impl Client {
             sessions: SessionServiceClient::new(channel.clone()),
             reviews: ReviewServiceClient::new(channel.clone()),
             snapshots: SnapshotServiceClient::new(channel.clone()),
+            verify: VerifyServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel.clone()),
             channel,
         })

@@ -54,6 +54,21 @@ pub(crate) struct Review {
     pub(crate) plain: bool,
 }
 
+/// Run the project's checks on what was selected, in clean sandboxes, before it lands
+#[derive(Debug, Args)]
+#[command(after_help = help::TEST)]
+pub(crate) struct Test {
+    /// Session, or a unique beginning of its id [default: the newest of the project]
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: Option<String>,
+    /// Run also what is known already of the same bytes and the same command
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Parts of the work.
+    #[command(flatten)]
+    pub(crate) choose: Choose,
+}
+
 /// Apply a session's changes to the project
 #[derive(Debug, Args)]
 #[command(after_help = help::APPROVE)]
@@ -64,6 +79,9 @@ pub(crate) struct Approve {
     /// Digest of the diff that you saw, at least 12 characters of it
     #[arg(long, value_name = "DIGEST")]
     pub(crate) digest: Option<String>,
+    /// Run the project's checks on it first, as `ftlctl test`, and apply it only when they pass
+    #[arg(long)]
+    pub(crate) test: bool,
     /// Parts of the work.
     #[command(flatten)]
     pub(crate) choose: Choose,

@@ -126,6 +126,31 @@ Exit codes:
 Environment:
   VISUAL, EDITOR   what edits a hunk [default: vi]";
 
+pub(super) const TEST: &str = "\
+The checks run on your project as it is now with exactly the selected changes:
+the bytes that `approve` would write under the digest that is named at the end.
+A check that fails runs once more without them, so that a regression is told
+from what failed before. Each run has a fresh sandbox of the session's kind
+without network, credentials, your environment or anything of the agent's;
+what it writes is thrown away.
+
+What runs is `\"checks\": {\"test\": \"cargo test\"}` of ~/.ftl/config, or of the
+project's .ftlconfig once you trust it. Without either it is guessed from the
+project's files, and called a guess. Files that your ignore rules leave out, such
+as node_modules and target, are not there.
+
+The same bytes and the same command are not run a second time without --again.
+Ctrl-C ends the checks.
+
+Examples:
+  ftlctl test                              the newest session of this project
+  ftlctl test s-bcdfghjkmn --hunk src/main.rs:2 --path README.md
+  ftlctl test --json | tail -n 1 | jq .ready
+
+Exit code:
+  0  ready: something ran, and all of it passed
+  1  not ready: a check failed, could not run, or nothing ran";
+
 pub(super) const APPROVE: &str = "\
 The digest stands at the end of `ftlctl diff`: it names the exact bytes that
 you saw. If they have changed since then, nothing is applied. What was edited,
@@ -141,8 +166,10 @@ Examples:
   ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7...
   ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --path src --path README.md
   ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --hunk src/main.rs:2:3-7
+  ftlctl approve s-bcdfghjkmn --digest 3f1a9c0d22b7... --test
 
 Exit code:
+  1  with --test: the checks did not pass, or nothing ran; nothing was applied
   4  the digest is another one, a path must be named, a conflict must be decided
      or a finding accepted";
 

@@ -5,6 +5,7 @@ use ftl_proto::v1;
 use crate::args;
 use crate::args::Choose;
 use crate::choice::{self, Meant};
+use crate::command::test;
 use crate::connect::Client;
 use crate::context::Context;
 use crate::decide::{self, Answer};
@@ -19,6 +20,18 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
     let session = context.session(&client, args.session.as_deref()).await?;
     let root = project::path(&session.project);
     let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;
+    let mut tested = None;
+    if args.test {
+        if args.digest.is_none() && !context.output.is_interactive() {
+            // Without a digest nothing will be approved; no check needs to run for that.
+            ask(context, &client, &session, &args.choose, &meant).await?;
+        }
+        let word = test::tried(context, &client, &session, meant.clone(), false).await?;
+        if !word.ready {
+            return Err(not_ready(session, word, &args.choose));
+        }
+        tested = Some(word);
+    }
     let digest = match args.digest {
         Some(digest) => digest,
         None => match ask(context, &client, &session, &args.choose, &meant).await? {
@@ -26,6 +39,12 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
             Asked::Ended(exit) => return Ok(Outcome::Exit(exit)),
         },
     };
+    // The whole diff's digest approves the same bytes, as long as the project has not changed under them.
+    let is_tested =
+        |word: &v1::ChecksEnded| word.digest.starts_with(&digest) || session.digest.starts_with(&digest);
+    if let Some(word) = tested.filter(|word| !is_tested(word)) {
+        return Err(not_ready(session, word, &args.choose));
+    }
     let chosen = !args.choose.is_empty();
     let reply = decide::approve(&client, &session.session, &digest, meant).await?;
     context.output.json(&json::approval(&reply))?;
@@ -85,6 +104,10 @@ async fn ask(
             Ok(Asked::Ended(Exit::Refused))
         }
     }
+}
+
+fn not_ready(session: v1::Session, word: v1::ChecksEnded, choose: &Choose) -> Failure {
+    Failure::NotReady { session: session.session, word: Box::new(word), options: choice::words(choose) }
 }
 
 fn undecided(session: &str) -> Failure {

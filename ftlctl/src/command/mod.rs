@@ -36,6 +36,7 @@ mod sessions;
 mod setup;
 mod snapshots;
 mod stop;
+mod test;
 mod trust;
 mod undo;
 mod wipe;
@@ -57,6 +58,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Diff(args)) => diff::run(context, args).await,
         Some(Verb::Blame(args)) => blame::run(context, args).await,
         Some(Verb::Review(args)) => review::run(context, args).await,
+        Some(Verb::Test(args)) => test::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,

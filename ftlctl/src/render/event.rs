@@ -11,7 +11,7 @@ use ftl_proto::v1::event::Kind;
 
 use crate::render::measure::{count, duration, plural};
 use crate::render::style::{Style, Tone};
-use crate::render::{egress, escape, json, measure};
+use crate::render::{check, egress, escape, json, measure};
 
 /// Something to print. Its text is escaped.
 #[derive(Debug, PartialEq, Eq)]
@@ -171,6 +171,9 @@ impl View {
             | Kind::Rejected(_)
             | Kind::Rewound(_)
             | Kind::Branched(_)
+            | Kind::ChecksBegun(_)
+            | Kind::CheckEnded(_)
+            | Kind::ChecksEnded(_)
             | Kind::EgressRefused(_)
             | Kind::CredentialUsed(_) => pieces.push(self.fact(&event.session, kind)),
         }
@@ -210,6 +213,9 @@ impl View {
             Kind::Branched(e) => {
                 Piece::Line(format!("branched off {}@{}", escape::name(&e.from), e.checkpoint))
             }
+            Kind::ChecksBegun(e) => Piece::Line(check::begun(e)),
+            Kind::CheckEnded(e) => Piece::Line(check::ended(e, self.style)),
+            Kind::ChecksEnded(e) => Piece::Line(check::word(e, self.style)),
             Kind::EgressRefused(e) => Piece::Line(egress::refused(e, self.style)),
             Kind::CredentialUsed(e) => self.line(Tone::Faint, &egress::used(e)),
             _ => Piece::Line(String::new()),

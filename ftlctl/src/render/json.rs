@@ -8,7 +8,7 @@ use ftl_proto::v1;
 use ftl_proto::v1::event::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::render::measure;
+use crate::render::{check, measure};
 
 pub(crate) mod egress;
 mod review;
@@ -149,6 +149,9 @@ fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
         Kind::Checkpointed(e) => ("checkpointed", json!({"checkpoint": e.checkpoint, "entries": e.entries})),
         Kind::Rewound(e) => ("rewound", json!({"from": e.from, "to": e.to})),
         Kind::Branched(e) => ("branched", json!({"from": e.from, "checkpoint": e.checkpoint})),
+        Kind::ChecksBegun(e) => ("checks_begun", check::begun_json(e)),
+        Kind::CheckEnded(e) => ("check_ended", check::ended_json(e)),
+        Kind::ChecksEnded(e) => ("checks_ended", check::word_json(e)),
         Kind::EgressAsked(e) => (
             "egress_asked",
             json!({"ask": e.ask, "method": e.method, "authority": e.authority, "path": e.path,

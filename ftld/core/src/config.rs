@@ -19,6 +19,8 @@ pub use json::{ConfigError, Position};
 pub use project::{ProjectConfig, digest, template};
 pub use user::{AgentSettings, DockerConfig, StoreConfig, UserConfig};
 
+use std::collections::BTreeMap;
+
 use json::{Field, Object};
 
 use crate::history::Depth;
@@ -48,6 +50,12 @@ pub struct Limits {
     pub file_size_mb: u64,
     /// Everything written, in MiB.
     pub disk_mb: u64,
+    /// How long a check may run, in seconds.
+    pub check_seconds: u64,
+    /// What a check may print, in MiB.
+    pub check_output_mb: u64,
+    /// Memory of a check, in MiB; `None` is what a session has.
+    pub check_memory_mb: Option<u64>,
 }
 
 /// The limits that a configuration sets; the others stay as they are.
@@ -63,6 +71,12 @@ pub struct LimitsConfig {
     pub file_size_mb: Option<u64>,
     /// Everything written, in MiB.
     pub disk_mb: Option<u64>,
+    /// How long a check may run, in seconds.
+    pub check_seconds: Option<u64>,
+    /// What a check may print, in MiB.
+    pub check_output_mb: Option<u64>,
+    /// Memory of a check, in MiB.
+    pub check_memory_mb: Option<u64>,
 }
 
 /// The agent when nobody chose one.
@@ -112,7 +126,16 @@ impl Field<'_> for Depth {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mb: 8192, pids: 2048, cpu_percent: None, file_size_mb: 8192, disk_mb: 20480 }
+        Self {
+            memory_mb: 8192,
+            pids: 2048,
+            cpu_percent: None,
+            file_size_mb: 8192,
+            disk_mb: 20480,
+            check_seconds: 600,
+            check_output_mb: 16,
+            check_memory_mb: None,
+        }
     }
 }
 
@@ -126,6 +149,9 @@ impl Limits {
             cpu_percent: wanted.cpu_percent.or(self.cpu_percent),
             file_size_mb: wanted.file_size_mb.unwrap_or(self.file_size_mb),
             disk_mb: wanted.disk_mb.unwrap_or(self.disk_mb),
+            check_seconds: wanted.check_seconds.unwrap_or(self.check_seconds),
+            check_output_mb: wanted.check_output_mb.unwrap_or(self.check_output_mb),
+            check_memory_mb: wanted.check_memory_mb.or(self.check_memory_mb),
         }
     }
 
@@ -141,6 +167,15 @@ impl Limits {
             && self.pids <= other.pids
             && self.file_size_mb <= other.file_size_mb
             && self.disk_mb <= other.disk_mb
+            && self.check_seconds <= other.check_seconds
+            && self.check_output_mb <= other.check_output_mb
+            && self.memory_of_check() <= other.memory_of_check()
+    }
+
+    /// Memory of a check, in MiB.
+    #[must_use]
+    pub fn memory_of_check(&self) -> u64 {
+        self.check_memory_mb.unwrap_or(self.memory_mb)
     }
 }
 
@@ -160,6 +195,9 @@ impl LimitsConfig {
             cpu_percent: limit("cpu_percent")?,
             file_size_mb: limit("file_size_mb")?,
             disk_mb: limit("disk_mb")?,
+            check_seconds: limit("check_seconds")?,
+            check_output_mb: limit("check_output_mb")?,
+            check_memory_mb: limit("check_memory_mb")?,
         };
         object.finish()?;
         Ok(limits)
@@ -189,6 +227,16 @@ fn variables(object: &mut Object<'_>, name: &'static str) -> Result<Vec<String>,
         |names: &Vec<String>| names.iter().all(|name| is_variable(name)),
     )?;
     Ok(names.unwrap_or_default())
+}
+
+/// Checks: their names and what a shell is given.
+fn checks(object: &mut Object<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
+    object.nested("checks")?.map_or(Ok(BTreeMap::new()), |checks| {
+        checks.into_checked(
+            "must have a name of lower-case letters, digits and `-`, and a command",
+            |name, command| is_agent(name) && !command.trim().is_empty() && !command.contains('\0'),
+        )
+    })
 }
 
 fn limits(object: &mut Object<'_>) -> Result<LimitsConfig, ConfigError> {
@@ -225,6 +273,9 @@ mod tests {
             LimitsConfig { cpu_percent: Some(101), ..LimitsConfig::default() },
             LimitsConfig { file_size_mb: Some(base.file_size_mb + 1), ..LimitsConfig::default() },
             LimitsConfig { disk_mb: Some(base.disk_mb + 1), pids: Some(1), ..LimitsConfig::default() },
+            LimitsConfig { check_seconds: Some(base.check_seconds + 1), ..LimitsConfig::default() },
+            LimitsConfig { check_output_mb: Some(base.check_output_mb + 1), ..LimitsConfig::default() },
+            LimitsConfig { check_memory_mb: Some(base.memory_mb + 1), ..LimitsConfig::default() },
         ] {
             assert!(!with(wider).within(base), "{wider:?}");
         }

@@ -197,6 +197,49 @@ pub enum Kind {
         /// Its checkpoint.
         checkpoint: u32,
     },
+    /// Checks of a selection began, in sandboxes of their own.
+    ChecksBegun {
+        /// What to approve when they are to land.
+        digest: Digest,
+        /// The snapshot of the project that they are tried over.
+        base: SnapshotId,
+        /// The checks' names.
+        checks: Vec<String>,
+    },
+    /// A check of a selection ended.
+    CheckEnded {
+        /// Of what.
+        digest: Digest,
+        /// The check's name.
+        name: String,
+        /// The command.
+        command: String,
+        /// The file that the command was guessed from; empty when it is configured.
+        guessed_from: String,
+        /// `passed`, `failed`, `could_not_run` or `nothing_ran`.
+        verdict: String,
+        /// Why; empty when it passed.
+        why: String,
+        /// Of a failure: `regression`, `before` or `unknown`.
+        since: String,
+        /// What there is to say about that.
+        since_why: String,
+        /// Microseconds.
+        elapsed_us: u64,
+        /// Whether it was known already and did not run again.
+        remembered: bool,
+        /// The last of what it printed.
+        tail: Bytes,
+    },
+    /// All checks of a selection ended.
+    ChecksEnded {
+        /// Of what.
+        digest: Digest,
+        /// Whether something ran and all of it passed.
+        ready: bool,
+        /// Why.
+        why: String,
+    },
     /// A request that no rule allows waits for the human.
     EgressAsked {
         /// Number of the question in its session.

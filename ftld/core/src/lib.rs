@@ -37,4 +37,5 @@ pub mod sigv4;
 pub mod stack;
 pub mod three;
 pub mod tree;
+pub mod verify;
 pub mod warm;

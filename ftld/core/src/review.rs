@@ -6,6 +6,7 @@
 
 mod choose;
 mod join;
+mod onto;
 mod proposal;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -205,6 +205,9 @@ fn kind(kind: Kind) -> v1::event::Kind {
         Kind::Branched { from, checkpoint } => {
             W::Branched(v1::Branched { from: from.to_string(), checkpoint })
         }
+        Kind::ChecksBegun { .. } | Kind::CheckEnded { .. } | Kind::ChecksEnded { .. } => {
+            super::verify::stored(kind)
+        }
         Kind::EgressAsked { ask, method, authority, path, rule, patience_ms } => {
             W::EgressAsked(v1::EgressAsked { ask, method, authority, path, rule, patience_ms })
         }

@@ -17,6 +17,7 @@ mod setup;
 mod snapshot;
 pub mod status;
 mod travel;
+mod verify;
 mod wanted;
 
 use std::future::Future;
@@ -34,6 +35,7 @@ use ftl_proto::v1::secret_service_server::SecretServiceServer;
 use ftl_proto::v1::session_service_server::SessionServiceServer;
 use ftl_proto::v1::setup_service_server::SetupServiceServer;
 use ftl_proto::v1::snapshot_service_server::SnapshotServiceServer;
+use ftl_proto::v1::verify_service_server::VerifyServiceServer;
 use tonic::Status;
 use tonic::transport::Server;
 
@@ -101,6 +103,7 @@ pub async fn serve(
         .add_service(DaemonServiceServer::new(daemon::DaemonApi { sessions: Arc::clone(&sessions), control }))
         .add_service(SessionServiceServer::new(session::SessionApi(Arc::clone(&sessions))))
         .add_service(ReviewServiceServer::new(review::ReviewApi(Arc::clone(&sessions))))
+        .add_service(VerifyServiceServer::new(verify::VerifyApi(Arc::clone(&sessions))))
         .add_service(SnapshotServiceServer::new(snapshot::SnapshotApi(Arc::clone(&sessions))))
         .add_service(EgressServiceServer::new(egress::EgressApi(Arc::clone(&sessions))))
         .add_service(SecretServiceServer::new(secret::SecretApi(Arc::clone(&sessions))))

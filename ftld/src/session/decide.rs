@@ -231,7 +231,8 @@ impl Driver {
             Removal::Over { .. } => return Err(Refusal::Busy(self.record.state).into()),
         };
         self.audit("session_removed", detail, Sync::Disk).await?;
-        // What it makes would be left behind.
+        // What they make would be left behind.
+        self.parts.checks.end(&self.record.id).await;
         self.end_folding().await;
         warm::forget(&self.parts, &self.record.id).await;
         let dir = self.parts.home.sessions().join(self.record.id.as_str());

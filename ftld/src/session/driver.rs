@@ -104,6 +104,7 @@ impl Driver {
             _ => Turn::Agent { text: self.record.spec.task.clone(), begun: None },
         };
         self.turn(turn, &mut inbox).await;
+        self.tell_of_checks().await;
         warm::hint(&self.parts, &self.record);
         self.run(inbox).await;
     }
@@ -150,6 +151,10 @@ impl Driver {
                 Command::Wipe { wiping, reply } => answer(reply, self.wipe(wiping).await),
                 Command::Branch { checkpoint, reply } => answer(reply, self.branch(checkpoint).await),
                 Command::LookAgain { reply } => answer(reply, self.look_again().await),
+                Command::HearChecks { reply } => {
+                    self.tell_of_checks().await;
+                    answer(reply, Ok(()));
+                }
                 Command::Remove { removal, reply } => {
                     let removed = self.remove(removal).await;
                     let done = removed.is_ok();
@@ -159,6 +164,7 @@ impl Driver {
                     }
                 }
             }
+            self.tell_of_checks().await;
             warm::hint(&self.parts, &self.record);
         }
     }

@@ -11,7 +11,9 @@ pub mod appraise;
 pub mod blame;
 mod branch;
 mod captured;
+pub mod check;
 mod checkpoint;
+pub mod checks;
 mod decide;
 mod driver;
 mod error;
@@ -32,6 +34,7 @@ mod recover;
 pub mod remote;
 pub mod secrets;
 mod seen;
+mod stand;
 mod standing;
 pub mod taking;
 pub mod trust;
@@ -112,6 +115,8 @@ enum Command {
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Look at what is left to review: an application that the session came with was taken back.
     LookAgain { reply: Reply<()> },
+    /// Tell what came of checks.
+    HearChecks { reply: Reply<()> },
     /// Forget the session; its task ends when it did.
     Remove { removal: Removal, reply: Reply<()> },
 }
@@ -137,7 +142,7 @@ impl Command {
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
             Self::Wipe { reply, .. } => answer(reply, Err(busy())),
-            Self::LookAgain { reply } => answer(reply, Err(busy())),
+            Self::LookAgain { reply } | Self::HearChecks { reply } => answer(reply, Err(busy())),
             Self::Review { reply } => answer(reply, Err(busy())),
             Self::Preview { reply, .. } => answer(reply, Err(busy())),
             Self::Approve { reply, .. } => answer(reply, Err(busy())),
@@ -400,6 +405,7 @@ impl Sessions {
 
     /// Stops every agent, keeps all work, and returns when every task has ended.
     pub async fn shut_down(&self) {
+        self.parts.checks.close().await;
         let busy: Vec<SessionId> = self
             .parts
             .db

@@ -30,7 +30,8 @@ use crate::agent::{
 };
 use crate::app::Parts;
 use crate::sandbox::{
-    Check, Command, Limits, Network, Outcome, Programs, Sandbox, SandboxError, SandboxSpec, Stdio,
+    Check, Command, Limits, Network, Outcome, Programs, Sandbox, SandboxBackend, SandboxError, SandboxSpec,
+    Stdio,
 };
 use crate::snapshot::Base;
 use crate::vault::Wanted;
@@ -111,19 +112,19 @@ pub(super) fn adapter_named(name: &str, settings: &Settings) -> Option<Box<dyn A
 }
 
 /// Where programs are looked for: the human's PATH first, the daemon's own after it.
-struct Places {
+pub(super) struct Places {
     path: Vec<PathBuf>,
     avoid: Vec<PathBuf>,
 }
 
 impl Places {
-    fn of(parts: &Parts, spec: &Spec, project: &Path) -> Self {
+    pub(super) fn of(parts: &Parts, spec: &Spec, project: &Path) -> Self {
         let mut path: Vec<PathBuf> = spec.search_path.iter().map(root).collect();
         path.extend(parts.user.path.iter().flat_map(std::env::split_paths));
         Self { path, avoid: vec![project.to_owned(), parts.home.root().to_owned()] }
     }
 
-    fn search<'a>(&'a self, parts: &'a Parts, configured: Option<&'a str>) -> Search<'a> {
+    pub(super) fn search<'a>(&'a self, parts: &'a Parts, configured: Option<&'a str>) -> Search<'a> {
         Search {
             configured: configured.map(Path::new),
             path: &self.path,
@@ -193,15 +194,7 @@ pub(super) async fn launch(
     let no_backend = || Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() };
     let backend = parts.sandboxes.get(record.spec.sandbox.as_str()).ok_or_else(no_backend)?;
     let base_id = record.base.ok_or(Error::Interrupted)?;
-    if backend.programs() == Programs::Image
-        && crate::config::user(parts.home.root())?.docker != parts.user.docker
-    {
-        return Err(SandboxError::Container {
-            why: "`docker` in ~/.ftl/config is not what it was when the daemon started".to_owned(),
-            remedy: "start it again: `ftlctl daemon stop`, then `ftlctl daemon start`".to_owned(),
-        }
-        .into());
-    }
+    check_engine(parts, &**backend)?;
     let (shared, of) = (Arc::clone(parts), record.clone());
     let base = blocking(move || {
         layers::thaw(&shared, &of)?;
@@ -263,6 +256,20 @@ pub(super) async fn launch(
     let outlet::Furnishing { shadows, mut notices, .. } = furnishing;
     notices.extend(shown.notices);
     Ok(Opened { sandbox, _bases: [base, below], outlet, serving, facts, shadows, notices })
+}
+
+/// Refuses containers of another kind than those that the human asks for by now.
+pub(super) fn check_engine(parts: &Parts, backend: &dyn SandboxBackend) -> Result<(), Error> {
+    if backend.programs() == Programs::Image
+        && crate::config::user(parts.home.root())?.docker != parts.user.docker
+    {
+        return Err(SandboxError::Container {
+            why: "`docker` in ~/.ftl/config is not what it was when the daemon started".to_owned(),
+            remedy: "start it again: `ftlctl daemon stop`, then `ftlctl daemon start`".to_owned(),
+        }
+        .into());
+    }
+    Ok(())
 }
 
 /// A session's sandbox without what a turn furnishes it with.
@@ -435,6 +442,12 @@ pub(super) fn furnish(
     }
     let made = make_home(&home, &home_files(settings, adapter), links, parts.owner);
     made.map_err(|source| Error::Home { path: home, source })
+}
+
+/// Makes a home without any file of an agent's.
+pub(super) fn bare_home(parts: &Parts, record: &Record, links: &[(PathBuf, PathBuf)]) -> Result<(), Error> {
+    let home = session_dir(parts, record).join("home");
+    make_home(&home, &[], links, parts.owner).map_err(|source| Error::Home { path: home, source })
 }
 
 /// The files that an agent wants in its home, beneath it.

@@ -180,3 +180,60 @@ fn a_watcher_of_a_session_that_waits_does_not_keep_the_daemon_alive() {
     });
     assert_eq!(world.run(["--no-start", "daemon", "status"]).code, 5);
 }
+
+#[test]
+fn checks_go_on_when_their_client_goes_unless_it_said_otherwise() {
+    let world = World::new(Who::Me);
+    world.config(&serde_json::json!({"checks": {"test": "sleep 1; echo 3 tests passed"}}));
+    world.files(&[("f", "1\n")]);
+    world.ok(["daemon", "start"]);
+    block_on(async {
+        let mut client = Client::connect(&world.socket()).await.unwrap();
+        let session = client.shell(&world.project(), "echo 2 > f").await.unwrap();
+        client.until_idle(&session, 1).await.unwrap();
+        let digest = client
+            .sessions
+            .get(v1::GetSessionRequest { session: session.clone(), ..Default::default() })
+            .await
+            .unwrap()
+            .into_inner()
+            .digest;
+        let request = v1::TestRequest { session: session.clone(), ..Default::default() };
+        let mut stream = client.verify.test(request).await.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap().event;
+        assert!(matches!(first, Some(v1::test_event::Event::Begun(_))), "{first:?}");
+        drop(stream);
+        let watch =
+            v1::WatchRequest { session: session.clone(), from_seq: 1, follow: true, ..Default::default() };
+        let mut events = client.sessions.watch(watch).await.unwrap().into_inner();
+        let ended = loop {
+            let event = events.message().await.unwrap().expect("the checks end");
+            if let Some(Kind::ChecksEnded(ended)) = event.kind {
+                break ended;
+            }
+        };
+        assert!(ended.ready, "{ended:?}");
+        assert_eq!(ended.digest, digest);
+        // A turn may begin while checks run, and what they say is told when it is over.
+        let again = v1::TestRequest { session: session.clone(), again: true, ..Default::default() };
+        let mut stream = client.verify.test(again).await.unwrap().into_inner();
+        stream.message().await.unwrap();
+        let say = v1::SayRequest { session: session.clone(), text: "sleep 2; echo 3 > f".into() };
+        let from_seq = client.sessions.say(say).await.unwrap().into_inner().seq;
+        let mut word = None;
+        while let Some(event) = stream.message().await.unwrap() {
+            if let Some(v1::test_event::Event::Word(said)) = event.event {
+                word = Some(said);
+            }
+        }
+        assert_eq!(word.expect("a word").digest, digest, "the digest is that of what was tested");
+        let watch = v1::WatchRequest { session, from_seq, follow: true, ..Default::default() };
+        let mut events = client.sessions.watch(watch).await.unwrap().into_inner();
+        loop {
+            let event = events.message().await.unwrap().expect("the checks are told");
+            if matches!(event.kind, Some(Kind::ChecksEnded(_))) {
+                break;
+            }
+        }
+    });
+}

@@ -217,3 +217,29 @@ fn what_leaves_a_container_passes_the_proxy_with_the_real_value_and_nothing_else
     let elsewhere = online.inside("curl -sS --max-time 5 --noproxy '*' http://169.254.169.254/");
     assert!(elsewhere.out.contains("FTL refused GET to 169.254.169.254:80"), "{elsewhere:#?}");
 }
+
+#[test]
+fn what_was_selected_is_tested_in_containers_that_leave_nothing() {
+    for who in World::everybody() {
+        let world = world(who);
+        let agree = "test \"$(cat f)\" = \"$(cat g)\" && echo agreed && test ! -e gone && id -u > written";
+        let (host, image) = engine();
+        world.config(&serde_json::json!({
+            "sandbox": "docker", "docker": { "host": host, "image": image, "warm": 0 },
+            "checks": { "test": agree }, "limits": { "check_seconds": 60 },
+        }));
+        world.files(&[("f", "1\n"), ("g", "1\n"), ("gone", "x\n")]);
+        let last = world.shell("echo 2 > f; echo 2 > g; rm gone");
+        let session = last["session"].as_str().unwrap();
+        let before = project::see(&world.project());
+        let part = world.json_lines(1, ["test", session, "--path", "f"]);
+        let ended = part.iter().find(|line| line["type"] == "check_ended").unwrap();
+        assert_eq!((&ended["verdict"], &ended["since"]), (&"failed".into(), &"before".into()), "{part:#?}");
+        let whole = world.json_lines(0, ["test", session]);
+        assert_eq!(whole.last().unwrap()["ready"], true, "{whole:#?}");
+        assert_eq!(project::see(&world.project()), before);
+        assert_eq!(left(&world), "");
+        let sessions = std::fs::read_dir(world.ftl_home().join("sessions")).unwrap();
+        assert_eq!(sessions.count(), 1, "only the session's own directory is left");
+    }
+}

@@ -29,6 +29,7 @@ mod apply;
 mod audit;
 mod blame;
 mod branch;
+mod checks;
 mod conformance;
 mod crash;
 mod demo;

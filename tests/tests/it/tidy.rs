@@ -13,7 +13,7 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
@@ -30,11 +30,12 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
     ("vault", &["vault", "private"]),
+    ("verify", &["verify", "sandbox"]),
     (
         "session",
         &[
             "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
-            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
+            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault", "verify",
         ],
     ),
     (

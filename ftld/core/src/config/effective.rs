@@ -22,6 +22,8 @@ pub struct Settings {
     pub history: Depth,
     /// Limits.
     pub limits: Limits,
+    /// Commands that say whether the project is sound, by name; a project's own take the place of the human's.
+    pub checks: BTreeMap<String, String>,
     /// Shell command that runs in a fresh sandbox before the agent.
     pub setup: Option<String>,
     /// Environment variables of the human that enter the sandbox; see [`super::forwardable`].
@@ -52,7 +54,7 @@ struct Widening {
 }
 
 /// Every setting that needs trust. The others act inside the sandbox only, on what is there anyway.
-const WIDENING: [Widening; 16] = [
+const WIDENING: [Widening; 17] = [
     Widening {
         // Which vendor sees the code is the human's choice, once it was made.
         name: "agent",
@@ -90,6 +92,12 @@ const WIDENING: [Widening; 16] = [
             !ours.with(project.limits).within(ours)
         },
         clear: |project| project.limits = super::LimitsConfig::default(),
+    },
+    Widening {
+        // What is tried decides what is called ready.
+        name: "checks",
+        widens: |project, _| !project.checks.is_empty(),
+        clear: |project| project.checks.clear(),
     },
     Widening {
         name: "agent_env",
@@ -179,6 +187,7 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
         sandbox: project.sandbox.or(user.sandbox).unwrap_or_default(),
         history: project.history.or(user.history).unwrap_or_default(),
         limits: Limits::default().with(user.limits).with(project.limits),
+        checks: if project.checks.is_empty() { user.checks.clone() } else { project.checks },
         setup: project.setup,
         agent_env: project.agent_env,
         shadow_env: project.shadow_env,
@@ -226,7 +235,7 @@ mod tests {
     fn greedy() -> ProjectConfig {
         ProjectConfig::parse(
             r#"{"agent": "codex", "command": ["x"], "sandbox": "docker", "history": "full",
-                "limits": {"pids": 100000},
+                "limits": {"pids": 100000}, "checks": {"test": "true"},
                 "agent_env": ["A"], "shadow_env": ["B"], "egress": ["allow a.example.com"], "tester": "t", "reviewer": "r",
                 "snapshot_backend": "s3", "s3_bucket": "b", "cloudwatch_log_group": "g",
                 "secrets_manager_prefix": "p", "guardrail_id": "i", "guardrail_version": "1",
@@ -265,6 +274,7 @@ mod tests {
         assert_eq!(settings.agent, "codex");
         assert_eq!(settings.sandbox, SandboxChoice::Docker);
         assert_eq!(settings.history, Depth::Full);
+        assert_eq!(settings.checks["test"], "true");
         assert_eq!(settings.limits, Limits { pids: 100_000, ..Limits::default() });
         assert_eq!(settings.agent_env, ["A"]);
         assert_eq!(settings.shadow_env, ["B"]);

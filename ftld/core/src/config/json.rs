@@ -164,6 +164,30 @@ impl<'a> Object<'a> {
         self.members.into_iter().map(read).collect()
     }
 
+    /// All members as strings that `fits` accepts with their names; `why` says what is wrong with one that it
+    /// does not.
+    pub(super) fn into_checked(
+        self,
+        why: &'static str,
+        fits: impl Fn(&str, &str) -> bool,
+    ) -> Result<BTreeMap<String, String>, ConfigError> {
+        let places: BTreeMap<String, Place> = self
+            .members
+            .iter()
+            .map(|(name, raw)| {
+                let field = format!("{}{}", self.prefix, shown(name));
+                (name.clone(), Place { at: position(self.text, raw), field })
+            })
+            .collect();
+        let all = self.into_strings()?;
+        for (name, place) in places {
+            if all.get(&name).is_some_and(|value| !fits(&name, value)) {
+                return Err(place.bad(why));
+            }
+        }
+        Ok(all)
+    }
+
     /// Complains about a member that must be there and is not.
     pub(super) fn lacks(&self, name: &str) -> ConfigError {
         let at = position(self.text, self.raw);

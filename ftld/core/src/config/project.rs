@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::json::{ConfigError, Object};
-use super::{LimitsConfig, SandboxChoice, agent, command, limits, variables};
+use super::{LimitsConfig, SandboxChoice, agent, checks, command, limits, variables};
 use crate::egress::rule::Rule;
 use crate::history::Depth;
 use crate::id::Hash;
@@ -24,6 +24,8 @@ pub struct ProjectConfig {
     pub history: Option<Depth>,
     /// Limits of a session.
     pub limits: LimitsConfig,
+    /// Commands that say whether the project is sound, by name.
+    pub checks: BTreeMap<String, String>,
     /// Shell command that runs in a fresh sandbox before the agent.
     pub setup: Option<String>,
     /// Environment variables of the human that enter the sandbox with their values.
@@ -76,6 +78,7 @@ impl ProjectConfig {
             sandbox: object.get("sandbox")?,
             history: object.get("history")?,
             limits: limits(&mut object)?,
+            checks: checks(&mut object)?,
             setup: object
                 .checked("setup", "must not hold a NUL character", |setup: &String| !setup.contains('\0'))?,
             agent_env: variables(&mut object, "agent_env")?,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::history::Depth;
 
 use super::json::{ConfigError, Object};
-use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, command, limits};
+use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, checks, command, limits};
 use crate::retention::{ENDED_US, Policy, USUAL};
 use crate::s3::{Location, LocationError, Remote};
 use crate::warm::Budget;
@@ -36,6 +36,8 @@ pub struct UserConfig {
     pub history: Option<Depth>,
     /// Limits of a session.
     pub limits: LimitsConfig,
+    /// Commands that say whether the project is sound, by name.
+    pub checks: BTreeMap<String, String>,
     /// How to run single agents, by their names.
     pub agents: BTreeMap<String, AgentSettings>,
     /// More directories of programs that every sandbox gets, read-only; absolute or beginning with `~/`.
@@ -108,6 +110,7 @@ impl UserConfig {
             sandbox: object.get("sandbox")?,
             history: object.get("history")?,
             limits: limits(&mut object)?,
+            checks: checks(&mut object)?,
             agents: match object.nested("agents")? {
                 Some(agents) => agents
                     .into_objects()?
@@ -300,6 +303,40 @@ mod tests {
         assert_eq!(ended("{}"), 30 * DAY_US);
         assert_eq!(ended(r#"{"store": {"keep_ended_days": 7}}"#), 7 * DAY_US);
         assert!(UserConfig::parse(r#"{"store": {"keep_ended_days": 0}}"#).is_err());
+    }
+
+    #[test]
+    fn checks_are_commands_by_name() {
+        let config = UserConfig::parse(
+            r#"{"checks": {"test": "cargo test", "lint-2": "make lint"}, "limits": {"check_seconds": 5}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.checks["lint-2"], "make lint");
+        assert_eq!(config.limits.check_seconds, Some(5));
+        check(
+            "{\"checks\": {\"Test it\": \"x\"}}",
+            &expect![
+                "line 1, column 24: `checks.Test it` must have a name of lower-case letters, digits and `-`, and a command"
+            ],
+        );
+        check(
+            "{\"checks\": {\"test\": \" \"}}",
+            &expect![
+                "line 1, column 21: `checks.test` must have a name of lower-case letters, digits and `-`, and a command"
+            ],
+        );
+        check(
+            "{\"checks\": {\"test\": [\"make\"]}}",
+            &expect!["line 1, column 21: `checks.test` must be a string, not a list"],
+        );
+        check(
+            "{\"checks\": \"make\"}",
+            &expect!["line 1, column 12: `checks` must be an object, not a string"],
+        );
+        check(
+            "{\"limits\": {\"check_seconds\": 0}}",
+            &expect!["line 1, column 30: `limits.check_seconds` must be between 1 and 1073741824"],
+        );
     }
 
     #[test]

@@ -108,6 +108,9 @@ impl Place {
             .map(|path| (path.clone(), self.host.get(&path).cloned()))
             .collect();
         let steps = merge::plan(&approval, &host).unwrap().steps().to_vec();
+        let entry = |node: &Node| Entry { node: node.clone(), mtime_ns: 0 };
+        let now: Tree = self.host.iter().map(|(path, node)| (path.clone(), entry(node))).collect();
+        let tried = proposal.onto(&now, 0, &|_, _| false).unwrap();
         let review = self.review();
         for (hash, content) in proposal.made() {
             self.contents.borrow_mut().insert(*hash, content.clone());
@@ -118,6 +121,8 @@ impl Place {
                 None => self.host.remove(&step.path),
             };
         }
+        let tried: BTreeMap<_, _> = tried.iter().map(|(path, entry)| (path, entry.node.clone())).collect();
+        assert_eq!(tried, self.host, "what is tried is what lands");
         self.landed.extend(merge::outcome(&steps));
         self.landed.extend(proposal.contributed(&review, &steps));
     }

@@ -1,0 +1,356 @@
+//! Testing what was selected: the project's checks, on exactly what would land.
+//!
+//! Owns the order: what would land is asked of the session's task, the runs are beside it, each is recorded before
+//! it begins, and the gate's word names the digest that it is about. Must not decide what a run means: that is
+//! [`ftl_core::verify`]'s.
+
+use std::sync::Arc;
+
+use ftl_core::event::{Bytes, Kind};
+use ftl_core::id::{Digest, SessionId, SnapshotId};
+use ftl_core::verify::{self, Check, Limits, Outcome, Source, Verdict, Word};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::checks::{Key, Known};
+use super::decide::blocking;
+use super::driver::{Driver, told};
+use super::record::Record;
+use super::stand::Stand;
+use super::{Asked, Command, Error, Proposed, Sessions, trust};
+use crate::audit::{Entry, Sync};
+use crate::verify::{Piece, Run, run};
+
+/// What is to be tried.
+#[derive(Clone, Debug, Default)]
+pub struct Trial {
+    /// What would land.
+    pub asked: Asked,
+    /// Whether what is known already runs once more.
+    pub again: bool,
+    /// Whether it ends when nobody listens any more.
+    pub stop_when_gone: bool,
+}
+
+/// What is told while checks run.
+#[derive(Clone, Debug)]
+pub enum Tried {
+    /// What is tried.
+    Begun {
+        /// The digest that approves it.
+        digest: Digest,
+        /// The project as it is.
+        base: SnapshotId,
+        /// The checks.
+        checks: Vec<Check>,
+    },
+    /// A run waits until others have ended.
+    Waits {
+        /// The check's name.
+        name: String,
+    },
+    /// A run began.
+    Started {
+        /// Of what.
+        check: Check,
+        /// Whether the selected changes are left out.
+        without: bool,
+        /// What of a sandbox's limits does not hold, with the reason.
+        unenforced: Vec<String>,
+    },
+    /// Some output of a run.
+    Output {
+        /// It, as it came.
+        piece: Piece,
+        /// Whether the selected changes are left out.
+        without: bool,
+    },
+    /// A check ended.
+    Ended(Box<Ended>),
+    /// All have ended; the last of all.
+    Word {
+        /// What was tried.
+        digest: Digest,
+        /// What the gate says.
+        word: Word,
+    },
+}
+
+/// A check that ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// What was tried.
+    pub digest: Digest,
+    /// The check.
+    pub check: Check,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// How long its runs took, microseconds.
+    pub elapsed_us: u64,
+    /// Whether the verdict was known already.
+    pub remembered: bool,
+    /// The last of what it printed.
+    pub tail: Vec<u8>,
+}
+
+/// Where it is told.
+pub type Listener = mpsc::UnboundedReceiver<Result<Tried, Error>>;
+type Teller = mpsc::UnboundedSender<Result<Tried, Error>>;
+
+/// Why checks end before their time.
+const NOT_HEARD: &str = "nobody waits for the checks any more";
+const REMOVED: &str = "the session or the daemon ended under its checks";
+
+impl Sessions {
+    /// Tries a selection of a session's work. Returns when it is known what would land; the rest is told.
+    ///
+    /// # Errors
+    /// Those of a [preview](Self::preview); when a conflict is open, or nothing would land.
+    pub async fn test(self: &Arc<Self>, id: &SessionId, trial: Trial) -> Result<Listener, Error> {
+        let proposed = self.preview(id, trial.asked.clone()).await?;
+        let Some(digest) = proposed.proposal.digest() else {
+            // It has no digest, so that nothing approves it; this says why.
+            proposed.proposal.approve(&"0".repeat(64))?;
+            return Err(Error::Interrupted);
+        };
+        let (stop, tasks) = self.parts().checks.enter(id);
+        let record = self.get(id)?;
+        let (say, listener) = mpsc::unbounded_channel();
+        let ending = stop.child_token();
+        let (sessions, again) = (Arc::clone(self), trial.again);
+        let work = Work { sessions, record, digest, again, say, stop: stop.clone(), ending };
+        tasks.spawn(async move {
+            let (ending, gone) = (work.ending.clone(), work.say.clone());
+            let watching = trial.stop_when_gone.then(|| {
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = gone.closed() => ending.cancel(),
+                        () = ending.cancelled() => {}
+                    }
+                })
+            });
+            if let Err(error) = work.all(&proposed).await {
+                let error = match error {
+                    Error::Stopped { .. } if stop.is_cancelled() => Error::Stopped { why: REMOVED },
+                    other => other,
+                };
+                tracing::info!(session = %work.record.id, error = %told(&error), "checks did not end");
+                work.note(Kind::ChecksEnded { digest, ready: false, why: told(&error) }).await;
+                let _gone = work.say.send(Err(error));
+            }
+            if let Some(watching) = watching {
+                watching.abort();
+            }
+        });
+        Ok(listener)
+    }
+}
+
+/// The checks of one selection.
+struct Work {
+    sessions: Arc<Sessions>,
+    record: Record,
+    digest: Digest,
+    again: bool,
+    say: Teller,
+    /// Ends every check of the session.
+    stop: CancellationToken,
+    /// Ends all of this.
+    ending: CancellationToken,
+}
+
+/// One run, and whether it was known already.
+struct Ran {
+    known: Known,
+    remembered: bool,
+}
+
+impl Work {
+    async fn all(&self, proposed: &Arc<Proposed>) -> Result<(), Error> {
+        let parts = self.sessions.parts();
+        let settings = trust::settings(parts, &super::driver::root(&self.record.project.root))?;
+        let limits = Limits {
+            seconds: settings.limits.check_seconds,
+            output_bytes: settings.limits.check_output_mb.saturating_mul(1 << 20),
+        };
+        let configured = settings.checks.clone();
+        let stand = Stand::new(parts, &self.record, settings, proposed).await?;
+        let (before, after) = (stand.files(false), stand.files(true));
+        let planned = blocking(move || Ok(verify::plan(&configured, &before, &after))).await;
+        let tried = match planned {
+            Ok(checks) => self.checks(&stand, checks, limits).await,
+            Err(error) => Err(error),
+        };
+        stand.take_down().await;
+        tried
+    }
+
+    async fn checks(&self, stand: &Stand, checks: Vec<Check>, limits: Limits) -> Result<(), Error> {
+        let (digest, base) = (self.digest, stand.snapshot);
+        let names = checks.iter().map(|check| check.name.clone()).collect();
+        self.note(Kind::ChecksBegun { digest, base, checks: names }).await;
+        self.tell(Tried::Begun { digest, base, checks: checks.clone() });
+        let mut verdicts = Vec::new();
+        for check in checks {
+            let ended = self.check(stand, check, limits).await?;
+            verdicts.push((ended.check.name.clone(), ended.verdict.clone()));
+            self.note(fact(&ended)).await;
+            self.tell(Tried::Ended(Box::new(ended)));
+        }
+        let word = verify::word(verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict)));
+        let detail = json!({ "digest": digest, "ready": word.ready, "why": word.why });
+        self.audit("checked", detail).await?;
+        self.note(Kind::ChecksEnded { digest, ready: word.ready, why: word.why.clone() }).await;
+        self.tell(Tried::Word { digest, word });
+        Ok(())
+    }
+
+    /// Tries one check, and where it fails also the project without the changes.
+    async fn check(&self, stand: &Stand, check: Check, limits: Limits) -> Result<Ended, Error> {
+        let after = self.ran(stand, &check, limits, false).await?;
+        let before = match after.known.run.outcome.has_failed() {
+            true => Some(self.ran(stand, &check, limits, true).await?),
+            false => None,
+        };
+        let of_before = before.as_ref().map(|ran| &ran.known.run.outcome);
+        let verdict = verify::judge(&after.known.run.outcome, of_before);
+        let both = || std::iter::once(&after).chain(&before);
+        Ok(Ended {
+            digest: self.digest,
+            verdict,
+            elapsed_us: both().map(|ran| ran.known.elapsed_us).sum(),
+            remembered: both().all(|ran| ran.remembered),
+            tail: after.known.run.tail.clone(),
+            check,
+        })
+    }
+
+    /// A run that is known already, or a new one.
+    async fn ran(&self, stand: &Stand, check: &Check, limits: Limits, without: bool) -> Result<Ran, Error> {
+        let checks = &self.sessions.parts().checks;
+        let key = Key {
+            base: stand.snapshot,
+            digest: (!without).then_some(self.digest),
+            command: check.command.clone(),
+            sandbox: self.record.spec.sandbox.clone(),
+            memory_mb: stand.memory_mb(),
+        };
+        if let Some(known) = checks.known(&key).filter(|_| !self.again) {
+            return Ok(Ran { known, remembered: true });
+        }
+        let _place = match checks.free_place() {
+            Some(place) => Some(place),
+            None => {
+                self.tell(Tried::Waits { name: check.name.clone() });
+                tokio::select! {
+                    place = checks.place() => place,
+                    () = self.ending.cancelled() => return Err(Error::Stopped { why: NOT_HEARD }),
+                }
+            }
+        };
+        let detail = json!({
+            "digest": self.digest, "base": stand.snapshot, "check": check.name, "command": check.command,
+            "guessed_from": guessed_from(check), "without_changes": without,
+        });
+        self.audit("check_begun", detail).await?;
+        let start = self.sessions.parts().clock.monotonic_us();
+        let run = self.run(stand, check, limits, without).await;
+        let elapsed_us = self.sessions.parts().clock.monotonic_us().saturating_sub(start);
+        let how = run.as_ref().map_or_else(|error| told(error), |run| run.outcome.told());
+        let detail = json!({
+            "digest": self.digest, "check": check.name, "without_changes": without, "how": how,
+            "elapsed_us": elapsed_us,
+        });
+        self.audit("check_ended", detail).await?;
+        let known = Known { run: run?, elapsed_us };
+        if known.run.outcome.is_lasting() {
+            checks.remember(key, known.clone());
+        }
+        Ok(Ran { known, remembered: false })
+    }
+
+    async fn run(&self, stand: &Stand, check: &Check, limits: Limits, without: bool) -> Result<Run, Error> {
+        // Never left half-way: what a launch makes is removed with the place that it gives.
+        let place = match stand.open(!without).await {
+            Ok(place) => place,
+            // Without a sandbox nothing is tried, and nothing runs instead.
+            Err(error) => {
+                let outcome = Outcome::NotStarted { why: told(&error) };
+                return Ok(Run { outcome, tail: Vec::new() });
+            }
+        };
+        let unenforced = place.sandbox.enforcement().unenforced.clone();
+        self.tell(Tried::Started { check: check.clone(), without, unenforced });
+        let say = |piece| self.tell(Tried::Output { piece, without });
+        let run = run(&*place.sandbox, &check.command, limits, &say, &self.ending).await;
+        stand.close(place).await;
+        run.ok_or(Error::Stopped { why: NOT_HEARD })
+    }
+
+    fn tell(&self, tried: Tried) {
+        // Whoever asked may have gone; what counts is noted too.
+        let _gone = self.say.send(Ok(tried));
+    }
+
+    /// Has the session tell it. One that is busy does so when its turn is over; nobody waits for that.
+    async fn note(&self, kind: Kind) {
+        let id = &self.record.id;
+        self.sessions.parts().checks.note(id, kind);
+        tokio::select! {
+            // Refused by a busy session.
+            _heard = self.sessions.ask(id, |reply| Command::HearChecks { reply }) => {}
+            // Its task may be waiting for this one to end.
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn audit(&self, action: &'static str, detail: serde_json::Value) -> Result<(), Error> {
+        let parts = Arc::clone(self.sessions.parts());
+        let entry = Entry {
+            time_us: parts.clock.now_us(),
+            action,
+            session: Some(self.record.id.clone()),
+            project: Some(self.record.project.root.clone()),
+            detail,
+        };
+        blocking(move || Ok(parts.audit.append(entry, Sync::Kernel)?)).await
+    }
+}
+
+impl Driver {
+    /// Tells what came of checks since.
+    pub(super) async fn tell_of_checks(&mut self) {
+        for kind in self.parts.checks.untold(&self.record.id) {
+            self.teller.tell(kind).await;
+        }
+    }
+}
+
+/// The file that a check's command was guessed from; empty when it is configured.
+#[must_use]
+pub fn guessed_from(check: &Check) -> &'static str {
+    match &check.source {
+        Source::Configured => "",
+        Source::Guessed { file, .. } => file,
+    }
+}
+
+/// A check's end as its session tells it.
+fn fact(ended: &Ended) -> Kind {
+    let Ended { digest, check, verdict, elapsed_us, remembered, tail } = ended;
+    let since = verdict.since();
+    Kind::CheckEnded {
+        digest: *digest,
+        name: check.name.clone(),
+        command: check.command.clone(),
+        guessed_from: guessed_from(check).to_owned(),
+        verdict: verdict.name().to_owned(),
+        why: verdict.why().to_owned(),
+        since: since.map_or(String::new(), |since| since.name().to_owned()),
+        since_why: since.map_or(String::new(), |since| since.why().to_owned()),
+        elapsed_us: *elapsed_us,
+        remembered: *remembered,
+        tail: Bytes::from(tail.as_slice()),
+    }
+}

@@ -1,0 +1,264 @@
+//! A clean place to try a selection in: the project as it is now, with the selected changes or without them.
+//!
+//! Owns the two trees, the layer that lies between them, and the directories of their sandboxes, which go with the
+//! runs. A sandbox of it has nothing of a session's: no network, no credentials and no shadows of any, no variable
+//! of the human's, an empty home. Must not know what runs there or what comes of it.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ftl_core::config::Settings;
+use ftl_core::id::{SessionId, SnapshotId};
+use ftl_core::tree::{Node, RelPath, Tree};
+use ftl_core::verify::guess::Files;
+
+use super::decide::{blocking, new_session_id};
+use super::driver::{root, told};
+use super::prepare::{self, Places};
+use super::record::{Project, Record, Spec};
+use super::{Error, Proposed, history};
+use crate::agent;
+use crate::app::Parts;
+use crate::sandbox::{Limits, Network, Programs, Sandbox, SandboxBackend, SandboxSpec};
+use crate::snapshot::{Base, LocalStore, remove_tree};
+
+/// The two trees, ready to be mounted as often as is wanted.
+pub(super) struct Stand {
+    parts: Arc<Parts>,
+    project: Project,
+    spec: Spec,
+    settings: Settings,
+    /// What the project has now.
+    pub(super) snapshot: SnapshotId,
+    base: Base,
+    before: Arc<Tree>,
+    after: Arc<Tree>,
+    /// The id under which the layer between them lies.
+    id: SessionId,
+    /// That layer; none when there is no difference.
+    patch: Option<PathBuf>,
+}
+
+/// A sandbox of a stand.
+pub(super) struct Place {
+    pub(super) sandbox: Box<dyn Sandbox>,
+    backend: Arc<dyn SandboxBackend>,
+    id: SessionId,
+}
+
+/// What every check finds in its environment: nobody is there to be asked, and there is no network.
+const ENV: [(&str, &str); 4] =
+    [("CI", "true"), ("CARGO_NET_OFFLINE", "true"), ("GOPROXY", "off"), ("npm_config_offline", "true")];
+/// The longest file that a command is guessed from, bytes.
+const LONGEST: u64 = 1 << 20;
+/// Megabytes to bytes.
+const MIB: u64 = 1024 * 1024;
+
+impl Stand {
+    /// Takes the project as it is now, and makes the layer of what a proposal would write.
+    ///
+    /// # Errors
+    /// When the project cannot be read, or is not what the proposal was made for.
+    pub(super) async fn new(
+        parts: &Arc<Parts>,
+        record: &Record,
+        settings: Settings,
+        proposed: &Arc<Proposed>,
+    ) -> Result<Self, Error> {
+        let (parts, project, proposed) = (Arc::clone(parts), record.project.clone(), Arc::clone(proposed));
+        let spec = Spec {
+            agent: agent::MANUAL.to_owned(),
+            sandbox: record.spec.sandbox.clone(),
+            search_path: record.spec.search_path.clone(),
+            ..Spec::default()
+        };
+        blocking(move || {
+            let _lease = parts.store.lease();
+            let now_ns = parts.clock.now_us().saturating_mul(1000);
+            let (taken, base) = parts.store.take_with_base(&root(&project.root), now_ns)?;
+            let before = parts.store.tree(taken.id)?;
+            let rules = parts.store.rules(taken.id)?;
+            let is_outside = |path: &RelPath, is_dir: bool| rules.ignores(path, is_dir);
+            let after = proposed.proposal.onto(&before, now_ns, &is_outside)?;
+            for content in proposed.proposal.made().values() {
+                parts.store.put_captured(content)?;
+            }
+            let (id, snapshot) = (new_session_id()?, taken.id);
+            let mut stand = Self {
+                parts,
+                project,
+                spec,
+                settings,
+                snapshot,
+                base,
+                before,
+                after: Arc::new(after),
+                id,
+                patch: None,
+            };
+            stand.lay()?;
+            Ok(stand)
+        })
+        .await
+    }
+
+    /// Writes the layer.
+    fn lay(&mut self) -> Result<(), Error> {
+        if self.before == self.after {
+            return Ok(());
+        }
+        let dir = self.parts.home.sessions().join(self.id.as_str());
+        let patch = dir.join("patch");
+        // A daemon that is killed leaves what no session names; the next one removes it.
+        make_dirs(&patch, self.parts.owner)?;
+        self.patch = Some(patch.clone());
+        Ok(self.parts.store.write_layer((&self.before, &self.after), &patch, self.parts.owner)?)
+    }
+
+    /// Memory that a run may use, MiB.
+    pub(super) fn memory_mb(&self) -> u64 {
+        self.settings.limits.memory_of_check()
+    }
+
+    /// The project's files, with the selected changes or without them.
+    pub(super) fn files(&self, with: bool) -> TreeFiles {
+        let tree = if with { &self.after } else { &self.before };
+        TreeFiles { tree: Arc::clone(tree), store: Arc::clone(&self.parts.store) }
+    }
+
+    /// Opens a fresh sandbox over one of the trees.
+    ///
+    /// # Errors
+    /// When it cannot be had; nothing is left behind then.
+    pub(super) async fn open(&self, with: bool) -> Result<Place, Error> {
+        let no_backend = || Error::NoSuchSandbox { name: self.spec.sandbox.clone(), known: Vec::new() };
+        let backend = self.parts.sandboxes.get(self.spec.sandbox.as_str()).ok_or_else(no_backend)?;
+        prepare::check_engine(&self.parts, &**backend)?;
+        let id = new_session_id()?;
+        match self.launch(with, &id, &**backend).await {
+            Ok(sandbox) => Ok(Place { sandbox, backend: Arc::clone(backend), id }),
+            Err(error) => {
+                clear(&self.parts, &**backend, &id).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn launch(
+        &self,
+        with: bool,
+        id: &SessionId,
+        backend: &dyn SandboxBackend,
+    ) -> Result<Box<dyn Sandbox>, Error> {
+        let parts = &self.parts;
+        let mut record =
+            Record::new(id.clone(), self.project.clone(), self.spec.clone(), parts.clock.now_us());
+        record.base = Some(self.snapshot);
+        let tools = match backend.programs() {
+            Programs::Host => {
+                let more: Vec<PathBuf> = self.settings.tool_dirs.iter().map(PathBuf::from).collect();
+                let places = Places::of(parts, &self.spec, &root(&self.project.root));
+                agent::tools(&places.search(parts, None), &more)?
+            }
+            Programs::Image => agent::Tools::default(),
+        };
+        prepare::bare_home(parts, &record, &tools.home_links)?;
+        // The history is read with the snapshot, which must not go meanwhile.
+        let (shared, snapshot) = (Arc::clone(parts), self.snapshot);
+        let _lease = blocking(move || {
+            let lease = shared.store.lease();
+            shared.store.tree(snapshot)?;
+            Ok(lease)
+        })
+        .await?;
+        let shown = history::furnish(parts, &record, self.settings.history).await;
+        let patch = self.patch.iter().filter(|_| with).cloned();
+        let layers: Vec<PathBuf> = patch.chain(self.base.layers()).collect();
+        let env = ENV.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let bare = prepare::bare(parts, &record, &self.settings, layers);
+        let memory_bytes = self.memory_mb().saturating_mul(MIB);
+        let spec = SandboxSpec {
+            tools: tools.binds,
+            shared: shown.shared,
+            path: tools.path,
+            env: tools.env.into_iter().chain(env).collect(),
+            network: Network::None,
+            limits: Limits { memory_bytes, ..bare.limits },
+            ..bare
+        };
+        Ok(backend.launch(spec).await?)
+    }
+
+    /// Ends a sandbox, and removes all that was written in it.
+    pub(super) async fn close(&self, place: Place) {
+        let Place { sandbox, backend, id } = place;
+        sandbox.kill().await;
+        drop(sandbox);
+        clear(&self.parts, &*backend, &id).await;
+    }
+
+    /// Removes the layer.
+    pub(super) async fn take_down(self) {
+        if self.patch.is_some() {
+            remove(&self.parts, &self.id).await;
+        }
+    }
+}
+
+/// Removes what a sandbox left.
+async fn clear(parts: &Arc<Parts>, backend: &dyn SandboxBackend, id: &SessionId) {
+    let dir = parts.home.sessions().join(id.as_str());
+    for done in [backend.bring_home(id, &dir).await, backend.clear(&dir).await] {
+        if let Err(error) = done {
+            tracing::warn!(check = %id, error = %told(&error), "what a check wrote may be left on the engine");
+        }
+    }
+    remove(parts, id).await;
+}
+
+async fn remove(parts: &Arc<Parts>, id: &SessionId) {
+    let dir = parts.home.sessions().join(id.as_str());
+    let removed = blocking(move || remove_tree(&dir).map_err(|source| Error::Write { path: dir, source }));
+    if let Err(error) = removed.await {
+        tracing::warn!(check = %id, error = %told(&error), "what a check wrote could not be removed");
+    }
+}
+
+/// Makes a layer's directory, which a sandbox's root becomes, and the one above it.
+fn make_dirs(layer: &std::path::Path, owner: Option<(u32, u32)>) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let failed = |source| Error::Write { path: layer.to_owned(), source };
+    std::fs::create_dir_all(layer).map_err(failed)?;
+    std::fs::set_permissions(layer, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    match owner {
+        Some((uid, gid)) => std::os::unix::fs::chown(layer, Some(uid), Some(gid)).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// The files of a tree.
+pub(super) struct TreeFiles {
+    tree: Arc<Tree>,
+    store: Arc<LocalStore>,
+}
+
+impl TreeFiles {
+    fn node(&self, name: &str) -> Option<&Node> {
+        Some(&self.tree.get(&RelPath::new(name).ok()?)?.node)
+    }
+}
+
+impl Files for TreeFiles {
+    fn has(&self, name: &str) -> bool {
+        matches!(self.node(name), Some(Node::File { .. }))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let Node::File { size: 0..=LONGEST, hash, .. } = self.node(name)? else { return None };
+        let mut text = String::new();
+        self.store.open_blob(*hash).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+}
