@@ -148,7 +148,7 @@ fn spelt(unit: &Unit, layout: Layout) -> Option<String> {
     match unit {
         Unit::Char('\t') if layout != Layout::Name => None,
         Unit::Char('\n') if layout == Layout::Lines => None,
-        Unit::Char(char) if !is_hostile(*char) && !(layout == Layout::Name && is_like_a_separator(*char)) => {
+        Unit::Char(char) if !(is_hostile(*char) || layout == Layout::Name && is_like_a_separator(*char)) => {
             None
         }
         Unit::Char('\n') => Some("\\n".to_owned()),
