@@ -13,7 +13,7 @@ use ftl_core::hunk::Limits;
 use ftl_core::id::{Hash, SessionId};
 use ftl_core::lifecycle::Request;
 use ftl_core::lint::{Finding, Known};
-use ftl_core::merge::Host;
+use ftl_core::merge::{Host, to_observe};
 use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
 use ftl_core::tree::{Node, RelPath};
 
@@ -127,7 +127,7 @@ fn propose(
     let naming =
         |change: &Change| judged.get(&change.path).and_then(|found| found.needs_naming()).map(str::to_owned);
     let selected = reviewed.review.select(&wanted, &naming)?;
-    let host = root.observe(&Proposal::to_observe(&selected.0))?;
+    let host = root.observe(&to_observe(selected.0.iter().map(|change| &change.path)))?;
     let places = Places { store: &parts.store, root, seen: RefCell::default() };
     let project = &record.project.root.0;
     let proposal = Proposal::new(&reviewed.review, project, selected, &wanted, &host, &places)?;
