@@ -23,7 +23,8 @@ pub(super) const KINDS: [Kind; 3] = [Kind::Plain, Kind::Merged, Kind::Undo];
 /// The application that [`Kind::Undo`] takes back.
 const DONE: u8 = 200;
 /// A file that the session changes at its end, and the human at its beginning.
-const LINES: [&str; 4] = ["1\n2\n3\n4\n5\n", "ours\n2\n3\n4\n5\n", "1\n2\n3\n4\ntheirs\n", "ours\n2\n3\n4\ntheirs\n"];
+const LINES: [&str; 4] =
+    ["1\n2\n3\n4\n5\n", "ours\n2\n3\n4\n5\n", "1\n2\n3\n4\ntheirs\n", "ours\n2\n3\n4\ntheirs\n"];
 
 /// The contents of a place, for merges.
 struct Held<'a>(&'a Place);
@@ -116,8 +117,7 @@ impl Place {
         let wanted = Wanted { paths: only.to_vec(), ..Wanted::default() };
         let selected = review.select(&wanted, &|_| None).unwrap();
         let host = self.seen(selected.0.iter().map(|change| &change.path));
-        let proposal =
-            Proposal::new(&review, b"/project", selected, &wanted, &host, &Held(self)).unwrap();
+        let proposal = Proposal::new(&review, b"/project", selected, &wanted, &host, &Held(self)).unwrap();
         self.approved(&proposal)
     }
 
