@@ -54,6 +54,7 @@ impl ReviewService for ReviewApi {
                 let item = proposed.proposal.items().get(at)?;
                 let found = proposed.appraisals.get(at)?.clone();
                 let mut entry = entry::proposed(item, found, stat_only);
+                entry::renamed(&mut entry, proposed.renamed.get(&item.change.path));
                 for finding in &mut entry.findings {
                     finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
                 }

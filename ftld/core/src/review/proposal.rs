@@ -218,6 +218,12 @@ impl Proposal {
         Self { session: session.clone(), digest, whole: None, items, left_out: Vec::new(), made }
     }
 
+    /// Whose work.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
     /// What to name for an approval; `None` while a conflict is open, and when there is nothing.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
