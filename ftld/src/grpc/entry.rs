@@ -34,7 +34,7 @@ pub(super) fn streamed(
     appraiser: Appraiser,
     header: v1::DiffHeader,
     changes: Vec<Change>,
-    stat_only: bool,
+    (stat_only, contents): (bool, bool),
 ) -> Pieces {
     sent(header, move || {
         let appraiser = appraiser.with_renames(&changes);
@@ -42,6 +42,9 @@ pub(super) fn streamed(
             let found = appraiser.look(&change)?;
             let mut entry = entry(&change, found, stat_only);
             renamed(&mut entry, appraiser.renamed_from(&change.path));
+            if contents && !entry.elided.is_empty() {
+                [entry.content_before, entry.content_after] = appraiser.contents(&change)?;
+            }
             Ok(entry)
         })
     })

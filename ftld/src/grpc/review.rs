@@ -36,7 +36,12 @@ impl ReviewService for ReviewApi {
         let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
         let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status(&error))?;
         let changes = reviewed.review.changes().to_vec();
-        Ok(Response::new(entry::streamed(appraiser, header(&reviewed), changes, request.stat_only)))
+        Ok(Response::new(entry::streamed(
+            appraiser,
+            header(&reviewed),
+            changes,
+            (request.stat_only, request.contents),
+        )))
     }
 
     async fn preview(

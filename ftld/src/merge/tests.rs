@@ -374,3 +374,40 @@ fn journals_that_nobody_asks_about_go_and_the_others_stay() {
     merge.forget_all_but(&BTreeSet::new()).unwrap();
     assert_eq!(journals(), 0);
 }
+
+#[test]
+fn a_file_is_read_again_only_when_it_was_written_to() {
+    let place = Place::new();
+    let (root, paths) = (place.root(), walk(&place.project()));
+    let files =
+        place.nodes("project").values().filter(|node| matches!(node, Node::File { .. })).count() as u64;
+    let late = place.project().join("same").metadata().unwrap().ctime() + 100;
+    let mut seen = Seen::default();
+    let look = |seen: &mut Seen, now| {
+        let before = seen.read();
+        assert_eq!(root.observe_again(&paths, seen, now).unwrap(), root.observe(&paths).unwrap());
+        seen.read() - before
+    };
+    // Right after they were written nothing tells one write from another.
+    assert_eq!((look(&mut seen, late - 100), look(&mut seen, late - 100)), (files, files));
+    assert_eq!((look(&mut seen, late), look(&mut seen, late)), (files, 0));
+    // As long as before, and with its time.
+    let file = place.project().join("edited");
+    let time = file.metadata().unwrap().modified().unwrap();
+    fs::write(&file, "OLD").unwrap();
+    File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    assert_eq!(look(&mut seen, late), 1);
+    fs::remove_file(&file).unwrap();
+    fs::rename(place.project().join("same"), &file).unwrap();
+    assert_eq!(look(&mut seen, late), 1);
+    swap_dir(&place, "d");
+    assert_eq!(look(&mut seen, late), 0);
+    assert_eq!(root.observe_again(&paths, &mut seen, late).unwrap()[&path("d/same")], None);
+}
+
+/// Puts a link to the outside where a directory was.
+fn swap_dir(place: &Place, at: &str) {
+    let at = place.project().join(at);
+    fs::rename(&at, place.path("swapped")).unwrap();
+    symlink(place.path("outside"), &at).unwrap();
+}

@@ -21,6 +21,8 @@ use crate::snapshot::LocalStore;
 
 /// Bytes of a large file that are read to tell text from binary.
 pub(super) const BEGINNING: u64 = 8 * 1024;
+/// Bytes of a content that is sent whole at most: a message has a largest size.
+const SENT: u64 = 1 << 20;
 /// Changes from which on they are shared among processors.
 const MANY: usize = 64;
 
@@ -165,6 +167,22 @@ impl Appraiser {
         };
         let renamed = found.into_iter().filter_map(|(path, rename)| old(path, rename.from)).collect();
         Self { renamed, ..self }
+    }
+
+    /// Both contents of a change of which no lines are shown, of at most [`SENT`] bytes each; nothing for what is
+    /// larger, refused or no file.
+    ///
+    /// # Errors
+    /// When a content cannot be read.
+    pub fn contents(&self, change: &Change) -> Result<[Option<Vec<u8>>; 2], Error> {
+        let before = self.renamed.get(&change.path).map(|(_, node)| node).or(change.before.as_ref());
+        let read = |node: Option<&Node>| match node {
+            Some(Node::File { size, .. }) if *size <= SENT && change.refused.is_none() => {
+                self.read(node, SENT).map(Some)
+            }
+            _ => Ok(None),
+        };
+        Ok([read(before)?, read(change.result())?])
     }
 
     /// The old path of a file that is found under another name.

@@ -6,13 +6,6 @@ use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 
 use super::*;
 
-/// Puts a link to the outside where a directory was.
-fn swap(place: &Place, at: &str) {
-    let at = place.project().join(at);
-    fs::rename(&at, place.path("swapped")).unwrap();
-    symlink(place.path("outside"), &at).unwrap();
-}
-
 #[test]
 fn a_directory_that_became_a_link_after_planning_is_not_followed() {
     for (kind, number) in KINDS.into_iter().flat_map(|kind| (0..3).map(move |number| (kind, number))) {
@@ -20,7 +13,7 @@ fn a_directory_that_became_a_link_after_planning_is_not_followed() {
         let at = place.dirs()[number];
         let approval = place.approve(&[]);
         let plan = place.plan(&approval);
-        swap(&place, at);
+        swap_dir(&place, at);
         let refused = place.carry_out(&place.merge(), 1, (&plan, &approval), &place.store);
         assert!(matches!(refused, Err(MergeError::Changed(_))), "{kind:?} {at}: {refused:?}");
         place.assert_outside_untouched();
