@@ -72,9 +72,9 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    use super::*;
-    use crate::render::patch;
     use ftl_proto::v1;
+
+    use crate::render::patch;
 
     fn git(dir: &Path, args: &[&str]) {
         let ran = Command::new("git").args(args).current_dir(dir).output().unwrap();

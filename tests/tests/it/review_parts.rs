@@ -379,7 +379,7 @@ fn a_diff_into_a_pipe_is_a_patch_that_git_applies_byte_by_byte() {
     let session = text(&last, "session");
     let said = world.run(["diff", session]);
     assert_eq!(said.code, 0, "{said:#?}");
-    assert!(said.err.contains("not in this patch: binary: not text"), "{said:#?}");
+    assert!(said.out.contains("GIT binary patch") && !said.err.contains("not in this patch"), "{said:#?}");
 
     let copy = world.root().join("copy");
     std::fs::create_dir(&copy).unwrap();
@@ -398,7 +398,17 @@ fn a_diff_into_a_pipe_is_a_patch_that_git_applies_byte_by_byte() {
     }
     let merged = world.json(0, &approve);
     assert_eq!(text(&merged, "state"), "merged", "{merged}");
-    let (mut ours, theirs) = (project::see(&world.project()), project::see(&copy));
-    ours.remove(b"binary".as_slice());
-    assert_eq!(ours, theirs);
+    assert_eq!(project::see(&world.project()), project::see(&copy));
+}
+
+#[test]
+fn a_yes_in_advance_leaves_out_what_must_be_named_and_says_so() {
+    let world = World::new(Who::Me);
+    world.files(&[("a", "1\n")]);
+    let said = world.run(["code", "--yes", "--agent", "shell", "echo 2 > a; echo true > .envrc"]);
+    assert_eq!(read(&world, "a"), "2\n", "{said:#?}");
+    assert!(!world.project().join(".envrc").exists(), "{said:#?}");
+    let told = format!("{}{}", said.out, said.err);
+    assert!(told.contains("left out") && told.contains(".envrc"), "{said:#?}");
+    assert_eq!(said.code, 4, "the rest waits for its approval: {said:#?}");
 }
