@@ -400,15 +400,3 @@ fn a_diff_into_a_pipe_is_a_patch_that_git_applies_byte_by_byte() {
     assert_eq!(text(&merged, "state"), "merged", "{merged}");
     assert_eq!(project::see(&world.project()), project::see(&copy));
 }
-
-#[test]
-fn a_yes_in_advance_leaves_out_what_must_be_named_and_says_so() {
-    let world = World::new(Who::Me);
-    world.files(&[("a", "1\n")]);
-    let said = world.run(["code", "--yes", "--agent", "shell", "echo 2 > a; echo true > .envrc"]);
-    assert_eq!(read(&world, "a"), "2\n", "{said:#?}");
-    assert!(!world.project().join(".envrc").exists(), "{said:#?}");
-    let told = format!("{}{}", said.out, said.err);
-    assert!(told.contains("left out") && told.contains(".envrc"), "{said:#?}");
-    assert_eq!(said.code, 4, "the rest waits for its approval: {said:#?}");
-}
