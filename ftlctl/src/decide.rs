@@ -130,7 +130,26 @@ async fn decide(
 
 /// The diff of a session, with what left its sandbox.
 pub(crate) async fn fetch(client: &Client, session: &v1::Session, depth: Depth) -> Result<Fetched, Failure> {
-    let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: depth == Depth::Stat };
+    let stat_only = depth == Depth::Stat;
+    asked(
+        client,
+        session,
+        v1::GetDiffRequest { session: session.session.clone(), stat_only, contents: false },
+    )
+    .await
+}
+
+/// The same, with contents that are not shown line by line.
+pub(crate) async fn fetch_whole(client: &Client, session: &v1::Session) -> Result<Fetched, Failure> {
+    let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: false, contents: true };
+    asked(client, session, request).await
+}
+
+async fn asked(
+    client: &Client,
+    session: &v1::Session,
+    request: v1::GetDiffRequest,
+) -> Result<Fetched, Failure> {
     let items = client.reviews().get_diff(request).await?.into_inner();
     let (header, entries) = collect(items).await?;
     let totals = totals::last(client, session).await?;

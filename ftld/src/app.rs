@@ -31,6 +31,7 @@ use crate::sandbox::docker::engine::Engines;
 use crate::session::Sessions;
 use crate::session::checks::Checks;
 use crate::session::kept;
+use crate::session::looked::Memory;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::session::warm::{self, Warm};
@@ -65,6 +66,8 @@ pub struct Parts {
     pub egress: Egress,
     /// Each session's part of it.
     pub outlets: Outlets,
+    /// What was found out about changes.
+    pub looked: Memory,
     /// Credentials.
     pub vault: Arc<Vault>,
     /// The human's rules for the proxy.
@@ -201,6 +204,7 @@ impl App {
             history: Arc::new(History::new(home.history(), program, ports.owner)),
             egress,
             outlets: Outlets::default(),
+            looked: Memory::default(),
             vault: Arc::new(vault),
             policies: Arc::new(PolicyFiles::default()),
             publisher: Arc::new(Publisher::new(Arc::clone(&db), Arc::clone(&ports.clock))),

@@ -288,7 +288,7 @@ impl Place {
     /// # Errors
     /// When the daemon has none.
     pub fn diff(&self, session: &str) -> Outcome<()> {
-        let request = v1::GetDiffRequest { session: session.into(), stat_only: false };
+        let request = v1::GetDiffRequest { session: session.into(), stat_only: false, contents: false };
         self.runtime.block_on(async {
             let mut items = self.client.reviews.clone().get_diff(request).await?.into_inner();
             while items.message().await?.is_some() {}

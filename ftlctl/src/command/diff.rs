@@ -14,6 +14,8 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
     let is_preview = args.preview || !args.choose.is_empty();
+    let is_for_people = args.plain || args.stat || is_preview || context.output.width().is_some();
+    let is_patch = !context.output.is_json() && (args.patch || !is_for_people);
     let depth = match (args.stat, is_preview) {
         (true, _) => Depth::Stat,
         (false, true) => Depth::Part,
@@ -23,6 +25,8 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         let root = project::path(&session.project);
         let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;
         decide::preview(&client, &session, meant, depth).await?
+    } else if is_patch {
+        decide::fetch_whole(&client, &session).await?
     } else {
         decide::fetch(&client, &session, depth).await?
     };
@@ -34,8 +38,7 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         context.output.json(&value)?;
         return Ok(Outcome::DONE);
     }
-    let is_for_people = args.plain || args.stat || is_preview || context.output.width().is_some();
-    if args.patch || !is_for_people {
+    if is_patch {
         return write_patch(context, &fetched);
     }
     decide::show(&context.output, &fetched, depth)?;

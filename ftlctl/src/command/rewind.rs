@@ -57,7 +57,12 @@ pub(crate) fn split(text: &str) -> Result<(&str, Option<u32>), Failure> {
         Ok(number) if !session.is_empty() => Ok((session, Some(number))),
         _ => Err(Failure::Usage {
             what: "a checkpoint is written SESSION@N, with a number".to_owned(),
-            hint: "list them with `ftlctl sessions --checkpoints SESSION`".to_owned(),
+            hint: match session {
+                "" => "`ftlctl sessions` lists the sessions".to_owned(),
+                session => {
+                    format!("list them with `ftlctl sessions --checkpoints {}`", escape::name(session))
+                }
+            },
         }),
     }
 }

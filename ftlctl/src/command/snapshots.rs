@@ -169,19 +169,22 @@ async fn go_back(context: &Context, state: &str, session: String) -> Result<(), 
         Ok(number) => ("", number),
         Err(_) => match rewind::split(state)? {
             (named, Some(number)) => (named, number),
-            (_, None) => return Err(not_its_own()),
+            (_, None) => return Err(not_its_own(&session)),
         },
     };
     if !session.starts_with(named) && !named.starts_with(&session) {
-        return Err(not_its_own());
+        return Err(not_its_own(&session));
     }
     rewind::go(context, session, To::Checkpoint(number)).await
 }
 
-fn not_its_own() -> Failure {
+fn not_its_own(session: &str) -> Failure {
     Failure::Usage {
         what: "a session goes back to its own checkpoints only".to_owned(),
-        hint: "name one as SESSION@N, or write the state elsewhere with --to DIR".to_owned(),
+        hint: format!(
+            "name one as {0}@N (`ftlctl sessions --checkpoints {0}`), or write the state elsewhere with --to DIR",
+            escape::name(session)
+        ),
     }
 }
 

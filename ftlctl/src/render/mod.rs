@@ -4,6 +4,7 @@
 
 pub(crate) mod alike;
 pub(crate) mod check;
+mod binary;
 pub(crate) mod diff;
 pub(crate) mod egress;
 pub(crate) mod escape;

@@ -61,7 +61,11 @@ fn file(entry: &v1::DiffEntry, before: Option<&v1::Node>) -> Result<Vec<u8>, Str
     if entry.kind() == v1::EntryKind::Refused {
         return Err(format!("refused, {}", name(&entry.reason)));
     }
-    if !entry.elided.is_empty() {
+    let is_binary = !entry.elided.is_empty();
+    let has = |node: Option<&v1::Node>, content: &Option<Vec<u8>>| {
+        !matches!(side(node), Side::File(_)) || content.is_some()
+    };
+    if is_binary && !(has(before, &entry.content_before) && has(entry.after.as_ref(), &entry.content_after)) {
         return Err(name(&entry.elided));
     }
     if entry.hunks.is_empty() && entry.added_lines + entry.removed_lines > 0 {
@@ -81,7 +85,7 @@ fn file(entry: &v1::DiffEntry, before: Option<&v1::Node>) -> Result<Vec<u8>, Str
         (before, Side::Nothing | Side::Dir) => remove(&mut out, entry, before),
         (Side::File(old), Side::File(new)) => {
             let renamed = *was != entry.path;
-            if old == new && entry.hunks.is_empty() && !renamed {
+            if old == new && entry.hunks.is_empty() && !renamed && !is_binary {
                 return modes(entry);
             }
             begin(&mut out, was, &entry.path);
@@ -95,7 +99,9 @@ fn file(entry: &v1::DiffEntry, before: Option<&v1::Node>) -> Result<Vec<u8>, Str
                     out.push(b'\n');
                 }
             }
-            if !entry.hunks.is_empty() {
+            if is_binary {
+                binary(&mut out, entry, (true, true), (old == new).then_some(new));
+            } else if !entry.hunks.is_empty() {
                 sides(&mut out, Some(was), Some(&entry.path));
                 lines(&mut out, entry);
             }
@@ -149,7 +155,9 @@ fn make(out: &mut Vec<u8>, entry: &v1::DiffEntry, after: Side<'_>) {
         }
         Side::File(mode) => {
             push(out, &format!("new file mode {mode}\n"));
-            if !entry.hunks.is_empty() {
+            if !entry.elided.is_empty() {
+                binary(out, entry, (false, true), None);
+            } else if !entry.hunks.is_empty() {
                 sides(out, None, Some(&entry.path));
                 lines(out, entry);
             }
@@ -169,13 +177,22 @@ fn remove(out: &mut Vec<u8>, entry: &v1::DiffEntry, before: Side<'_>) {
         }
         Side::File(mode) => {
             push(out, &format!("deleted file mode {mode}\n"));
-            if !entry.hunks.is_empty() {
+            if !entry.elided.is_empty() {
+                binary(out, entry, (true, false), None);
+            } else if !entry.hunks.is_empty() {
                 sides(out, Some(&entry.path), None);
                 lines(out, entry);
             }
         }
         Side::Nothing | Side::Dir => {}
     }
+}
+
+/// The bytes of those sides that are files.
+fn binary(out: &mut Vec<u8>, entry: &v1::DiffEntry, (was, is): (bool, bool), mode: Option<&str>) {
+    let before = entry.content_before.as_deref().filter(|_| was);
+    let after = entry.content_after.as_deref().filter(|_| is);
+    super::binary::change(out, before, after, mode);
 }
 
 fn push(out: &mut Vec<u8>, text: &str) {

@@ -61,7 +61,7 @@ pub(super) async fn open(
     client: &Client,
     session: &v1::Session,
 ) -> Result<(v1::DiffHeader, Streaming<v1::DiffItem>), Failure> {
-    let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: false };
+    let request = v1::GetDiffRequest { session: session.session.clone(), stat_only: false, contents: false };
     let mut items = client.reviews().get_diff(request).await?.into_inner();
     match items.message().await?.and_then(|item| item.item) {
         Some(Item::Header(header)) => Ok((header, items)),
@@ -190,7 +190,7 @@ impl Remote {
         self.call(async move {
             let request = v1::GetSessionRequest { session: session.clone(), project: Vec::new() };
             let now = sessions.get(request).await?.into_inner();
-            let request = v1::GetDiffRequest { session, stat_only: false };
+            let request = v1::GetDiffRequest { session, stat_only: false, contents: false };
             let items = reviews.get_diff(request).await?.into_inner();
             let (header, entries) = crate::decide::collect(items).await?;
             let mut document = Document::new(header);

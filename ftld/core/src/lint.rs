@@ -17,6 +17,7 @@ mod place;
 mod shapes;
 mod text;
 mod vendor;
+mod windows;
 mod written;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::tree::RelPath;
 pub use known::Known;
 use place::Place;
 use text::Text;
+pub use windows::{Windows, lint_windows};
 
 /// Findings of one kind in one content at most; who sees so many need not see more.
 const MOST: usize = 1000;

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diff::Change;
 use crate::id::{Digest, SessionId};
 use crate::review::Approval;
 use crate::tree::{Node, RelPath};
@@ -61,11 +62,10 @@ pub struct Rollback {
     pub foreign: Vec<RelPath>,
 }
 
-/// The paths to look at before planning: the approved ones and the directories above them.
+/// What to look at before something is planned at these paths: they and the directories above them.
 #[must_use]
-pub fn to_observe(approval: &Approval) -> BTreeSet<RelPath> {
-    let changed = approval.changes().iter().map(|change| &change.path);
-    changed.flat_map(|path| std::iter::once(path.clone()).chain(path.ancestors())).collect()
+pub fn to_observe<'a>(paths: impl IntoIterator<Item = &'a RelPath>) -> BTreeSet<RelPath> {
+    paths.into_iter().flat_map(|path| std::iter::once(path.clone()).chain(path.ancestors())).collect()
 }
 
 /// Plans an approval for a host. A path that already is as approved needs no step.
@@ -73,13 +73,28 @@ pub fn to_observe(approval: &Approval) -> BTreeSet<RelPath> {
 /// # Errors
 /// When the host differs from what the session started from, at an approved path or above one.
 pub fn plan(approval: &Approval, host: &Host) -> Result<Plan, Conflicts> {
+    let (mut moves, already) = moves(approval.changes(), host)?;
+    open_parents(&mut moves, host);
+    let (session, digest) = (approval.session().clone(), approval.digest());
+    Ok(Plan { session, digest, steps: ordered(moves), already })
+}
+
+/// Whether changes could be planned for a host; for what nobody has approved yet.
+///
+/// # Errors
+/// Those of [`plan`].
+pub fn check(changes: &[Change], host: &Host) -> Result<(), Conflicts> {
+    moves(changes, host).map(drop)
+}
+
+/// Each path that has to change, in one step, and those that are as they should be.
+fn moves(changes: &[Change], host: &Host) -> Result<(Vec<Step>, Vec<RelPath>), Conflicts> {
     let on_host = |path: &RelPath| host.get(path).and_then(Option::as_ref);
-    let becomes: BTreeMap<_, _> =
-        approval.changes().iter().map(|change| (&change.path, change.result())).collect();
+    let becomes: BTreeMap<_, _> = changes.iter().map(|change| (&change.path, change.result())).collect();
     let mut conflicts = BTreeMap::new();
     let mut already = Vec::new();
     let mut moves = Vec::new();
-    for change in approval.changes() {
+    for change in changes {
         let (found, expected, result) = (on_host(&change.path), change.before.as_ref(), change.result());
         for above in change.path.ancestors() {
             let found = on_host(&above);
@@ -103,9 +118,7 @@ pub fn plan(approval: &Approval, host: &Host) -> Result<Plan, Conflicts> {
     if !conflicts.is_empty() {
         return Err(Conflicts(conflicts.into_values().collect()));
     }
-    open_parents(&mut moves, host);
-    let (session, digest) = (approval.session().clone(), approval.digest());
-    Ok(Plan { session, digest, steps: ordered(moves), already })
+    Ok((moves, already))
 }
 
 /// The steps that take back all of `steps`.

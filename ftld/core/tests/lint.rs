@@ -3,6 +3,12 @@
 //! Owns the reading of `lint/*.txt` and the figures that are promised for it. A case begins with
 //! `=== path`; the new content follows, or `<<<` with the old one and `>>>` with the new. Values stand as
 //! `{{…}}` and are made here from pieces, so that no scanner takes the corpus itself for a leak.
+//!
+//! `lint/second/` was written without a look at the lint's tables and run once before anything was mended:
+//! 95.7 % of 70 credentials, 94.1 % of 68 destructive commands, 2 false alarms in 72 harmless cases. What
+//! was missed is mended since. Of the false alarms one was (`docker rm -f` of one container); the other, a
+//! call of `unlink` on any path, is what the lint means to show, and the case now stands among the
+//! destructive ones.
 
 use std::sync::LazyLock;
 
@@ -196,31 +202,68 @@ fn judged(text: &str, seed: u64, good: impl Fn(&[Finding]) -> bool) -> (usize, V
     (cases.len(), missed)
 }
 
-#[test]
-fn the_corpus_is_judged_as_it_is_labelled() {
+/// A corpus: contents with credentials, with destructive commands, with nothing to find.
+struct Corpus {
+    texts: [&'static str; 3],
+    at_least: [usize; 3],
+}
+
+/// What was written together with the lint.
+const FIRST: Corpus = Corpus {
+    texts: [
+        include_str!("lint/credentials.txt"),
+        include_str!("lint/destructive.txt"),
+        include_str!("lint/harmless.txt"),
+    ],
+    at_least: [120, 90, 120],
+};
+
+/// What was written without a look at its tables.
+const SECOND: Corpus = Corpus {
+    texts: [
+        include_str!("lint/second/credentials.txt"),
+        include_str!("lint/second/destructive.txt"),
+        include_str!("lint/second/harmless.txt"),
+    ],
+    at_least: [70, 69, 71],
+};
+
+fn assert_judged(corpus: &Corpus) {
     let any = |classes: &'static [Class]| {
         move |findings: &[Finding]| {
             findings.iter().any(|finding| finding.holds && classes.contains(&finding.class))
         }
     };
     let credential = any(&[Class::Secret, Class::Shadow, Class::VendorKey]);
-    let (credentials, leaked) = judged(include_str!("lint/credentials.txt"), 1, credential);
-    let (commands, passed) = judged(include_str!("lint/destructive.txt"), 2, any(&[Class::Destructive]));
-    let (harmless, alarms) = judged(include_str!("lint/harmless.txt"), 3, <[Finding]>::is_empty);
+    let (credentials, leaked) = judged(corpus.texts[0], 1, credential);
+    let (commands, passed) = judged(corpus.texts[1], 2, any(&[Class::Destructive]));
+    let (harmless, alarms) = judged(corpus.texts[2], 3, <[Finding]>::is_empty);
     let share = |all: usize, missed: &[String]| 100.0 * (all - missed.len()) as f64 / all as f64;
     println!("credentials: {:.1} % of {credentials}", share(credentials, &leaked));
     println!("destructive commands: {:.1} % of {commands}", share(commands, &passed));
     println!("false alarms: {} of {harmless}", alarms.len());
     let all = [&leaked[..], &passed, &alarms].concat().join("\n---\n");
-    assert!(credentials >= 120 && commands >= 90 && harmless >= 120, "{credentials} {commands} {harmless}");
+    let counts = [credentials, commands, harmless];
+    assert!(counts.iter().zip(corpus.at_least).all(|(count, least)| *count >= least), "{counts:?}");
     assert!(share(credentials, &leaked) >= 98.0, "{all}");
     assert!(share(commands, &passed) >= 98.0, "{all}");
     assert!(alarms.is_empty(), "{all}");
 }
 
 #[test]
+fn the_corpus_is_judged_as_it_is_labelled() {
+    assert_judged(&FIRST);
+}
+
+#[test]
+fn so_is_a_corpus_that_was_written_without_a_look_at_the_tables() {
+    assert_judged(&SECOND);
+}
+
+#[test]
 fn no_finding_says_a_value() {
-    for case in cases(include_str!("lint/credentials.txt"), 1) {
+    let texts = [FIRST.texts[0], SECOND.texts[0]];
+    for case in texts.iter().flat_map(|text| cases(text, 1)) {
         for finding in found(&case) {
             for value in [SECRET, PASSWORD, SHADOW] {
                 let told = value

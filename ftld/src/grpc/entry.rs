@@ -4,6 +4,7 @@
 //! diff is of.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided};
@@ -11,6 +12,7 @@ use ftl_core::lint::Finding;
 use ftl_core::refuse;
 use ftl_core::review::{Contested, Item};
 use ftl_core::three::Decision;
+use ftl_core::tree::RelPath;
 use ftl_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,20 +34,28 @@ pub(super) fn streamed(
     appraiser: Appraiser,
     header: v1::DiffHeader,
     changes: Vec<Change>,
-    stat_only: bool,
+    (stat_only, contents): (bool, bool),
 ) -> Pieces {
     sent(header, move || {
         let appraiser = appraiser.with_renames(&changes);
         changes.into_iter().map(move |change| {
             let found = appraiser.look(&change)?;
             let mut entry = entry(&change, found, stat_only);
-            if let Some(from) = appraiser.renamed_from(&change.path) {
-                entry.kind = v1::EntryKind::Renamed.into();
-                entry.renamed_from = from.as_bytes().to_vec();
+            renamed(&mut entry, appraiser.renamed_from(&change.path));
+            if contents && !entry.elided.is_empty() {
+                [entry.content_before, entry.content_after] = appraiser.contents(&change)?;
             }
             Ok(entry)
         })
     })
+}
+
+/// Tells of a file where it was before, if it is found under another name.
+pub(super) fn renamed(entry: &mut v1::DiffEntry, from: Option<&RelPath>) {
+    if let Some(from) = from {
+        entry.kind = v1::EntryKind::Renamed.into();
+        entry.renamed_from = from.as_bytes().to_vec();
+    }
 }
 
 /// A diff of entries that come one after the other.
@@ -98,7 +108,11 @@ pub(super) fn entry(change: &Change, found: Appraisal, stat_only: bool) -> v1::D
         added_lines: hunks.added,
         removed_lines: hunks.removed,
         elided: hunks.elided.map(Elided::reason).unwrap_or_default().to_owned(),
-        hunks: if stat_only { Vec::new() } else { hunks.hunks.into_iter().map(wire_hunk).collect() },
+        hunks: if stat_only {
+            Vec::new()
+        } else {
+            Arc::unwrap_or_clone(hunks).hunks.into_iter().map(wire_hunk).collect()
+        },
         hidden_before: change.refused == Some(refuse::Refusal::SecretFile),
         needs_naming,
         findings: findings.into_iter().map(wire_finding).collect(),

@@ -36,7 +36,12 @@ impl ReviewService for ReviewApi {
         let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
         let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status(&error))?;
         let changes = reviewed.review.changes().to_vec();
-        Ok(Response::new(entry::streamed(appraiser, header(&reviewed), changes, request.stat_only)))
+        Ok(Response::new(entry::streamed(
+            appraiser,
+            header(&reviewed),
+            changes,
+            (request.stat_only, request.contents),
+        )))
     }
 
     async fn preview(
@@ -54,6 +59,7 @@ impl ReviewService for ReviewApi {
                 let item = proposed.proposal.items().get(at)?;
                 let found = proposed.appraisals.get(at)?.clone();
                 let mut entry = entry::proposed(item, found, stat_only);
+                entry::renamed(&mut entry, proposed.renamed.get(&item.change.path));
                 for finding in &mut entry.findings {
                     finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
                 }

@@ -177,7 +177,7 @@ impl SnapshotService for SnapshotApi {
             ..v1::DiffHeader::default()
         };
         let appraiser = Appraiser::new(Arc::clone(&self.0.parts().store), collisions);
-        Ok(Response::new(super::entry::streamed(appraiser, header, changes, stat_only)))
+        Ok(Response::new(super::entry::streamed(appraiser, header, changes, (stat_only, false))))
     }
 
     async fn propose(

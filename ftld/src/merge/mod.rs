@@ -27,7 +27,7 @@ use ftl_core::id::{ApplyId, Hash, SessionId};
 use ftl_core::merge::Conflicts;
 use ftl_core::tree::RelPath;
 
-pub use root::{Identity, Root};
+pub use root::{Identity, Root, Seen};
 
 /// Where contents come from and pre-images go.
 pub trait Blobs: Sync {

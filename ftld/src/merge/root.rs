@@ -3,6 +3,7 @@
 //! Owns every opening of a path in it: beneath the root's descriptor, through no link, onto no other mount.
 //! Looks at what stands there, and at nothing else.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -36,6 +37,35 @@ pub struct Root {
     path: PathBuf,
     identity: Identity,
 }
+
+/// What was seen in files, for those that look again and again. Only for what is shown: whatever is written is
+/// compared with the very bytes.
+#[derive(Default, Debug)]
+pub struct Seen {
+    files: HashMap<RelPath, (Stamp, Node)>,
+    read: u64,
+}
+
+/// What tells that nobody wrote to a file between two looks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Stamp {
+    identity: Identity,
+    mode: u32,
+    size: i64,
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+/// Directories that are open while many paths are looked at, from the root down.
+struct Parents<'a> {
+    root: &'a Root,
+    open: Vec<(Option<RelPath>, OwnedFd)>,
+}
+
+/// Directories that are open at once at most, but for one.
+const OPEN: usize = 32;
+/// How long a file must not have been written to for its times to be trusted, in seconds.
+const TICK: i64 = 2;
 
 /// Holds others off the project until it is dropped.
 pub(super) struct Locked<'a>(&'a Root);
@@ -78,7 +108,24 @@ impl Root {
     /// # Errors
     /// When something cannot be read, or lies on another mount.
     pub fn observe<'a>(&self, paths: impl IntoIterator<Item = &'a RelPath>) -> Result<Host, MergeError> {
-        paths.into_iter().map(|path| Ok((path.clone(), self.look(path)?))).collect()
+        let mut parents = Parents { root: self, open: Vec::new() };
+        paths.into_iter().map(|path| Ok((path.clone(), parents.look(path, None)?))).collect()
+    }
+
+    /// The same, but a file that has not been written to since it was seen is not read. `now_s` is the time, in
+    /// seconds since the epoch: what was written just before a look could be written to again unnoticed.
+    ///
+    /// # Errors
+    /// Those of [`Root::observe`].
+    pub fn observe_again<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a RelPath>,
+        seen: &mut Seen,
+        now_s: i64,
+    ) -> Result<Host, MergeError> {
+        let mut parents = Parents { root: self, open: Vec::new() };
+        let look = |path: &RelPath| Ok((path.clone(), parents.look(path, Some((&mut *seen, now_s)))?));
+        paths.into_iter().map(look).collect()
     }
 
     /// The first bytes of a file, at most so many; `None` when no file stands there.
@@ -169,6 +216,88 @@ impl Root {
     pub(super) fn flush(&self) -> Result<(), MergeError> {
         rustix::fs::syncfs(&self.dir).map_err(io_error("flush", self.path.display()))
     }
+}
+
+// === impl Parents ===
+
+impl Parents<'_> {
+    /// What stands at a path, of which `seen` may know.
+    fn look(&mut self, path: &RelPath, seen: Option<(&mut Seen, i64)>) -> Result<Option<Node>, MergeError> {
+        let parent = match self.enter(path.parent()) {
+            Ok(parent) => parent,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(error) => return Err(io_error("enter the directory of", path)(error)),
+        };
+        match seen {
+            Some((seen, now_s)) => seen.look(parent, path, now_s),
+            None => look_in(parent, path.name()),
+        }
+        .map_err(io_error("read", path))
+    }
+
+    /// A directory, opened from the root unless it is open.
+    fn enter(&mut self, dir: Option<RelPath>) -> Result<&OwnedFd, Errno> {
+        let holds = |open: &Option<RelPath>| match (open, &dir) {
+            (None, _) => true,
+            (Some(open), Some(dir)) => open == dir || dir.is_beneath(open),
+            (Some(_), None) => false,
+        };
+        while self.open.last().is_some_and(|(open, _)| !holds(open)) || self.open.len() > OPEN {
+            self.open.pop();
+        }
+        if self.open.last().is_none_or(|(open, _)| *open != dir) {
+            let opened = self.root.open_beneath(dir.as_ref(), OFlags::PATH | OFlags::DIRECTORY)?;
+            self.open.push((dir, opened));
+        }
+        self.open.last().map(|(_, opened)| opened).ok_or(Errno::NOENT)
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn look(&mut self, parent: &OwnedFd, path: &RelPath, now_s: i64) -> io::Result<Option<Node>> {
+        let stamp = stamp(parent, path.name())?;
+        if let Some((known, node)) = self.files.get(path)
+            && stamp.as_ref() == Some(known)
+        {
+            return Ok(Some(node.clone()));
+        }
+        self.files.remove(path);
+        let node = look_in(parent, path.name())?;
+        let Some(file @ Node::File { .. }) = &node else { return Ok(node) };
+        self.read += 1;
+        // Written to while it was read, or so shortly before that another write would leave no trace.
+        let settled = |stamp: &Stamp| stamp.ctime.0.saturating_add(TICK) < now_s;
+        if let Some(stamp) = stamp.filter(settled)
+            && self::stamp(parent, path.name())?.as_ref() == Some(&stamp)
+        {
+            self.files.insert(path.clone(), (stamp, file.clone()));
+        }
+        Ok(node)
+    }
+
+    /// How many files were read so far.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+}
+
+/// What tells that a regular file was not written to; nothing for anything else.
+fn stamp(parent: &OwnedFd, name: &[u8]) -> io::Result<Option<Stamp>> {
+    let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(None),
+        stat => stat?,
+    };
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok(is_file.then(|| Stamp {
+        identity: identity(&stat),
+        mode: stat.st_mode,
+        size: stat.st_size,
+        mtime: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+        ctime: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
+    }))
 }
 
 impl Drop for Locked<'_> {

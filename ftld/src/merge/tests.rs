@@ -1,7 +1,9 @@
 //! Real directories: what applying, undoing and recovering leave behind.
 
 mod crash;
+mod faults;
 mod hostile;
+mod kinds;
 mod links;
 mod meanwhile;
 
@@ -20,6 +22,8 @@ use ftl_core::merge::{Plan, plan, to_observe};
 use ftl_core::review::{Approval, Review};
 use ftl_core::tree::{Entry, Node};
 use tempfile::TempDir;
+
+use kinds::{KINDS, Kind};
 
 use super::*;
 
@@ -48,14 +52,22 @@ impl Blobs for Memory {
 struct Place {
     dir: TempDir,
     store: Memory,
+    kind: Kind,
+    /// What the session started from, where the project is something else by now.
+    base: Option<Nodes>,
 }
 
 type Nodes = BTreeMap<RelPath, Node>;
 
 impl Place {
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, store: Memory::default(), kind: Kind::Plain, base: None }
+    }
+
     /// A project and a work that differ in every way two trees can.
     fn new() -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap(), store: Memory::default() };
+        let place = Self::empty();
         for name in ["project", "work", "outside"] {
             fs::create_dir(place.path(name)).unwrap();
         }
@@ -108,31 +120,13 @@ impl Place {
         seen.into_iter().map(|(path, node)| (path, node.unwrap())).collect()
     }
 
-    /// Approves all that turns the project into the work; its contents go to the store.
-    fn approve(&self, only: &[RelPath]) -> Approval {
-        let (base, work) = (self.nodes("project"), self.nodes("work"));
-        let paths: BTreeSet<_> = base.keys().chain(work.keys()).collect();
-        let changed = paths.into_iter().filter(|path| base.get(*path) != work.get(*path));
-        let changes = changed.map(|path| {
-            if let Some(Node::File { .. }) = work.get(path) {
-                let file = self.path("work").join(OsStr::from_bytes(path.as_bytes()));
-                self.store.keep(&File::open(file).unwrap()).unwrap();
-            }
-            Change::new(
-                path,
-                base.get(path),
-                work.get(path).map_or(After::Absent, |node| After::Node(node.clone())),
-            )
-        });
-        let entry = |node: &Node| Entry { node: node.clone(), mtime_ns: 0 };
-        let tree = base.iter().map(|(path, node)| (path.clone(), entry(node))).collect();
-        let (session, id) = (SessionId::from_random([1; 10]), SnapshotId(Hash::of(b"")));
-        let review = Review::new(session, b"/project", id, Arc::new(tree), changes.collect());
-        review.approve(&review.digest().unwrap().to_string(), only).unwrap()
+    fn plan(&self, approval: &Approval) -> Plan {
+        plan(approval, &self.look(approval).unwrap()).unwrap()
     }
 
-    fn plan(&self, approval: &Approval) -> Plan {
-        plan(approval, &self.root().observe(&to_observe(approval)).unwrap()).unwrap()
+    /// What the project has at every path that an approval is about.
+    fn look(&self, approval: &Approval) -> Result<ftl_core::merge::Host, MergeError> {
+        self.root().observe(&to_observe(approval.changes().iter().map(|change| &change.path)))
     }
 
     fn apply_all(&self) -> Result<Applied, MergeError> {
@@ -379,4 +373,41 @@ fn journals_that_nobody_asks_about_go_and_the_others_stay() {
     assert!(!merge.happened(&id(2)).unwrap());
     merge.forget_all_but(&BTreeSet::new()).unwrap();
     assert_eq!(journals(), 0);
+}
+
+#[test]
+fn a_file_is_read_again_only_when_it_was_written_to() {
+    let place = Place::new();
+    let (root, paths) = (place.root(), walk(&place.project()));
+    let files =
+        place.nodes("project").values().filter(|node| matches!(node, Node::File { .. })).count() as u64;
+    let late = place.project().join("same").metadata().unwrap().ctime() + 100;
+    let mut seen = Seen::default();
+    let look = |seen: &mut Seen, now| {
+        let before = seen.read();
+        assert_eq!(root.observe_again(&paths, seen, now).unwrap(), root.observe(&paths).unwrap());
+        seen.read() - before
+    };
+    // Right after they were written nothing tells one write from another.
+    assert_eq!((look(&mut seen, late - 100), look(&mut seen, late - 100)), (files, files));
+    assert_eq!((look(&mut seen, late), look(&mut seen, late)), (files, 0));
+    // As long as before, and with its time.
+    let file = place.project().join("edited");
+    let time = file.metadata().unwrap().modified().unwrap();
+    fs::write(&file, "OLD").unwrap();
+    File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    assert_eq!(look(&mut seen, late), 1);
+    fs::remove_file(&file).unwrap();
+    fs::rename(place.project().join("same"), &file).unwrap();
+    assert_eq!(look(&mut seen, late), 1);
+    swap_dir(&place, "d");
+    assert_eq!(look(&mut seen, late), 0);
+    assert_eq!(root.observe_again(&paths, &mut seen, late).unwrap()[&path("d/same")], None);
+}
+
+/// Puts a link to the outside where a directory was.
+fn swap_dir(place: &Place, at: &str) {
+    let at = place.project().join(at);
+    fs::rename(&at, place.path("swapped")).unwrap();
+    symlink(place.path("outside"), &at).unwrap();
 }

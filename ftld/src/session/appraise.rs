@@ -4,23 +4,25 @@
 //! know why it is asked, or how the answer is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ftl_core::diff::{Change, renames};
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
 use ftl_core::id::Hash;
-use ftl_core::lint::{Added, Finding, Known, lint};
+use ftl_core::lint::{Added, Finding, Known, Windows, lint, lint_windows};
 use ftl_core::refuse::{self, Content, Risk};
 use ftl_core::tree::{Node, RelPath};
 
 use super::Error;
+use super::looked::{Key, Looked};
 use crate::snapshot::LocalStore;
 
 /// Bytes of a large file that are read to tell text from binary.
 pub(super) const BEGINNING: u64 = 8 * 1024;
-/// Bytes of a file that are searched, from its start.
-const SEARCHED: u64 = 32 << 20;
+/// Bytes of a content that is sent whole at most: a message has a largest size.
+const SENT: u64 = 1 << 20;
 /// Changes from which on they are shared among processors.
 const MANY: usize = 64;
 
@@ -35,13 +37,23 @@ pub struct Appraiser {
     known: Option<Arc<Known>>,
     /// Files that are found under another name: the old path and what stood there, by the new path.
     renamed: BTreeMap<RelPath, (RelPath, Node)>,
+    /// What was found out before.
+    looked: Option<Arc<Looked>>,
+}
+
+/// Both sides' contents.
+struct Sides {
+    old: Vec<u8>,
+    new: Vec<u8>,
+    /// Whether they are whole; of large ones there is the beginning only.
+    whole: bool,
 }
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Appraisal {
     /// How the contents differ.
-    pub hunks: Hunks,
+    pub hunks: Arc<Hunks>,
     /// Whether one of them is not text.
     pub binary: bool,
     /// Reasons to look twice, the gravest first.
@@ -56,7 +68,8 @@ impl Appraiser {
     /// One over what the store has.
     #[must_use]
     pub fn new(store: Arc<LocalStore>, collisions: BTreeSet<RelPath>) -> Self {
-        Self { store, beside: BTreeMap::new(), collisions, known: None, renamed: BTreeMap::new() }
+        let (beside, renamed) = (BTreeMap::new(), BTreeMap::new());
+        Self { store, beside, collisions, known: None, renamed, looked: None }
     }
 
     /// The same, which also searches added content for these values and for whatever a human should see.
@@ -71,20 +84,74 @@ impl Appraiser {
         Self { beside: contents, ..self }
     }
 
+    /// The same, which looks at nothing that was looked at before.
+    #[must_use]
+    pub(super) fn remembering(self, looked: Arc<Looked>) -> Self {
+        Self { looked: Some(looked), ..self }
+    }
+
     /// Looks at a change.
     ///
     /// # Errors
     /// When a content cannot be read.
     pub fn look(&self, change: &Change) -> Result<Appraisal, Error> {
-        let (hunks, content) = self.compare(change)?;
-        let risks = refuse::risks(change, content, self.collisions.contains(&change.path));
-        let findings = self.search(change, &hunks)?;
+        let Some(looked) = self.looked.as_ref().filter(|_| self.is_had(change)) else {
+            return self.look_anew(change);
+        };
+        let key = Key {
+            change: change.clone(),
+            collides: self.collisions.contains(&change.path),
+            renamed: self.renamed.get(&change.path).map(|(_, node)| node.clone()),
+            known: self.known.as_ref().map(|known| known.mark()),
+        };
+        if let Some(found) = looked.get(&key) {
+            return Ok(found);
+        }
+        let found = self.look_anew(change)?;
+        looked.put(key, &found);
+        Ok(found)
+    }
+
+    /// Whether all that is known of a content here is the whole of it.
+    fn is_had(&self, change: &Change) -> bool {
+        let nodes = [change.before.as_ref(), change.result()];
+        nodes.into_iter().flatten().all(|node| match node {
+            Node::File { size, hash, .. } => {
+                self.beside.get(hash).is_none_or(|content| content.len() as u64 == *size)
+            }
+            _ => true,
+        })
+    }
+
+    fn look_anew(&self, change: &Change) -> Result<Appraisal, Error> {
+        self.count(|looked| looked.compared.fetch_add(1, Ordering::Relaxed));
+        let is_dir = change.result().is_some_and(Node::is_dir);
+        let collides = self.collisions.contains(&change.path);
+        let (before, after) = (change.before.as_ref(), change.result());
+        if before.and_then(Node::hash) == after.and_then(Node::hash) {
+            let risks = refuse::risks(change, Content::default(), collides);
+            return Ok(Appraisal {
+                hunks: Arc::default(),
+                binary: false,
+                risks,
+                findings: Vec::new(),
+                is_dir,
+            });
+        }
+        let sides = self.sides(before, after)?;
+        let (hunks, content) = compare(&change.path, &sides);
+        let risks = refuse::risks(change, content, collides);
+        let findings = self.search(change, &sides, &hunks)?;
         let hunks = match self.renamed.get(&change.path) {
-            Some((_, old)) => self.compare(&Change { before: Some(old.clone()), ..change.clone() })?.0,
+            Some((_, old)) if Node::hash(old) == after.and_then(Node::hash) => Hunks::default(),
+            Some((_, old)) => compare(&change.path, &self.sides(Some(old), after)?).0,
             None => hunks,
         };
-        let is_dir = change.result().is_some_and(Node::is_dir);
-        Ok(Appraisal { hunks, binary: content.binary, risks, findings, is_dir })
+        Ok(Appraisal { hunks: Arc::new(hunks), binary: content.binary, risks, findings, is_dir })
+    }
+
+    fn count(&self, what: impl FnOnce(&Looked) -> u64) {
+        self.looked.as_deref().map(what);
     }
 
     /// The same, which shows what else changed in a file that is found under another name.
@@ -102,10 +169,31 @@ impl Appraiser {
         Self { renamed, ..self }
     }
 
+    /// Both contents of a change of which no lines are shown, of at most [`SENT`] bytes each; nothing for what is
+    /// larger, refused or no file.
+    ///
+    /// # Errors
+    /// When a content cannot be read.
+    pub fn contents(&self, change: &Change) -> Result<[Option<Vec<u8>>; 2], Error> {
+        let before = self.renamed.get(&change.path).map(|(_, node)| node).or(change.before.as_ref());
+        let read = |node: Option<&Node>| match node {
+            Some(Node::File { size, .. }) if *size <= SENT && change.refused.is_none() => {
+                self.read(node, SENT).map(Some)
+            }
+            _ => Ok(None),
+        };
+        Ok([read(before)?, read(change.result())?])
+    }
+
     /// The old path of a file that is found under another name.
     #[must_use]
     pub fn renamed_from(&self, path: &RelPath) -> Option<&RelPath> {
         self.renamed.get(path).map(|(from, _)| from)
+    }
+
+    /// The old paths of files that are found under another name, by their new ones.
+    pub(super) fn renamed_paths(&self) -> BTreeMap<RelPath, RelPath> {
+        self.renamed.iter().map(|(path, (from, _))| (path.clone(), from.clone())).collect()
     }
 
     /// What files that are found under another name were before, by their new paths.
@@ -114,16 +202,21 @@ impl Appraiser {
     }
 
     /// What a human should see in what a change adds.
-    fn search(&self, change: &Change, hunks: &Hunks) -> Result<Vec<Finding>, Error> {
-        let (before, after) = (change.before.as_ref(), change.result());
-        let is_new = after.and_then(Node::hash) != before.and_then(Node::hash);
-        match &self.known {
-            Some(known) if is_new && change.refused.is_none() && after.and_then(Node::hash).is_some() => {
-                let (old, new) = (self.read(before, SEARCHED)?, self.read(after, SEARCHED)?);
-                Ok(lint(&change.path, &old, &new, &Added::of(hunks), known))
-            }
-            _ => Ok(Vec::new()),
+    fn search(&self, change: &Change, sides: &Sides, hunks: &Hunks) -> Result<Vec<Finding>, Error> {
+        let after = change.result();
+        let Some(known) = self.known.as_ref().filter(|_| change.refused.is_none()) else {
+            return Ok(Vec::new());
+        };
+        if after.and_then(Node::hash).is_none() {
+            return Ok(Vec::new());
         }
+        if sides.whole {
+            return Ok(lint(&change.path, &sides.old, &sides.new, &Added::of(hunks), known));
+        }
+        // Nothing is too large to be searched; it is only not held at once.
+        let (mut old, mut new) = (self.open(change.before.as_ref())?, self.open(after)?);
+        lint_windows(&change.path, &mut old, &mut new, known, Windows::default())
+            .map_err(|_| Error::Interrupted)
     }
 
     /// Looks at many, on as many processors as there are.
@@ -145,42 +238,47 @@ impl Appraiser {
         Ok(found?.into_iter().flatten().collect())
     }
 
-    /// How an entry's two sides differ, and what is known of them.
-    fn compare(&self, change: &Change) -> Result<(Hunks, Content), Error> {
-        let limits = Limits::default();
-        let (before, after) = (change.before.as_ref(), change.result());
+    /// Both sides of an entry. Of files that are too large to be shown only the beginning is read, to tell text
+    /// from binary.
+    fn sides(&self, before: Option<&Node>, after: Option<&Node>) -> Result<Sides, Error> {
         let size = |node: Option<&Node>| match node {
             Some(Node::File { size, .. }) => *size,
             _ => 0,
         };
-        if before.and_then(Node::hash) == after.and_then(Node::hash) {
-            return Ok((Hunks::default(), Content::default()));
-        }
-        // Of files that are too large to be shown only the beginning is read, to tell text from binary.
-        let fits = size(before).saturating_add(size(after)) <= limits.bytes;
-        let most = if fits { u64::MAX } else { BEGINNING };
-        let (old, new) = (self.read(before, most)?, self.read(after, most)?);
-        let hunks = if fits {
-            hunk::hunks(&old, &new, limits)
-        } else {
-            Hunks { elided: Some(Elided::TooLarge), ..Hunks::default() }
-        };
-        let content = hunk::content(&old, &new, &hunks);
-        // Of a part of a manifest nothing can be said.
-        let touched = if fits { refuse::touched(&change.path, &old, &new) } else { refuse::Touched::Unknown };
-        Ok((hunks, Content { touched, ..content }))
+        let whole = size(before).saturating_add(size(after)) <= Limits::default().bytes;
+        let most = if whole { u64::MAX } else { BEGINNING };
+        Ok(Sides { old: self.read(before, most)?, new: self.read(after, most)?, whole })
     }
 
     fn read(&self, node: Option<&Node>, most: u64) -> Result<Vec<u8>, Error> {
-        let Some(hash) = node.and_then(Node::hash) else { return Ok(Vec::new()) };
-        if let Some(content) = self.beside.get(&hash) {
-            return Ok(content.clone());
-        }
         let mut content = Vec::new();
-        let file = self.store.open_blob(hash)?;
-        file.take(most).read_to_end(&mut content).map_err(|_| Error::Interrupted)?;
+        self.open(node)?.take(most).read_to_end(&mut content).map_err(|_| Error::Interrupted)?;
         Ok(content)
     }
+
+    /// A content from its start; nothing for what is no file.
+    fn open(&self, node: Option<&Node>) -> Result<Box<dyn Read + '_>, Error> {
+        let Some(hash) = node.and_then(Node::hash) else { return Ok(Box::new(std::io::empty())) };
+        self.count(|looked| looked.read.fetch_add(1, Ordering::Relaxed));
+        match self.beside.get(&hash) {
+            Some(content) => Ok(Box::new(content.as_slice())),
+            None => Ok(Box::new(self.store.open_blob(hash)?)),
+        }
+    }
+}
+
+/// How an entry's two sides differ, and what is known of them.
+fn compare(path: &RelPath, sides: &Sides) -> (Hunks, Content) {
+    let Sides { old, new, whole } = sides;
+    let hunks = if *whole {
+        hunk::hunks(old, new, Limits::default())
+    } else {
+        Hunks { elided: Some(Elided::TooLarge), ..Hunks::default() }
+    };
+    let content = hunk::content(old, new, &hunks);
+    // Of a part of a manifest nothing can be said.
+    let touched = if *whole { refuse::touched(path, old, new) } else { refuse::Touched::Unknown };
+    (hunks, Content { touched, ..content })
 }
 
 fn looked(appraiser: &Appraiser, changes: &[Change]) -> Result<Vec<Appraisal>, Error> {

@@ -23,6 +23,7 @@ mod folding;
 mod history;
 pub mod kept;
 mod layers;
+pub mod looked;
 pub mod outlet;
 mod point;
 pub mod prepare;

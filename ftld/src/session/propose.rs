@@ -6,20 +6,21 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ftl_core::diff::Change;
 use ftl_core::hunk::Limits;
 use ftl_core::id::{Hash, SessionId};
 use ftl_core::lifecycle::Request;
 use ftl_core::lint::{Finding, Known};
-use ftl_core::merge::Host;
+use ftl_core::merge::{Host, to_observe};
 use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
 use ftl_core::tree::{Node, RelPath};
 
 use super::appraise::{Appraisal, Appraiser, BEGINNING};
 use super::decide::{blocking, open_root};
 use super::driver::Driver;
+use super::looked::Looked;
 use super::outlet::known;
 use super::record::Record;
 use super::workspace::{Reviewed, reviewed};
@@ -46,6 +47,8 @@ pub struct Proposed {
     pub proposal: Proposal,
     /// What is to be known of each of its paths, in their order.
     pub appraisals: Vec<Appraisal>,
+    /// Where files that are found under another name were, by their new paths.
+    pub renamed: BTreeMap<RelPath, RelPath>,
     /// Findings that the human lets pass, by id, each with the reason.
     pub accepted: BTreeMap<String, String>,
     /// What the project has.
@@ -122,17 +125,30 @@ fn propose(
         let appraiser = Appraiser::new(Arc::clone(&parts.store), BTreeSet::new());
         wanted.renamed = appraiser.with_renames(changes).renamed();
     }
-    let appraiser = Appraiser::new(Arc::clone(&parts.store), reviewed.collisions.clone());
+    let looked = parts.looked.of(&record.id);
+    let begun = looked.counts();
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), reviewed.collisions.clone())
+        .searching(Arc::clone(&known))
+        .remembering(Arc::clone(&looked));
     let judged = judge(&appraiser, &reviewed, &wanted, parts.user.processors)?;
     let naming =
         |change: &Change| judged.get(&change.path).and_then(|found| found.needs_naming()).map(str::to_owned);
     let selected = reviewed.review.select(&wanted, &naming)?;
-    let host = root.observe(&Proposal::to_observe(&selected.0))?;
+    let host = observe(parts, root, &looked, &to_observe(selected.0.iter().map(|change| &change.path)))?;
     let places = Places { store: &parts.store, root, seen: RefCell::default() };
     let project = &record.project.root.0;
     let proposal = Proposal::new(&reviewed.review, project, selected, &wanted, &host, &places)?;
-    let appraisals = appraise(parts, (&reviewed.collisions, known), &places, &proposal)?;
-    Ok(Proposed { reviewed, proposal, appraisals, accepted, host })
+    let (appraisals, renamed) = appraise(parts, (&reviewed.collisions, known), &places, &proposal)?;
+    let (compared, read) = looked.counts();
+    tracing::debug!(compared = compared - begun.0, read = read - begun.1, "looked at what would be written");
+    Ok(Proposed { renamed, reviewed, proposal, appraisals, accepted, host })
+}
+
+/// What the project has. A file that is as it was when it was last looked at is not read again: whatever is written
+/// is compared with all that is there once more.
+fn observe(parts: &Parts, root: &Root, looked: &Looked, paths: &BTreeSet<RelPath>) -> Result<Host, Error> {
+    let mut seen = looked.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(root.observe_again(paths, &mut seen, parts.clock.now_us() / 1_000_000)?)
 }
 
 /// What is known of the changes that a selection could leave out: those that it does not name.
@@ -158,13 +174,17 @@ pub(super) fn appraise(
     (collisions, known): (&BTreeSet<RelPath>, Arc<Known>),
     places: &Places<'_>,
     proposal: &Proposal,
-) -> Result<Vec<Appraisal>, Error> {
+) -> Result<(Vec<Appraisal>, BTreeMap<RelPath, RelPath>), Error> {
     let mut beside = places.beside(proposal)?;
     beside.extend(proposal.made().clone());
-    let appraiser =
-        Appraiser::new(Arc::clone(&parts.store), collisions.clone()).searching(known).beside(beside);
     let changes: Vec<Change> = proposal.items().iter().map(|item| item.change.clone()).collect();
-    appraiser.look_at_all(&changes, parts.user.processors)
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), collisions.clone())
+        .searching(known)
+        .remembering(parts.looked.of(proposal.session()))
+        .beside(beside)
+        .with_renames(&changes);
+    let appraisals = appraiser.look_at_all(&changes, parts.user.processors)?;
+    Ok((appraisals, appraiser.renamed_paths()))
 }
 
 // === impl Places ===

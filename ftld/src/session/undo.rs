@@ -93,10 +93,7 @@ impl Driver {
             let root = open_root(&record.project)?;
             parts.merge.bring_to_rest(&root, &*parts.store)?;
             let steps = parts.merge.steps_to_undo(&apply, &root).map_err(Error::Undo)?;
-            let paths = steps.iter().map(|step| &step.path);
-            let paths: BTreeSet<RelPath> =
-                paths.flat_map(|path| std::iter::once(path.clone()).chain(path.ancestors())).collect();
-            let host = root.observe(&paths)?;
+            let host = root.observe(&merge::to_observe(steps.iter().map(|step| &step.path)))?;
             let places = Places { store: &parts.store, root: &root, seen: RefCell::default() };
             let base = record.base.ok_or(Error::Interrupted)?;
             let of = (&record.id, record.project.root.0.as_slice(), base);
@@ -105,7 +102,7 @@ impl Driver {
                 let open = proposal.items().iter().filter(|item| item.is_open());
                 return Err(Error::UndoConflicts { at: open.map(place).collect() });
             }
-            let appraisals = appraise(&parts, (&BTreeSet::new(), known), &places, &proposal)?;
+            let (appraisals, _) = appraise(&parts, (&BTreeSet::new(), known), &places, &proposal)?;
             Ok(WouldUndo { apply, proposal, appraisals, record, host })
         })
         .await

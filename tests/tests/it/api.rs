@@ -63,7 +63,7 @@ fn a_large_diff_is_streamed_and_never_one_large_message() {
         let script = "for i in $(seq 1 3000); do head -c 2000 /dev/zero | tr '\\0' x > f$i; done";
         let session = client.shell(&world.project(), script).await.unwrap();
         client.until_idle(&session, 1).await.unwrap();
-        let request = v1::GetDiffRequest { session, stat_only: false };
+        let request = v1::GetDiffRequest { session, stat_only: false, contents: false };
         let mut items = client.reviews.get_diff(request).await.unwrap().into_inner();
         let mut entries = 0;
         while let Some(item) = items.message().await.unwrap() {
@@ -88,7 +88,7 @@ fn a_changed_line_says_which_of_its_words_changed() {
         let mut client = Client::connect(&world.socket()).await.unwrap();
         let session = client.shell(&world.project(), "echo 'the brand new word' > a.txt").await.unwrap();
         client.until_idle(&session, 1).await.unwrap();
-        let request = v1::GetDiffRequest { session, stat_only: false };
+        let request = v1::GetDiffRequest { session, stat_only: false, contents: false };
         let mut items = client.reviews.get_diff(request).await.unwrap().into_inner();
         let mut marked = Vec::new();
         while let Some(item) = items.message().await.unwrap() {

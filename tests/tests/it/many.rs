@@ -82,7 +82,7 @@ async fn finish(mut client: Client, id: String, name: String) -> Seen {
     client.until_idle(&id, 1).await.expect("its events");
     let session = v1::GetSessionRequest { session: id.clone(), project: Vec::new() };
     let session = client.sessions.get(session).await.expect("the session").into_inner();
-    let request = v1::GetDiffRequest { session: id.clone(), stat_only: false };
+    let request = v1::GetDiffRequest { session: id.clone(), stat_only: false, contents: false };
     let mut items = client.reviews.get_diff(request).await.expect("its diff").into_inner();
     let (mut paths, mut added) = (Vec::new(), Vec::new());
     while let Some(item) = items.message().await.expect("an entry") {

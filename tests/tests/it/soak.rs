@@ -139,7 +139,7 @@ struct Lane {
 impl Lane {
     /// The paths and the digest that a human would be shown.
     async fn diff(&mut self, id: &str) -> (Vec<String>, String) {
-        let request = v1::GetDiffRequest { session: id.into(), stat_only: false };
+        let request = v1::GetDiffRequest { session: id.into(), stat_only: false, contents: false };
         let mut items = self.client.reviews.get_diff(request).await.expect("its diff").into_inner();
         let (mut paths, mut digest) = (Vec::new(), String::new());
         while let Some(item) = items.message().await.expect("an entry") {

@@ -240,3 +240,19 @@ fn every_module_of_the_integration_tests_is_run() {
         assert!(stem == "main" || main.contains(&format!("mod {stem};")), "{stem} is forgotten");
     }
 }
+
+#[test]
+fn one_function_makes_an_approval() {
+    let mut made = Vec::new();
+    for (path, text) in sources("rs").into_iter().filter(|(path, _)| path.starts_with("ftld/")) {
+        let makes = |line: &&str| {
+            let line = line.trim_start();
+            let names =
+                line.starts_with("//") || ["struct ", "impl ", "-> "].iter().any(|word| line.contains(word));
+            line.contains("Approval {") && !names
+        };
+        made.extend(text.lines().filter(makes).map(|line| format!("{path}: {}", line.trim())));
+    }
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert!(made[0].starts_with("ftld/core/src/review/proposal.rs"), "{made:?}");
+}

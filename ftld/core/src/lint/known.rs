@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::drawn::{different, is_wordy};
 use super::{Class, Found, MOST};
 use crate::credential::secret_value::Secret;
+use crate::id::Hash;
 use crate::scrub::{SHORTEST, Scrubber};
 
 /// Bytes of a value that are searched for as a part of it.
@@ -18,12 +19,17 @@ const DIFFERENT: usize = 8;
 /// A value of one sort of letters only that is shorter than this is a word.
 const WORD: usize = 16;
 
+/// Bytes that one letter of a value has at most, as it is written: `&#x0000041;` in two bytes each.
+const LONGEST_LETTER: usize = 24;
+
 /// The values that are searched for. Keeps copies of them in memory.
 pub struct Known {
     values: Vec<Value>,
     left_out: Vec<String>,
     all: Scrubber,
     parts: Parts,
+    mark: Hash,
+    longest: usize,
 }
 
 /// One value, with a search of its own to tell which one was found.
@@ -62,7 +68,8 @@ impl Known {
             values.iter().flat_map(|value| variants(value.text.expose(), value.class)).collect();
         let all = Scrubber::new(&pairs);
         let parts = Parts::new(&values);
-        Self { values, left_out, all, parts }
+        let (mark, longest) = (mark(&values), values.iter().map(|value| value.text.expose().len()).max());
+        Self { values, left_out, all, parts, mark, longest: longest.unwrap_or_default() }
     }
 
     /// A search for nothing.
@@ -75,6 +82,18 @@ impl Known {
     #[must_use]
     pub fn left_out(&self) -> &[String] {
         &self.left_out
+    }
+
+    /// The same for two searches that find the same. It says as little of the values as any digest, and is to stay
+    /// in memory.
+    #[must_use]
+    pub fn mark(&self) -> Hash {
+        self.mark
+    }
+
+    /// Bytes that the longest value has at most, however it is written.
+    pub(super) fn reach(&self) -> usize {
+        self.longest.saturating_mul(LONGEST_LETTER)
     }
 
     /// What of it stands in a content, each place once.
@@ -123,6 +142,16 @@ impl Value {
         let what = text[span.clone()].to_vec();
         Found { class: self.class, span, message, what, old }
     }
+}
+
+fn mark(values: &[Value]) -> Hash {
+    let mut hasher = blake3::Hasher::new_derive_key("ftl lint known values 1");
+    for value in values {
+        for part in [value.class.name().as_bytes(), value.name.as_bytes(), value.text.expose().as_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    }
+    Hash(*hasher.finalize().as_bytes())
 }
 
 /// Places that overlap or follow each other closely as one.

@@ -117,6 +117,7 @@ fn key(place: &Place, form: &Form, text: &[u8], at: usize) -> Option<Range<usize
     let length = text[begin..].iter().take(LONGEST).take_while(letter).count();
     let body = trimmed(&text[begin..begin + length]);
     let (least, most) = form.lengths();
+    let id = least == most && is_id(body);
     let checked = form.crc32 && body.len() >= CHECKED && has_checksum(&body[..CHECKED]);
     // Other letters may not go on where the length is known.
     let goes_on = body.len() == length && text.get(begin + length).is_some_and(u8::is_ascii_alphanumeric);
@@ -130,7 +131,10 @@ fn key(place: &Place, form: &Form, text: &[u8], at: usize) -> Option<Range<usize
     }
     let value = std::str::from_utf8(&text[at..begin + body.len()]).ok()?;
     let weak = form.shared || form.prefix.len() < 4;
-    let real = checked || looks_real(place, &value[form.prefix.len()..], weak || letters_only);
+    let rest = &value[form.prefix.len()..];
+    let real = checked
+        || looks_real(place, rest, weak || letters_only)
+        || (id && !place.shows() && !is_placeholder(rest));
     (real && !is_published(value) && !is_public(text, at, &form.prefix)).then_some(at..begin + body.len())
 }
 
@@ -149,6 +153,13 @@ pub(super) fn looks_real(place: &Place, body: &str, must_be_drawn: bool) -> bool
         // What somebody counted up in a program is no example any more.
         (false, false) => is_drawn(bytes) || (sequence && different(bytes) >= 10),
     }
+}
+
+/// Whether a text of a known length is drawn from capital letters and the digits of base 32, of which there may
+/// be too few to tell it from a word by its looks.
+fn is_id(body: &[u8]) -> bool {
+    let letter = |byte: &u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
+    body.iter().all(letter) && body.iter().any(u8::is_ascii_digit) && different(body) >= 9
 }
 
 /// A value without what ends a sentence or a list.

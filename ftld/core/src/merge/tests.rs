@@ -8,6 +8,7 @@ use super::*;
 use crate::diff::{After, Change, resulting};
 use crate::id::{Hash, SnapshotId};
 use crate::review::Review;
+use crate::review::tests::approve;
 use crate::tree::{Entry, Tree};
 
 type Nodes = BTreeMap<RelPath, Node>;
@@ -42,16 +43,21 @@ fn approval(base: &Nodes, work: &Nodes) -> Option<Approval> {
     let review =
         Review::new(SessionId::from_random([3; 10]), b"/p", SnapshotId(Hash::of(b"")), tree(base), changes);
     let digest = review.digest()?.to_string();
-    Some(review.approve(&digest, &[]).unwrap())
+    Some(approve(&review, &digest, &[]).unwrap())
 }
 
 fn look(host: &Nodes, at: &BTreeSet<RelPath>) -> Host {
     at.iter().map(|at| (at.clone(), host.get(at).cloned())).collect()
 }
 
+/// Where an approval looks.
+fn looked_at(approval: &Approval) -> BTreeSet<RelPath> {
+    to_observe(approval.changes().iter().map(|change| &change.path))
+}
+
 fn plan_for(base: &Nodes, work: &Nodes, host: &Nodes) -> Result<Plan, Conflicts> {
     let approval = approval(base, work).unwrap();
-    plan(&approval, &look(host, &to_observe(&approval)))
+    plan(&approval, &look(host, &looked_at(&approval)))
 }
 
 /// A file system that forgives nothing.
@@ -154,8 +160,9 @@ fn a_plan_is_of_its_own_approval_only() {
     let review =
         Review::new(SessionId::from_random([3; 10]), b"/p", SnapshotId(Hash::of(b"")), tree(&base), changes);
     let digest = review.digest().unwrap().to_string();
-    let (all, one) = (review.approve(&digest, &[]).unwrap(), review.approve(&digest, &[path("b")]).unwrap());
-    let plan_of = |approval: &Approval| plan(approval, &look(&base, &to_observe(approval))).unwrap();
+    let (all, one) =
+        (approve(&review, &digest, &[]).unwrap(), approve(&review, &digest, &[path("b")]).unwrap());
+    let plan_of = |approval: &Approval| plan(approval, &look(&base, &looked_at(approval))).unwrap();
     assert!(plan_of(&all).is_of(&all));
     assert!(plan_of(&one).is_of(&all));
     assert!(!plan_of(&all).is_of(&one));
@@ -195,7 +202,7 @@ proptest! {
         let tree: Tree = base.iter().map(|(at, node)| (at.clone(), Entry { node: node.clone(), mtime_ns: 0 })).collect();
         prop_assert_eq!(&resulting(&tree, approval.changes()), &work);
 
-        let observed: BTreeSet<_> = to_observe(&approval);
+        let observed: BTreeSet<_> = looked_at(&approval);
         let plan = plan(&approval, &look(&base, &observed)).unwrap();
         for done in 0..=plan.steps().len() {
             let mut host = base.clone();
@@ -216,7 +223,7 @@ proptest! {
     #[test]
     fn what_someone_else_wrote_is_foreign(base in any_nodes(), work in any_nodes(), at in 0usize..8) {
         let Some(approval) = approval(&base, &work) else { return Ok(()) };
-        let mut host = look(&base, &to_observe(&approval));
+        let mut host = look(&base, &looked_at(&approval));
         let plan = plan(&approval, &host).unwrap();
         let Some(step) = plan.steps().get(at) else { return Ok(()) };
         host.insert(step.path.clone(), Some(file("by someone else")));

@@ -3,10 +3,11 @@
 //! Owns what a selection brings along, and that some paths must be named to be among it. Must not know what
 //! makes a path one of those, or what is taken of a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ApproveRefused, Review, Wanted};
 use crate::diff::Change;
+use crate::refuse;
 use crate::tree::{Node, RelPath};
 
 /// A path that was not named and needs to be.
@@ -64,6 +65,69 @@ impl Review {
         }
         self.check_alone(&changes)?;
         Ok((changes, left_out))
+    }
+
+    /// The changes that `paths` select and `out` does not name, with the new directories that they stand in.
+    fn chosen(&self, paths: &[RelPath], out: &BTreeSet<RelPath>) -> Vec<Change> {
+        let wanted: BTreeSet<&RelPath> = paths.iter().collect();
+        let selected = |change: &&Change| {
+            let is_wanted = || {
+                wanted.is_empty()
+                    || wanted.contains(&change.path)
+                    || change.path.ancestors().any(|above| wanted.contains(&above))
+            };
+            change.refused.is_none() && !out.contains(&change.path) && is_wanted()
+        };
+        let mut chosen: BTreeSet<&RelPath> = self.changes.iter().filter(selected).map(|c| &c.path).collect();
+        let needed: BTreeSet<RelPath> = self
+            .changes
+            .iter()
+            .filter(|change| chosen.contains(&change.path))
+            .filter(|change| change.result().is_some())
+            .flat_map(|change| change.path.ancestors())
+            .collect();
+        let is_new_dir = |change: &&Change| {
+            change.result().is_some_and(Node::is_dir) && !change.before.as_ref().is_some_and(Node::is_dir)
+        };
+        let parents = self.changes.iter().filter(|change| needed.contains(&change.path)).filter(is_new_dir);
+        chosen.extend(parents.map(|change| &change.path));
+        self.changes.iter().filter(|change| chosen.contains(&change.path)).cloned().collect()
+    }
+
+    /// Judges a choice again: a symbolic link that stays inside together with everything else may lead out
+    /// when another one keeps its old way.
+    fn check_alone(&self, chosen: &[Change]) -> Result<(), ApproveRefused> {
+        let all = self.changes.iter().filter(|change| change.refused.is_none()).count();
+        if chosen.len() == all {
+            return Ok(());
+        }
+        let mut judged: BTreeMap<_, _> = chosen.iter().map(|c| (c.path.clone(), c.clone())).collect();
+        refuse::judge(&self.tree, &mut judged);
+        match judged.into_values().find_map(|change| Some((change.path, change.refused?))) {
+            Some((path, refusal)) => Err(ApproveRefused::Refused { path, refusal }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a path selects something that can be applied.
+    fn check_selects(&self, path: &RelPath) -> Result<(), ApproveRefused> {
+        let mut refused = None;
+        for change in &self.changes {
+            if change.path != *path && !change.path.is_beneath(path) {
+                continue;
+            }
+            match &change.refused {
+                Some(refusal) if change.path == *path => {
+                    return Err(ApproveRefused::Refused { path: path.clone(), refusal: refusal.clone() });
+                }
+                Some(refusal) => refused = Some((change.path.clone(), refusal.clone())),
+                None => return Ok(()),
+            }
+        }
+        Err(match refused {
+            Some((path, refusal)) => ApproveRefused::Refused { path, refusal },
+            None => ApproveRefused::Unknown { path: path.clone() },
+        })
     }
 }
 

@@ -146,7 +146,7 @@ pub enum ProposeError {
 
 impl Proposal {
     /// What taking `changes`, a selection of the review's, would write. `host` has what the project has at
-    /// every path of [`Proposal::to_observe`].
+    /// every path of [`merge::to_observe`].
     ///
     /// # Errors
     /// When a choice or a decision means nothing, a content cannot be read, or the project has become such
@@ -171,9 +171,9 @@ impl Proposal {
         let items: Vec<Item> = items.into_values().collect();
         let proposal = Self::made_of((review.session(), root, review.base()), items, maker.made);
         let proposal = Self { whole: review.digest(), left_out, ..proposal };
-        if let Some(digest) = proposal.digest {
+        if proposal.digest.is_some() {
             // What stands above a path may be a link by now; better to know before it is approved.
-            merge::plan(&proposal.approval(digest), host)?;
+            merge::check(&proposal.changes(), host)?;
         }
         Ok(proposal)
     }
@@ -201,8 +201,8 @@ impl Proposal {
             items.push(Item { change, base, took, merged, edited: false, conflicts });
         }
         let proposal = Self::made_of((session, root, base), items, maker.made);
-        if let Some(digest) = proposal.digest {
-            merge::plan(&proposal.approval(digest), host)?;
+        if proposal.digest.is_some() {
+            merge::check(&proposal.changes(), host)?;
         }
         Ok(proposal)
     }
@@ -218,11 +218,10 @@ impl Proposal {
         Self { session: session.clone(), digest, whole: None, items, left_out: Vec::new(), made }
     }
 
-    /// The paths to look at before a selection can be proposed: its own and the directories above them.
+    /// Whose work.
     #[must_use]
-    pub fn to_observe(changes: &[Change]) -> BTreeSet<RelPath> {
-        let paths = changes.iter().map(|change| &change.path);
-        paths.flat_map(|path| std::iter::once(path.clone()).chain(path.ancestors())).collect()
+    pub fn session(&self) -> &SessionId {
+        &self.session
     }
 
     /// What to name for an approval; `None` while a conflict is open, and when there is nothing.
@@ -279,7 +278,7 @@ impl Proposal {
         self.items.iter().filter(|item| item.is_open()).count()
     }
 
-    /// Approves it by its digest. When nothing in it was edited, merged or decided, the digest of the whole
+    /// Approves it by its digest: the only way to an [`Approval`]. When nothing in it was edited, merged or decided, the digest of the whole
     /// diff that it is a part of will do.
     ///
     /// # Errors
@@ -297,9 +296,15 @@ impl Proposal {
                 ApproveRefused::Unnamed { left }
             });
         }
+        let digest = self.named(digest)?;
+        Ok(Approval { session: self.session.clone(), digest, changes: self.changes() })
+    }
+
+    /// Which digest is named: this proposal's, or where that means the same, that of the whole diff.
+    fn named(&self, digest: &str) -> Result<Digest, ApproveRefused> {
         let is = |known: Digest| known.to_string().starts_with(digest);
         if let Some(own) = self.digest.filter(|own| is(*own)) {
-            return Ok(self.approval(own));
+            return Ok(own);
         }
         if let Some(whole) = self.whole.filter(|whole| is(*whole)) {
             let moved = self.moved();
@@ -307,7 +312,7 @@ impl Proposal {
                 return Err(ApproveRefused::Moved(moved));
             }
             if !self.items.iter().any(|item| item.edited || !item.conflicts.is_empty()) {
-                return Ok(self.approval(whole));
+                return Ok(whole);
             }
         }
         let given = digest.chars().take(64).collect();
@@ -335,9 +340,8 @@ impl Proposal {
         self.items.iter().filter(|item| item.is_open()).map(|item| item.change.path.clone()).collect()
     }
 
-    fn approval(&self, digest: Digest) -> Approval {
-        let changes = self.items.iter().map(|item| item.change.clone()).collect();
-        Approval { session: self.session.clone(), digest, changes }
+    fn changes(&self) -> Vec<Change> {
+        self.items.iter().map(|item| item.change.clone()).collect()
     }
 }
 

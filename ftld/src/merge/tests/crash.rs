@@ -17,7 +17,12 @@ fn stopping(place: &Place, stop: usize) -> (Merge, Arc<Mutex<Vec<Point>>>) {
 }
 
 /// Runs `act` with a stop at every point in turn, until one run reaches the end.
-fn at_every_point(prepare: impl Fn() -> Place, act: impl Fn(&Place, &Merge) -> Result<Applied, MergeError>) {
+/// Nothing but `new` may stand where not the old state does.
+fn at_every_point(
+    prepare: impl Fn() -> Place,
+    act: impl Fn(&Place, &Merge) -> Result<Applied, MergeError>,
+    new: Option<&Nodes>,
+) {
     for stop in 0.. {
         let place = prepare();
         let old = place.nodes("project");
@@ -33,6 +38,8 @@ fn at_every_point(prepare: impl Fn() -> Place, act: impl Fn(&Place, &Merge) -> R
         let kept_only = *reached.lock().unwrap() == [Point::Kept];
         let now = place.nodes("project");
         assert_eq!(now == old, !committed, "stopped at {:?}", reached.lock().unwrap().last());
+        assert!(now == old || new.is_none_or(|new| now == *new));
+        place.assert_outside_untouched();
         assert_eq!(recovered.len(), usize::from(!committed && !kept_only));
         assert!(recovered.iter().all(|one| one.foreign.is_empty() && one.failed.is_none()), "{recovered:?}");
         // Recovering leaves nothing to recover, and the work can be done afterwards.
@@ -44,13 +51,24 @@ fn at_every_point(prepare: impl Fn() -> Place, act: impl Fn(&Place, &Merge) -> R
     }
 }
 
+/// What the project is once everything is written.
+fn all_of(place: &Place) -> Nodes {
+    let approval = place.approve(&[]);
+    place.carry_out(&place.merge(), 1, (&place.plan(&approval), &approval), &place.store).unwrap();
+    place.nodes("project")
+}
+
 #[test]
 fn a_crash_while_applying_leaves_the_old_or_the_new() {
-    at_every_point(Place::new, |place, merge| {
-        let approval = place.approve(&[]);
-        let plan = place.plan(&approval);
-        merge.apply(&id(1), &place.root(), &plan, &approval, &place.store, &[])
-    });
+    for kind in KINDS {
+        let new = all_of(&Place::of(kind));
+        let act = |place: &Place, merge: &Merge| {
+            let approval = place.approve(&[]);
+            let plan = place.plan(&approval);
+            place.carry_out(merge, 1, (&plan, &approval), &place.store)
+        };
+        at_every_point(|| Place::of(kind), act, Some(&new));
+    }
 }
 
 #[test]
@@ -78,7 +96,7 @@ fn a_crash_while_undoing_leaves_the_old_or_the_new() {
         place.apply_all().unwrap();
         place
     };
-    at_every_point(applied, |place, merge| merge.undo(&id(1), &id(2), &place.root(), &place.store));
+    at_every_point(applied, |place, merge| merge.undo(&id(1), &id(2), &place.root(), &place.store), None);
 }
 
 #[test]

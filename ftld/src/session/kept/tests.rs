@@ -1,6 +1,7 @@
 //! What goes by itself and what stays, and what is told of what could be neither read nor put back: in a daemon
 //! without sandboxes whose clock stands where a test puts it.
 
+mod previews;
 mod trouble;
 
 use std::fs;

@@ -124,9 +124,9 @@ fn is_call(text: &[u8], at: usize, call: &Call) -> bool {
     let line = String::from_utf8_lossy(line).into_owned();
     let word = line.trim_end().rsplit([' ', '\t']).next().unwrap_or_default().to_owned();
     let defines = ["def", "fn", "func", "function", "void", "sub", "fun", "static", "bool", "int", "boolean"];
-    let imports = line.trim_start().starts_with("import ")
-        || line.trim_start().starts_with("use ")
-        || line.trim_start().starts_with("from ");
+    // What follows on the same line is a statement of its own.
+    let statement = line.rsplit(';').next().unwrap_or_default().trim_start();
+    let imports = ["import ", "use ", "from "].iter().any(|word| statement.starts_with(word));
     let defined = line.ends_with([' ', '\t']) && defines.contains(&word.as_str());
     !defined && !imports
 }

@@ -100,7 +100,7 @@ fn argument(word: &str, wanted: &str) -> bool {
 pub(super) fn knows(name: &str) -> bool {
     let own = [
         "rm", "find", "fd", "dd", "chmod", "chown", "truncate", "mv", "rd", "del", "format", "rimraf", "sh",
-        "bash", "psql", "mysql", "sudo",
+        "bash", "psql", "mysql", "sudo", "curl",
     ];
     let name = name.rsplit('/').next().unwrap_or(name);
     own.contains(&name) || name.starts_with("mkfs") || TABLE.contains_key(name)
@@ -129,6 +129,7 @@ pub(super) fn judge(context: &Context, words: &[String]) -> Judged {
             let drive = words.iter().skip(1).any(|word| word.len() == 2 && word.ends_with(':'));
             drive.then_some(("format", "erases a disk", Gravity::Grave))
         }
+        "curl" => all_indices(words),
         "remove-item" | "ri" => remove_item(context, words),
         "rimraf" | "del-cli" | "shx" => rimraf(context, name, words),
         "npx" | "pnpx" | "bunx" | "yarn" | "pnpm"
@@ -269,6 +270,18 @@ fn truncate(context: &Context, words: &[String]) -> Judged {
     let files = words[1..].iter().filter(|word| !word.starts_with('-') && *word != "0");
     let gravity = worst(context, files)?;
     zero.then_some(("truncate", "empties files", gravity))
+}
+
+/// A request that deletes all that a search engine has.
+fn all_indices(words: &[String]) -> Judged {
+    let deletes = words.iter().any(|word| word == "-XDELETE" || word == "--request=DELETE")
+        || words.windows(2).any(|pair| (pair[0] == "-X" || pair[0] == "--request") && pair[1] == "DELETE");
+    let all = |word: &String| {
+        let path = word.split(['?', '#']).next().unwrap_or_default();
+        matches!(path.rsplit_once('/'), Some((host, "_all" | "*")) if !host.is_empty())
+    };
+    let hit = deletes && words[1..].iter().any(all);
+    hit.then_some(("curl -X DELETE", "deletes all of a database", Gravity::Usual))
 }
 
 fn moved(words: &[String]) -> Judged {

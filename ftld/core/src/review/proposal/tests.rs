@@ -94,7 +94,7 @@ impl Place {
     fn propose(&self, wanted: &Wanted) -> Result<Proposal, ProposeError> {
         let review = self.review();
         let selected = review.select(wanted, &|_| None)?;
-        let host: Host = Proposal::to_observe(&selected.0)
+        let host: Host = merge::to_observe(selected.0.iter().map(|change| &change.path))
             .into_iter()
             .map(|path| (path.clone(), self.host.get(&path).cloned()))
             .collect();
@@ -103,7 +103,7 @@ impl Place {
 
     fn apply(&mut self, proposal: &Proposal) {
         let approval = proposal.approve(&proposal.digest().unwrap().to_string()).unwrap();
-        let host = Proposal::to_observe(approval.changes())
+        let host = merge::to_observe(approval.changes().iter().map(|change| &change.path))
             .into_iter()
             .map(|path| (path.clone(), self.host.get(&path).cloned()))
             .collect();
