@@ -13,7 +13,7 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("egress", &["egress", "pipe"]),
     ("history", &["history"]),
     ("home.rs", &[]),
+    ("llm", &["llm"]),
     ("merge", &["merge"]),
     ("pipe.rs", &[]),
     ("policy.rs", &["private"]),
@@ -34,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
         "session",
         &[
             "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
-            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
+            "llm", "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
         ],
     ),
     (

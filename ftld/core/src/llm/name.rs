@@ -174,6 +174,15 @@ impl Endpoint {
 }
 
 impl BaseUrl {
+    /// The value of a request's `Host`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match (self.tls, self.authority.port) {
+            (true, 443) | (false, 80) => self.authority.host.to_string(),
+            _ => self.authority.to_string(),
+        }
+    }
+
     /// Reads an address: `https://`, or `http://` on this machine; no user name, no query.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -255,7 +264,9 @@ mod tests {
         ] {
             assert_eq!(BaseUrl::parse(bad), None, "{bad}");
         }
-        assert_eq!(BaseUrl::parse("https://a.example.com/v1/").unwrap().path, "/v1");
+        let base = BaseUrl::parse("https://a.example.com/v1/").unwrap();
+        assert_eq!((base.path.as_str(), base.host().as_str()), ("/v1", "a.example.com"));
+        assert_eq!(BaseUrl::parse("http://[::1]:9").unwrap().host(), "[::1]:9");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! a model may not see, is named as left out. Must not know models.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fmt::Write as _;
 
 use crate::hunk::{Elided, Hunk, Hunks, Tag};
@@ -58,6 +59,8 @@ pub enum Why {
     },
     /// It can never be applied.
     Refused,
+    /// It holds a credential, nobody can say where.
+    Credential,
 }
 
 /// Characters of a line that are shown.
@@ -151,6 +154,20 @@ impl Material {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binary => f.write_str("it is not text"),
+            Self::TooLarge => f.write_str("the file is too large"),
+            Self::NoRoom { hunks: 0 } => f.write_str("there was no room"),
+            Self::NoRoom { hunks: 1 } => f.write_str("there was no room for one of its hunks"),
+            Self::NoRoom { hunks } => write!(f, "there was no room for {hunks} of its hunks"),
+            Self::Refused => f.write_str("it can never be applied"),
+            Self::Credential => f.write_str("it holds a credential"),
+        }
     }
 }
 

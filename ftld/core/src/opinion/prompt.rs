@@ -79,13 +79,6 @@ fn data(task: &str, material: &Material, number: u64) -> String {
     text += "| the changes:\n";
     text += material.text();
     for LeftOut { path, why } in material.left_out() {
-        let why = match why {
-            Why::Binary => "it is not text".to_owned(),
-            Why::TooLarge => "the file is too large".to_owned(),
-            Why::NoRoom { hunks: 0 } => "there was no room".to_owned(),
-            Why::NoRoom { hunks } => format!("there was no room for {hunks} of its hunks"),
-            Why::Refused => "it can never be applied".to_owned(),
-        };
         let _ = writeln!(text, "| not shown: {} ({why})", shown(path.as_bytes()));
     }
     let _ = writeln!(text, "END DATA {number:016x}");
