@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::material::{LeftOut, Material, Why, shown};
+use super::material::{LeftOut, Material, shown};
 
 /// What a model is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::hunk::{Limits, hunks};
-    use crate::opinion::File;
+    use crate::opinion::{File, Why};
     use crate::tree::RelPath;
 
     const NUMBER: u64 = 0x0123_4567_89ab_cdef;
