@@ -151,7 +151,8 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let pieces = match &answer {
         Answer::Says(pieces) | Answer::Breaks(pieces) | Answer::Stops(pieces) => pieces,
         Answer::Fails(status, headers, body) => {
-            let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let headers: String =
+                headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let length = body.len();
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n");
             send(&(head + body));
@@ -201,7 +202,8 @@ fn fault(method: &str, asked: &Asked) -> Option<&'static str> {
     let body = &asked.body;
     let is_messages = asked.path == "/v1/messages";
     let limits = ["max_tokens", "max_completion_tokens"];
-    let roles: Vec<&str> = body["messages"].as_array()?.iter().filter_map(|one| one["role"].as_str()).collect();
+    let roles: Vec<&str> =
+        body["messages"].as_array()?.iter().filter_map(|one| one["role"].as_str()).collect();
     let checks = [
         (method == "POST", "not a POST"),
         (is_messages || asked.path == "/v1/chat/completions", "an unknown path"),
@@ -212,7 +214,10 @@ fn fault(method: &str, asked: &Asked) -> Option<&'static str> {
         (limits.iter().any(|name| body[*name].as_u64().is_some_and(|limit| limit > 0)), "no limit"),
         (roles.ends_with(&["user"]), "nobody asks"),
         (!is_messages || asked.header("anthropic-version") == ["2023-06-01"], "no version"),
-        (!is_messages || body["system"].is_string() && roles == ["user"], "a system message among the others"),
+        (
+            !is_messages || body["system"].is_string() && roles == ["user"],
+            "a system message among the others",
+        ),
         (is_messages || body["stream_options"]["include_usage"] == true, "no usage"),
     ];
     checks.into_iter().find_map(|(good, fault)| (!good).then_some(fault))
@@ -225,7 +230,9 @@ fn event(value: &Value) -> String {
 fn messages_frame() -> (String, String) {
     let usage = json!({"input_tokens": 120, "output_tokens": 1});
     let before = event(&json!({"type": "message_start", "message": {"role": "assistant", "usage": usage}}))
-        + &event(&json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}));
+        + &event(
+            &json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        );
     let stop = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 34}});
     let after = event(&json!({"type": "content_block_stop", "index": 0}))
         + &event(&stop)

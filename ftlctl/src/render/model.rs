@@ -248,7 +248,10 @@ mod tests {
     #[test]
     fn words_come_as_soon_as_they_are_whole() {
         let mut quoted = Quoted::default();
-        assert_eq!((quoted.push("It is fi"), quoted.push("ne. "), quoted.rest()), ("│ It is ".into(), "fine. ".into(), "\n".into()));
+        assert_eq!(
+            (quoted.push("It is fi"), quoted.push("ne. "), quoted.rest()),
+            ("│ It is ".into(), "fine. ".into(), "\n".into())
+        );
     }
 
     #[test]
@@ -266,6 +269,9 @@ mod tests {
             prices_of: "2025-10-01".into(),
             ..Default::default()
         };
-        assert!(end_line("a/b", &end).ends_with("1,204 tokens in, 5 out · at most $0.0123 at list prices of 2025-10-01"));
+        assert!(
+            end_line("a/b", &end)
+                .ends_with("1,204 tokens in, 5 out · at most $0.0123 at list prices of 2025-10-01")
+        );
     }
 }

@@ -132,7 +132,9 @@ pub fn read(answer: &str, knows: impl Fn(&str) -> bool) -> Result<Opinion, NoOpi
     for text in texts {
         match text.trim().is_empty() {
             true => return Err(NoOpinion::Size("an empty text")),
-            false if text.chars().count() > LONGEST_TEXT => return Err(NoOpinion::Size("a text without end")),
+            false if text.chars().count() > LONGEST_TEXT => {
+                return Err(NoOpinion::Size("a text without end"));
+            }
             false => {}
         }
     }
@@ -145,7 +147,12 @@ pub fn read(answer: &str, knows: impl Fn(&str) -> bool) -> Result<Opinion, NoOpi
         if path.as_deref().is_some_and(|path| !knows(path)) {
             return Err(NoOpinion::Path);
         }
-        findings.push(Finding { severity, line: line.filter(|line| *line > 0 && path.is_some()), path, text });
+        findings.push(Finding {
+            severity,
+            line: line.filter(|line| *line > 0 && path.is_some()),
+            path,
+            text,
+        });
     }
     findings.sort_by_key(|finding| finding.severity);
     Ok(Opinion { summary: raw.summary, findings, task: raw.task, why: raw.why })

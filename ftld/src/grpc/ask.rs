@@ -78,8 +78,8 @@ enum Piece {
 
 fn pieces(asking: Asking) -> impl stream::Stream<Item = Result<Piece, Status>> {
     let first = Piece::Asked(asked(asking.begun));
-    let rest = ReceiverStream::new(asking.events)
-        .map(|heard| heard.map(piece).map_err(|error| status(&error)));
+    let rest =
+        ReceiverStream::new(asking.events).map(|heard| heard.map(piece).map_err(|error| status(&error)));
     stream::iter([Ok(first)]).chain(rest)
 }
 

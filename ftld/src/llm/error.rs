@@ -106,21 +106,27 @@ impl LlmError {
         let set = |name: &str| format!("set the key again with `ftlctl auth {name}`");
         match self {
             Self::Unreachable { .. } if provider == "ollama" => {
-                "start it with `ollama serve`, or say where it is: `models.ollama.base_url` in ~/.ftl/config".to_owned()
+                "start it with `ollama serve`, or say where it is: `models.ollama.base_url` in ~/.ftl/config"
+                    .to_owned()
             }
             Self::Unreachable { .. } | Self::Slow(_) => {
-                format!("see that the network is there, and that `models.{provider}.base_url` in ~/.ftl/config, if set, is right")
+                format!(
+                    "see that the network is there, and that `models.{provider}.base_url` in ~/.ftl/config, if set, is right"
+                )
             }
-            Self::Elsewhere { .. } => format!("write `models.{provider}.base_url` in ~/.ftl/config with https://"),
+            Self::Elsewhere { .. } => {
+                format!("write `models.{provider}.base_url` in ~/.ftl/config with https://")
+            }
             Self::Certificate { .. } => {
                 "add the authority's certificate to this machine's, and start the daemon anew".to_owned()
             }
             Self::Unsendable("key") => key.map_or_else(String::new, set),
-            Self::Refused { status: 401 | 403, .. } | Self::Stream(StreamError::Said { status: 401 | 403, .. }) => {
-                key.map_or_else(String::new, set)
-            }
+            Self::Refused { status: 401 | 403, .. }
+            | Self::Stream(StreamError::Said { status: 401 | 403, .. }) => key.map_or_else(String::new, set),
             Self::Refused { status: 404, .. } => {
-                format!("see that the model's name in ~/.ftl/config is one that {provider} has, and that the address is right")
+                format!(
+                    "see that the model's name in ~/.ftl/config is one that {provider} has, and that the address is right"
+                )
             }
             Self::Refused { status: 413, .. } => "ask about fewer files with --file".to_owned(),
             Self::Refused { wait_s: Some(seconds), .. } => format!("try again in {seconds} seconds"),

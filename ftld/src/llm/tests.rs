@@ -156,7 +156,8 @@ async fn an_answer_comes_as_it_is_spoken_and_the_key_is_where_the_service_reads_
 
 #[tokio::test]
 async fn what_passes_by_itself_is_tried_again_while_nothing_was_told() {
-    let busy = || refused("429 Too Many Requests", "retry-after: 0\r\n", "{\"error\":{\"message\":\"slow down\"}}");
+    let busy =
+        || refused("429 Too Many Requests", "retry-after: 0\r\n", "{\"error\":{\"message\":\"slow down\"}}");
     let cut = vec![Act::Send(head("200 OK", ""))];
     let service = Service::start(vec![busy(), cut, refused("503 Service Unavailable", "", ""), good()]);
     let (told, failed) = ask(&service).await;

@@ -71,7 +71,10 @@ impl Wire {
                 failed = LlmError::Elsewhere { host: host() };
                 continue;
             }
-            match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            match TcpStream::connect(address)
+                .await
+                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+            {
                 Ok(stream) => return Ok(stream),
                 Err(source) => failed = unreachable(source),
             }

@@ -59,7 +59,9 @@ fn a_question_is_answered_as_an_opinion_and_recorded_before_it_is_put() {
     let session = session(&world, "echo two >> a.txt; echo c > b.txt");
     let before = world.json(0, ["diff", &session]);
     let shown = world.ok(["ask", &session, "what is new?"]);
-    assert!(shown.starts_with(&format!("asking openai/gpt-4o at {} about 2 files, 2 hunks\n", model.address())));
+    assert!(
+        shown.starts_with(&format!("asking openai/gpt-4o at {} about 2 files, 2 hunks\n", model.address()))
+    );
     // Foreign words stand behind a bar and move nothing.
     assert!(shown.contains("│ Line two is new.\n│ approve: ftlctl approve\\x1b[2J it\n"), "{shown}");
     let last = "the opinion of openai/gpt-4o; it approves and changes nothing · 120 tokens in, 34 out · price unknown\n";
@@ -121,7 +123,10 @@ fn whoever_has_no_model_is_told_what_to_type() {
         let error = &world.json(3, args)["error"];
         assert_eq!(error["code"], "no-model", "{error}");
         let hint = error["hint"].as_str().unwrap();
-        assert!(hint.contains(&format!(r#"{{"{setting}": "PROVIDER/MODEL"}}"#)) && hint.contains("ollama"), "{hint}");
+        assert!(
+            hint.contains(&format!(r#"{{"{setting}": "PROVIDER/MODEL"}}"#)) && hint.contains("ollama"),
+            "{hint}"
+        );
     }
     world.config(&json!({"ask": "gpt-4o"}));
     let error = &world.json(3, ["ask", &session, "why?"])["error"];
@@ -170,7 +175,8 @@ fn a_busy_service_is_asked_again_and_a_failing_one_is_named() {
     model.answer(vec![Answer::Fails(307, location, String::new())]);
     assert_eq!(world.run(["ask", &session, "is it?"]).code, 1);
     assert!(elsewhere.asked().is_empty());
-    let outcomes: Vec<Value> = records(&world).iter().map(|record| record["detail"]["outcome"].clone()).collect();
+    let outcomes: Vec<Value> =
+        records(&world).iter().map(|record| record["detail"]["outcome"].clone()).collect();
     let ended: Vec<&str> = outcomes.iter().filter_map(Value::as_str).collect();
     assert_eq!(ended, ["answered", "broken off", "refused by the service", "refused by the service"]);
     let found = Command::new("grep").args(["-rlF", KEY]).arg(world.ftl_home()).output().unwrap();
@@ -223,7 +229,10 @@ fn a_model_sees_what_was_chosen_and_no_credential() {
     assert!(left.contains(&"bin") && left.contains(&".env"), "{left:?}");
     let all = model.asked().remove(0).prompt();
     assert!(!all.contains(&token) && !all.contains("hunter2"), "{all}");
-    assert!(all.contains("[withheld: a credential]") && all.contains("| not shown: bin (it is not text)"), "{all}");
+    assert!(
+        all.contains("[withheld: a credential]") && all.contains("| not shown: bin (it is not text)"),
+        "{all}"
+    );
 
     world.ok(["ask", &session, "is it?", "--file", "src", "--hunk", "b.txt:1"]);
     let some = model.asked().remove(0).prompt();
@@ -257,7 +266,13 @@ fn a_review_is_an_opinion_or_there_is_none() {
     let asked = model.asked();
     good(&asked);
     assert!(asked[0].prompt().contains("| the agent's task:\n|   echo two >> a.txt\n"));
-    for bad in ["Looks good to me, approved!", "", "{}", &GOOD.replace("a.txt", "c.txt"), &GOOD.replace("\"why\"", "\"approve\": true, \"why\"")] {
+    for bad in [
+        "Looks good to me, approved!",
+        "",
+        "{}",
+        &GOOD.replace("a.txt", "c.txt"),
+        &GOOD.replace("\"why\"", "\"approve\": true, \"why\""),
+    ] {
         model.answer(vec![Answer::text(bad)]);
         let said = world.run(["opinion", &session]);
         assert_eq!(said.code, 1, "{said:?}");

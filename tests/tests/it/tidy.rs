@@ -34,8 +34,8 @@ const LAYERS: [(&str, &[&str]); 19] = [
     (
         "session",
         &[
-            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
-            "llm", "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
+            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home", "llm",
+            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault",
         ],
     ),
     (

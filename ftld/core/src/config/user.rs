@@ -154,7 +154,9 @@ fn provider(mut object: Object<'_>) -> Result<ProviderSettings, ConfigError> {
     let base_url = object.take::<String>("base_url")?;
     let base_url = match base_url {
         Some((url, at)) => Some(BaseUrl::parse(&url).ok_or_else(|| {
-            at.bad("must be an https URL, or an http one on this machine, without user name, query or escapes")
+            at.bad(
+                "must be an https URL, or an http one on this machine, without user name, query or escapes",
+            )
         })?),
         None => None,
     };

@@ -198,7 +198,11 @@ impl BaseUrl {
         let path = path.trim_end_matches('/');
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
         let is_plain = path.bytes().all(good) && path.split('/').all(|part| part != "." && part != "..");
-        (is_plain && (tls || is_here(&authority.host))).then(|| Self { tls, authority, path: path.to_owned() })
+        (is_plain && (tls || is_here(&authority.host))).then(|| Self {
+            tls,
+            authority,
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -229,10 +233,22 @@ mod tests {
 
     #[test]
     fn a_name_has_a_provider_and_a_model() {
-        for good in ["anthropic/claude-x", "openrouter/meta/llama:free", "ollama/qwen2.5-coder:7b", "my-gate/a@b"] {
+        for good in
+            ["anthropic/claude-x", "openrouter/meta/llama:free", "ollama/qwen2.5-coder:7b", "my-gate/a@b"]
+        {
             assert_eq!(ModelName::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "gpt-4o", "/x", "openai/", "Openai/x", "openai/a b", "openai/-x", "openai/a\u{7}", "öpenai/x"] {
+        for bad in [
+            "",
+            "gpt-4o",
+            "/x",
+            "openai/",
+            "Openai/x",
+            "openai/a b",
+            "openai/-x",
+            "openai/a\u{7}",
+            "öpenai/x",
+        ] {
             assert_eq!(ModelName::parse(bad), Err(NameError::Form(bad.to_owned())));
         }
     }
@@ -291,7 +307,10 @@ mod tests {
         let base_url = BaseUrl::parse("http://127.0.0.1:9/v1");
         let said = [("openai".to_owned(), ProviderSettings { base_url, ..Default::default() })].into();
         let endpoint = ModelName::parse("openai/gpt-x").unwrap().endpoint(&said).unwrap();
-        assert_eq!((endpoint.keys.as_slice(), endpoint.is_usual), (["OPENAI_API_KEY".to_owned()].as_slice(), false));
+        assert_eq!(
+            (endpoint.keys.as_slice(), endpoint.is_usual),
+            (["OPENAI_API_KEY".to_owned()].as_slice(), false)
+        );
         assert_eq!(endpoint.path(), "/v1/chat/completions");
         let none = ProviderSettings { key: Some(String::new()), ..Default::default() };
         let endpoint = ModelName::parse("openai/x").unwrap().endpoint(&[("openai".to_owned(), none)].into());

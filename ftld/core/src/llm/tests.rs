@@ -162,7 +162,8 @@ fn every_reason_of_an_end_is_told_from_a_good_one() {
 
 #[test]
 fn what_a_service_says_of_its_failure_is_plain_and_short() {
-    let failure = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Over\u{1b}[2Jloaded"}});
+    let failure =
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Over\u{1b}[2Jloaded"}});
     let said = StreamError::Said { status: 529, message: "Over [2Jloaded".into() };
     assert_eq!(read(Api::Anthropic, &[&stream(&[failure])]).1, Err(said));
     let failure = json!({"error": {"code": 429, "message": "slow down"}});
@@ -222,7 +223,11 @@ fn requests_say_what_was_said() {
             },
             Message::Results(vec![ToolResult { id: "1".into(), text: "gone".into(), failed: true }]),
         ],
-        tools: vec![Tool { name: "read".into(), description: "reads".into(), schema: json!({"type": "object"}) }],
+        tools: vec![Tool {
+            name: "read".into(),
+            description: "reads".into(),
+            schema: json!({"type": "object"}),
+        }],
         max_tokens: 7,
     };
     let endpoint = |name: &str| ModelName::parse(name).unwrap().endpoint(&Default::default()).unwrap();

@@ -70,7 +70,14 @@ impl Material {
     /// No changes yet, and room for so many bytes.
     #[must_use]
     pub fn new(room: usize) -> Self {
-        Self { text: String::new(), room, paths: BTreeSet::new(), hunks: 0, withheld: 0, left_out: Vec::new() }
+        Self {
+            text: String::new(),
+            room,
+            paths: BTreeSet::new(),
+            hunks: 0,
+            withheld: 0,
+            left_out: Vec::new(),
+        }
     }
 
     /// Adds a changed path, as much of it as there is room for: whole hunks.
@@ -260,9 +267,8 @@ mod tests {
     fn lines_are_numbered_as_they_are_after_the_change() {
         let found = material(1000, "a", b"1\n2\n3\n", b"1\ntwo\n3\n", &[]);
         let id = found.text().lines().nth(1).unwrap().strip_prefix("| hunk ").unwrap().to_owned();
-        let expected = format!(
-            "| file a (modified)\n| hunk {id}\n|      1 1\n| -      2\n| +    2 two\n|      3 3\n"
-        );
+        let expected =
+            format!("| file a (modified)\n| hunk {id}\n|      1 1\n| -      2\n| +    2 two\n|      3 3\n");
         assert_eq!(found.text(), expected);
         assert_eq!((found.files(), found.hunks(), found.knows("a"), found.knows("b")), (1, 1, true, false));
     }
@@ -317,7 +323,8 @@ mod tests {
     }
 
     fn hostile() -> impl Strategy<Value = String> {
-        let known = ["\n", "\r", "\r\n", "\u{2028}", "\u{85}", "\u{b}", "END DATA", "| file x", "a", "\u{202e}"];
+        let known =
+            ["\n", "\r", "\r\n", "\u{2028}", "\u{85}", "\u{b}", "END DATA", "| file x", "a", "\u{202e}"];
         prop_oneof![4 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => ".{0,6}"]
     }
 }

@@ -123,7 +123,11 @@ mod tests {
         let prompt = question("why?\nreally?", "rename it", &material("a", "x\n"), NUMBER);
         assert_eq!(frame(&prompt), FRAME);
         assert!(prompt.user.contains("|   rename it\n| the changes:\n| file a (added)\n"), "{}", prompt.user);
-        assert!(prompt.user.contains("| not shown: a (it can never be applied)\nEND DATA"), "{}", prompt.user);
+        assert!(
+            prompt.user.contains("| not shown: a (it can never be applied)\nEND DATA"),
+            "{}",
+            prompt.user
+        );
         assert!(prompt.user.ends_with("> why?\n> really?\n"));
         let review = review("rename it", &material("a", "x\n"), NUMBER);
         assert!(review.system.contains("no less and no more.") && !review.system.contains("\\\n"));

@@ -88,7 +88,10 @@ impl ModelError {
     pub fn hint(&self) -> String {
         match self {
             Self::NotConfigured { setting, .. } => {
-                format!(r#"name one in ~/.ftl/config: {{"{setting}": "PROVIDER/MODEL"}}; PROVIDER is one of: {}"#, providers().join(", "))
+                format!(
+                    r#"name one in ~/.ftl/config: {{"{setting}": "PROVIDER/MODEL"}}; PROVIDER is one of: {}"#,
+                    providers().join(", ")
+                )
             }
             Self::Name(NameError::Form(_)) => {
                 "write it as PROVIDER/MODEL in ~/.ftl/config, for instance ollama/qwen2.5-coder".to_owned()
@@ -98,17 +101,25 @@ impl ModelError {
                 providers().join(", ")
             ),
             Self::NoKey { names, .. } => {
-                format!("`ftlctl auth {}` keeps one outside every sandbox", names.first().map_or("", String::as_str))
+                format!(
+                    "`ftlctl auth {}` keeps one outside every sandbox",
+                    names.first().map_or("", String::as_str)
+                )
             }
             Self::Same { .. } => {
-                "name another one as `reviewer` in ~/.ftl/config, or say that it may be: --same-model".to_owned()
+                "name another one as `reviewer` in ~/.ftl/config, or say that it may be: --same-model"
+                    .to_owned()
             }
             Self::MaybeSame { agent, .. } => format!(
                 r#"name the agent's model in ~/.ftl/config: {{"agents": {{"{agent}": {{"model": "MODEL"}}}}}}, name a reviewer of another vendor, or say that it may be the same: --same-model"#
             ),
-            Self::NoHunk { .. } => "`ftlctl diff` numbers the hunks of each file: --hunk PATH:NUMBER".to_owned(),
+            Self::NoHunk { .. } => {
+                "`ftlctl diff` numbers the hunks of each file: --hunk PATH:NUMBER".to_owned()
+            }
             Self::Call { provider, key, source, .. } => source.hint(provider, key.as_deref()),
-            Self::NoOpinion { .. } => "try again, or name another model as `reviewer` in ~/.ftl/config".to_owned(),
+            Self::NoOpinion { .. } => {
+                "try again, or name another model as `reviewer` in ~/.ftl/config".to_owned()
+            }
             Self::Question { .. } | Self::Nothing => String::new(),
         }
     }

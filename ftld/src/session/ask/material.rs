@@ -39,7 +39,10 @@ pub(super) async fn gather(
                 material.leave_out(change.path.clone(), Why::Refused);
                 continue;
             }
-            if !shown.hunks.is_empty() && !named(&shown.paths, &change.path) && !only.contains_key(&change.path) {
+            if !shown.hunks.is_empty()
+                && !named(&shown.paths, &change.path)
+                && !only.contains_key(&change.path)
+            {
                 continue;
             }
             let secret = secret_lines(appraisal);

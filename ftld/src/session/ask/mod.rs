@@ -66,7 +66,7 @@ pub struct Begun {
 pub enum Heard {
     /// Some of the answer's text: foreign.
     Text(String),
-    /// So many characters of a review have come.
+    /// So many bytes of a review have come.
     Progress(u64),
     /// The question is sent once more.
     Again {

@@ -58,11 +58,7 @@ fn named(parts: &Parts, record: &Record, purpose: Purpose) -> Result<ModelName, 
 }
 
 /// Today's key, and its name.
-async fn key(
-    parts: &Parts,
-    record: &Record,
-    endpoint: &Endpoint,
-) -> Result<Option<(String, Secret)>, Error> {
+async fn key(parts: &Parts, record: &Record, endpoint: &Endpoint) -> Result<Option<(String, Secret)>, Error> {
     if endpoint.keys.is_empty() {
         return Ok(None);
     }
