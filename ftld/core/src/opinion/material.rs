@@ -59,7 +59,7 @@ pub enum Why {
     },
     /// It can never be applied.
     Refused,
-    /// It holds a credential, nobody can say where.
+    /// It is where secrets are kept, or holds a credential that is at no one line.
     Credential,
 }
 
@@ -173,7 +173,7 @@ impl fmt::Display for Why {
             Self::NoRoom { hunks: 1 } => f.write_str("there was no room for one of its hunks"),
             Self::NoRoom { hunks } => write!(f, "there was no room for {hunks} of its hunks"),
             Self::Refused => f.write_str("it can never be applied"),
-            Self::Credential => f.write_str("it holds a credential"),
+            Self::Credential => f.write_str("secrets may stand in it"),
         }
     }
 }

@@ -10,6 +10,7 @@ use ftl_core::diff::Change;
 use ftl_core::id::SessionId;
 use ftl_core::lint::Class;
 use ftl_core::opinion::{File, Material, Why};
+use ftl_core::refuse::Risk;
 use ftl_core::review::ApproveRefused;
 use ftl_core::tree::RelPath;
 
@@ -48,7 +49,8 @@ pub(super) async fn gather(
             let secret = secret_lines(appraisal);
             let renamed = appraiser.renamed_from(&change.path).is_some();
             let kind = if renamed { "renamed" } else { change.kind(appraisal.binary).name() };
-            if secret.contains(&0) {
+            let keeps_secrets = appraisal.risks.contains(&Risk::SecretFile);
+            if keeps_secrets || secret.contains(&0) {
                 material.leave_out(change.path.clone(), Why::Credential);
                 continue;
             }
