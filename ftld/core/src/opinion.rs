@@ -17,7 +17,7 @@ use std::fmt;
 use serde::Deserialize;
 
 pub use differs::{Sameness, sameness};
-pub use material::{File, LeftOut, Material, Why, shown};
+pub use material::{File, LeftOut, Material, WITHHELD, Why, shown};
 pub use prompt::{Prompt, question, review};
 
 /// What a model thinks of a session's work.

@@ -63,6 +63,8 @@ pub enum Why {
     Credential,
 }
 
+/// What stands in the place of a line with a credential.
+pub const WITHHELD: &str = "[withheld: a credential]";
 /// Characters of a line that are shown.
 const LONGEST_LINE: usize = 1000;
 
@@ -194,7 +196,7 @@ fn hunk_text(hunk: &Hunk, secret: &BTreeSet<u64>) -> (String, u64) {
         let content = match number.is_some_and(|number| secret.contains(&number)) {
             true => {
                 withheld += 1;
-                "[withheld: a credential]".to_owned()
+                WITHHELD.to_owned()
             }
             false => shown(bytes),
         };

@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use ftl_core::diff::Change;
 use ftl_core::id::SessionId;
-use ftl_core::lint::Class;
-use ftl_core::opinion::{File, Material, Why};
+use ftl_core::lint::{Added, Class, lint};
+use ftl_core::opinion::{File, Material, WITHHELD, Why};
 use ftl_core::refuse::Risk;
 use ftl_core::review::ApproveRefused;
 use ftl_core::tree::RelPath;
 
 use super::{ModelError, ROOM, Shown};
+use crate::app::Parts;
 use crate::session::appraise::Appraisal;
 use crate::session::decide::blocking;
+use crate::session::outlet::known;
+use crate::session::record::Record;
 use crate::session::{Error, Reviewed, Sessions};
 
 /// The changes that are meant, as data.
@@ -62,6 +65,27 @@ pub(super) async fn gather(
             0 => Err(ModelError::Nothing.into()),
             _ => Ok(material),
         }
+    })
+    .await
+}
+
+/// The task without its lines that hold a credential.
+pub(super) async fn without_credentials(
+    parts: &Arc<Parts>,
+    record: &Record,
+    task: String,
+) -> Result<String, Error> {
+    let known = known(parts, record).await?;
+    let path = RelPath::new(TASK.to_vec()).map_err(|_| Error::Interrupted)?;
+    blocking(move || {
+        let found = lint(&path, b"", task.as_bytes(), &Added::All, &known);
+        let lines: BTreeSet<u64> =
+            found.iter().filter(|one| is_secret(one.class)).map(|one| one.line).collect();
+        if lines.contains(&0) {
+            return Ok(WITHHELD.to_owned());
+        }
+        let shown = |(line, at): (&'_ str, u64)| if lines.contains(&at) { WITHHELD } else { line }.to_owned();
+        Ok(task.lines().zip(1..).map(shown).collect::<Vec<_>>().join("\n"))
     })
     .await
 }
@@ -120,8 +144,14 @@ fn hunks(
     Ok(only)
 }
 
+/// What a task is called when it is searched.
+const TASK: &[u8] = b"task";
+
+fn is_secret(class: Class) -> bool {
+    matches!(class, Class::Secret | Class::VendorKey)
+}
+
 /// Lines that hold a credential; 0 when it is not known which.
 fn secret_lines(appraisal: &Appraisal) -> BTreeSet<u64> {
-    let is_secret = |class: Class| matches!(class, Class::Secret | Class::VendorKey);
     appraisal.findings.iter().filter(|one| is_secret(one.class)).map(|one| one.line).collect()
 }

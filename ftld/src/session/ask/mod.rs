@@ -163,7 +163,8 @@ impl Sessions {
         let reviewed = self.review(id).await?;
         let digest = reviewed.review.digest();
         let material = material::gather(self, id, reviewed, shown).await?;
-        let Prompt { system, user } = prompt(&task(&record), &material, number()?);
+        let task = material::without_credentials(self.parts(), &record, task(&record)).await?;
+        let Prompt { system, user } = prompt(&task, &material, number()?);
         let begun = Begun {
             model: name.to_string(),
             host: endpoint.base.authority.to_string(),
