@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
+    "ftl/v1/ask.proto",
     "ftl/v1/daemon.proto",
     "ftl/v1/egress.proto",
     "ftl/v1/event.proto",

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::ColorChoice;
 
+mod ask;
 mod choose;
 mod decide;
 mod egress;
@@ -17,6 +18,7 @@ mod session;
 mod state;
 mod tool;
 
+pub(crate) use ask::{Ask, Opinion, Show};
 pub(crate) use choose::Choose;
 pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Test, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
@@ -86,6 +88,8 @@ pub(crate) enum Verb {
     Blame(Blame),
     Review(Review),
     Test(Test),
+    Ask(Ask),
+    Opinion(Opinion),
     Approve(Approve),
     Reject(Reject),
     Undo(Undo),
@@ -178,6 +182,9 @@ mod tests {
         "logs --wide",
         "setup x",
         "setup --rootfs a.tar --usual-base",
+        "ask",
+        "ask s-1 why? x",
+        "opinion s-1 x",
         "secret set",
         "secret bind K",
         "policy",
@@ -219,6 +226,9 @@ mod tests {
             "diff s-1 --stat --json",
             "review",
             "review s-1 --plain",
+            "ask why?",
+            "ask s-1 why? --file src --hunk a:1",
+            "opinion s-1 --same-model --json",
             "diff s-1 --preview --path a --hunk b:1:2-3 --ours c:1 --accept f=why",
             "diff s-1 --patch",
             "approve s-1 --digest abc --hunk a:1 --edited b:2=c",

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ftl_proto::v1;
+use ftl_proto::v1::ask_service_client::AskServiceClient;
 use ftl_proto::v1::daemon_service_client::DaemonServiceClient;
 use ftl_proto::v1::egress_service_client::EgressServiceClient;
 use ftl_proto::v1::event_service_client::EventServiceClient;
@@ -280,6 +281,11 @@ impl Client {
     /// Sessions.
     pub(crate) fn sessions(&self) -> SessionServiceClient<Channel> {
         SessionServiceClient::new(self.channel.clone())
+    }
+
+    /// Questions to models.
+    pub(crate) fn ask(&self) -> AskServiceClient<Channel> {
+        AskServiceClient::new(self.channel.clone())
     }
 
     /// Diffs and decisions.

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod config;
 pub mod egress;
 pub mod history;
+pub mod llm;
 pub mod merge;
 pub mod pipe;
 pub mod policy;

@@ -2,7 +2,7 @@
 //!
 //! Owns what several tests need: [`world`] is a throw-away home with the real programs in it, [`client`]
 //! speaks the API over the real socket, [`project`] makes projects, [`repo`] finds this repository's files.
-//! [`upstream`] is the network that the programs reach, [`server`] runs servers that others wrote, [`online`]
+//! [`upstream`] is the network that the programs reach, [`model`] a language model's service, [`server`] runs servers that others wrote, [`online`]
 //! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
 //! [`counted`] a way to it that counts, [`tmux`] is a terminal,
 //! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks,
@@ -17,6 +17,7 @@ pub mod engine;
 pub mod keyring;
 pub mod leaks;
 pub mod measure;
+pub mod model;
 pub mod online;
 pub mod project;
 pub mod repo;

@@ -151,6 +151,36 @@ Exit code:
   0  ready: something ran, and all of it passed
   1  not ready: a check failed, could not run, or nothing ran";
 
+pub(super) const ASK: &str = "\
+The model is the one that `ask` in ~/.ftl/config names, else `reviewer`:
+  { \"ask\": \"PROVIDER/MODEL\" }
+PROVIDER is anthropic, openai, openrouter, gemini, ollama, or one that `models`
+there describes. Its key is what `ftlctl auth ANTHROPIC_API_KEY` and the like
+keep. The changes are sent to that provider: lines with a credential and files
+with secrets are not, and what is left out is said.
+
+The answer is foreign text behind a bar. It approves and changes nothing.
+
+Examples:
+  ftlctl ask 'does anything still call the old name?'
+  ftlctl ask s-bcdfghjkmn 'why is this needed?' --hunk src/main.rs:2
+  ftlctl ask 'is this test any good?' --file tests --json";
+
+pub(super) const OPINION: &str = "\
+The model is the one that `reviewer` in ~/.ftl/config names. It must not be the
+one that did the work, unless --same-model says so. It says what the changes do,
+what it would look at, and whether the task was followed. An answer that cannot
+be read is no opinion, never a good one.
+
+Examples:
+  ftlctl opinion
+  ftlctl opinion s-bcdfghjkmn --file src
+  ftlctl opinion --json | jq -c 'select(.type == \"opinion\") | .findings[]'
+
+Exit codes:
+  0  there is an opinion, whatever it says
+  1  there is none";
+
 pub(super) const APPROVE: &str = "\
 The digest stands at the end of `ftlctl diff`: it names the exact bytes that
 you saw. If they have changed since then, nothing is applied. What was edited,

@@ -11,6 +11,7 @@ use crate::review;
 
 mod applied;
 mod approve;
+mod ask;
 mod attach;
 mod auth;
 mod blame;
@@ -26,6 +27,7 @@ mod init;
 mod ledger;
 mod logs;
 mod man;
+mod opinion;
 mod policy;
 mod reject;
 mod rewind;
@@ -59,6 +61,8 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Blame(args)) => blame::run(context, args).await,
         Some(Verb::Review(args)) => review::run(context, args).await,
         Some(Verb::Test(args)) => test::run(context, args).await,
+        Some(Verb::Ask(args)) => ask::run(context, args).await,
+        Some(Verb::Opinion(args)) => opinion::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,
         Some(Verb::Reject(args)) => reject::run(context, args).await,
         Some(Verb::Undo(args)) => undo::run(context, args).await,

@@ -11,6 +11,7 @@ pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod measure;
+pub(crate) mod model;
 pub(crate) mod patch;
 pub(crate) mod style;
 pub(crate) mod table;

@@ -8,7 +8,8 @@
 //! goes; [`diff`], [`refuse`], [`lint`] and [`review`] turn an agent's work into something a human can
 //! approve; [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
 //! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
-//! [`credential`] decide what may leave a sandbox, and with which credential.
+//! [`credential`] decide what may leave a sandbox, and with which credential. [`llm`] and [`opinion`] are what
+//! the daemon itself asks models.
 
 pub mod agent;
 pub mod blame;
@@ -25,8 +26,10 @@ pub mod id;
 pub mod landed;
 pub mod lifecycle;
 pub mod lint;
+pub mod llm;
 pub mod merge;
 pub mod oauth;
+pub mod opinion;
 pub mod refuse;
 pub mod retention;
 pub mod review;

@@ -3,6 +3,7 @@
 //! Owns the human's socket and the services on it. Must not decide: a handler parses, calls, converts.
 //! No service here is reachable from a sandbox.
 
+mod ask;
 mod blame;
 mod convert;
 mod daemon;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use ftl_core::id::SessionId;
 use ftl_proto::v1;
+use ftl_proto::v1::ask_service_server::AskServiceServer;
 use ftl_proto::v1::daemon_service_server::DaemonServiceServer;
 use ftl_proto::v1::egress_service_server::EgressServiceServer;
 use ftl_proto::v1::event_service_server::EventServiceServer;
@@ -104,6 +106,7 @@ pub async fn serve(
         .add_service(SessionServiceServer::new(session::SessionApi(Arc::clone(&sessions))))
         .add_service(ReviewServiceServer::new(review::ReviewApi(Arc::clone(&sessions))))
         .add_service(VerifyServiceServer::new(verify::VerifyApi(Arc::clone(&sessions))))
+        .add_service(AskServiceServer::new(ask::AskApi(Arc::clone(&sessions))))
         .add_service(SnapshotServiceServer::new(snapshot::SnapshotApi(Arc::clone(&sessions))))
         .add_service(EgressServiceServer::new(egress::EgressApi(Arc::clone(&sessions))))
         .add_service(SecretServiceServer::new(secret::SecretApi(Arc::clone(&sessions))))

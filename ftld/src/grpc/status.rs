@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 
 use crate::agent::AgentError;
 use crate::merge::MergeError;
+use crate::session::ask::ModelError;
 use crate::session::{Error, remote};
 use crate::snapshot::SnapshotError;
 
@@ -116,6 +117,7 @@ fn row(error: &Error) -> Row {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }
         Error::Vault(error) => return (Code::FailedPrecondition, "secret", error.hint()),
+        Error::Model(error) => return model_row(error),
         Error::Policy(_) => (Code::FailedPrecondition, "policy", "correct the file with an editor"),
         Error::BadRule { .. } => {
             (Code::InvalidArgument, "rule", "for instance `allow GET,POST api.example.com/v1`")
@@ -190,6 +192,23 @@ fn remote_row(error: &Error) -> Row {
         _ => (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots list --remote --all`"),
     };
     (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about models.
+fn model_row(error: &ModelError) -> Row {
+    let (code, reason) = match error {
+        ModelError::NotConfigured { .. } => (Code::FailedPrecondition, "no-model"),
+        ModelError::Name(_) => (Code::FailedPrecondition, "model-name"),
+        ModelError::NoKey { .. } => (Code::FailedPrecondition, "no-key"),
+        ModelError::Same { .. } | ModelError::MaybeSame { .. } => (Code::FailedPrecondition, "same-model"),
+        ModelError::Question { .. } => (Code::InvalidArgument, "question"),
+        ModelError::NoHunk { .. } => (Code::InvalidArgument, "no-hunk"),
+        ModelError::Nothing => (Code::FailedPrecondition, "nothing-to-show"),
+        // No policy refused anything: to a client these have simply failed.
+        ModelError::Call { .. } => (Code::Unknown, "no-answer"),
+        ModelError::NoOpinion { .. } => (Code::Unknown, "no-opinion"),
+    };
+    (code, reason, error.hint())
 }
 
 /// The table, as far as it is about starting and running a turn.

@@ -5,6 +5,7 @@
 use ftl_core::id::SessionId;
 use ftl_core::lifecycle::{Misstep, Refusal};
 
+use super::ask::ModelError;
 use super::project::ProjectError;
 use crate::agent::AgentError;
 use crate::audit::AuditError;
@@ -266,6 +267,9 @@ pub enum Error {
     /// The project's history cannot be read or written.
     #[error(transparent)]
     History(#[from] crate::history::HistoryError),
+    /// A model is not asked, or its answer is none.
+    #[error(transparent)]
+    Model(#[from] Box<ModelError>),
     /// Stored state.
     #[error("the session's state cannot be kept")]
     Db(#[from] DbError),
@@ -275,6 +279,12 @@ pub enum Error {
     /// A blocking part of the work was interrupted.
     #[error("the work was interrupted")]
     Interrupted,
+}
+
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
 }
 
 fn paths(count: usize) -> String {

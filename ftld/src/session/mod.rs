@@ -8,6 +8,7 @@
 
 mod applied;
 pub mod appraise;
+pub mod ask;
 pub mod blame;
 mod branch;
 mod captured;

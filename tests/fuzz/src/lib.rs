@@ -6,6 +6,7 @@
 pub mod seeds;
 
 mod merging;
+mod models;
 mod names;
 mod pieces;
 mod programs;
@@ -54,6 +55,8 @@ targets! {
     programs::config,
     merging::select,
     merging::three,
+    models::replies,
+    models::opinions,
 }
 
 impl Target {

@@ -26,6 +26,7 @@ macro_rules! in_each_sandbox {
 mod agents;
 mod api;
 mod apply;
+mod ask;
 mod audit;
 mod blame;
 mod branch;

@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("egress", &["egress", "pipe"]),
     ("history", &["history"]),
     ("home.rs", &[]),
+    ("llm", &["llm"]),
     ("merge", &["merge"]),
     ("pipe.rs", &[]),
     ("policy.rs", &["private"]),
@@ -34,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     (
         "session",
         &[
-            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home",
+            "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home", "llm",
             "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault", "verify",
         ],
     ),

@@ -32,6 +32,8 @@ pub struct Settings {
     pub shadow_env: Vec<String>,
     /// Rules of the egress proxy from the project's trusted configuration.
     pub egress: Vec<String>,
+    /// Model that reviews the diff.
+    pub reviewer: Option<String>,
     /// How to run single agents. Never from a project.
     pub agents: BTreeMap<String, AgentSettings>,
     /// More directories of programs. Never from a project.
@@ -192,6 +194,7 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
         agent_env: project.agent_env,
         shadow_env: project.shadow_env,
         egress: project.egress,
+        reviewer: project.reviewer.or_else(|| user.reviewer.clone()),
         agents: user.agents.clone(),
         tool_dirs: user.tool_dirs.clone(),
         inert,
@@ -209,7 +212,6 @@ fn idle(user: &UserConfig, project: &ProjectConfig) -> Vec<&'static str> {
         ("guardrail_version", project.guardrail_version.is_some()),
         ("language", project.language.is_some()),
         ("language_overrides", !project.language_overrides.is_empty()),
-        ("reviewer", project.reviewer.is_some() || user.reviewer.is_some()),
         ("s3_bucket", project.s3_bucket.is_some()),
         ("secrets_manager_prefix", project.secrets_manager_prefix.is_some()),
         ("tester", project.tester.is_some() || user.tester.is_some()),
@@ -279,11 +281,22 @@ mod tests {
         assert_eq!(settings.agent_env, ["A"]);
         assert_eq!(settings.shadow_env, ["B"]);
         assert_eq!(settings.egress, ["allow a.example.com"]);
+        assert_eq!(settings.reviewer.as_deref(), Some("r"));
         assert_eq!(settings.inert, [""; 0]);
         assert_eq!(settings.refused, ["snapshot_backend", "guardrail_id"]);
         assert!(settings.idle.contains(&"guardrail_version") && settings.idle.contains(&"tester"));
         assert_eq!(settings.agent_settings("codex").model.as_deref(), Some("m"));
         assert_eq!(settings.tool_dirs, ["/opt/t"]);
+    }
+
+    #[test]
+    fn a_project_chooses_no_reviewer_until_it_is_trusted() {
+        let own = UserConfig { reviewer: Some("mine".into()), ..UserConfig::default() };
+        let reviewer = |trusted| effective(&own, Some((greedy(), trusted))).reviewer;
+        assert_eq!((reviewer(false).as_deref(), reviewer(true).as_deref()), (Some("mine"), Some("r")));
+        for text in [r#"{"models": {}}"#, r#"{"ask": "a/b"}"#] {
+            assert!(ProjectConfig::parse(text).is_err(), "{text} says where code is sent");
+        }
     }
 
     #[test]

@@ -143,6 +143,17 @@ impl<'a> Object<'a> {
         Self::read(self.text, place.field, raw).map(Some)
     }
 
+    /// The members' names, when they are not settings but names of things.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Complains about the object as a whole.
+    pub(super) fn bad(&self, why: &'static str) -> ConfigError {
+        let field = self.prefix.trim_end_matches('.').to_owned();
+        ConfigError::BadValue { at: position(self.text, self.raw), field, why }
+    }
+
     /// All members as objects, when their names are not settings but names of things.
     pub(super) fn into_objects(self) -> Result<BTreeMap<String, Self>, ConfigError> {
         let open = |(name, raw): (String, &'a str)| {

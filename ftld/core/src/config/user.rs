@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::history::Depth;
+use crate::llm::Api;
+use crate::llm::name::{BaseUrl, ProviderSettings, is_provider};
 
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, checks, command, limits};
@@ -46,6 +48,10 @@ pub struct UserConfig {
     pub tester: Option<String>,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
+    /// Model that answers questions about the diff; the reviewer when absent.
+    pub ask: Option<String>,
+    /// Where models are served, and with which key, by provider.
+    pub models: BTreeMap<String, ProviderSettings>,
     /// Which snapshots and sessions are kept.
     pub store: StoreConfig,
     /// Where snapshots are sent to and fetched from.
@@ -126,6 +132,8 @@ impl UserConfig {
                 .unwrap_or_default(),
             tester: object.get("tester")?,
             reviewer: object.get("reviewer")?,
+            ask: object.get("ask")?,
+            models: models(&mut object)?,
             store: object.nested("store")?.map_or(Ok(StoreConfig::default()), StoreConfig::read)?,
             remote: object.nested("remote")?.map(remote).transpose()?,
             docker: object.nested("docker")?.map_or(Ok(DockerConfig::default()), DockerConfig::read)?,
@@ -133,6 +141,40 @@ impl UserConfig {
         object.finish()?;
         Ok(config)
     }
+}
+
+/// Where models are served.
+fn models(object: &mut Object<'_>) -> Result<BTreeMap<String, ProviderSettings>, ConfigError> {
+    let Some(models) = object.nested("models")? else { return Ok(BTreeMap::new()) };
+    let is_name = models.names().all(is_provider);
+    if !is_name {
+        return Err(models.bad("must name providers: lower-case letters, digits and `-`"));
+    }
+    models.into_objects()?.into_iter().map(|(name, settings)| Ok((name, provider(settings)?))).collect()
+}
+
+fn provider(mut object: Object<'_>) -> Result<ProviderSettings, ConfigError> {
+    let base_url = object.take::<String>("base_url")?;
+    let base_url = match base_url {
+        Some((url, at)) => Some(BaseUrl::parse(&url).ok_or_else(|| {
+            at.bad(
+                "must be an https URL, or an http one on this machine, without user name, query or escapes",
+            )
+        })?),
+        None => None,
+    };
+    let key = object.checked("key", "must be a credential's name, or empty for none", |key: &String| {
+        key.is_empty() || super::is_variable(key)
+    })?;
+    let api = object.take::<String>("api")?;
+    let api = match api {
+        Some((name, at)) => {
+            Some(Api::named(&name).ok_or_else(|| at.bad("must be \"anthropic\" or \"openai\""))?)
+        }
+        None => None,
+    };
+    object.finish()?;
+    Ok(ProviderSettings { base_url, key, api })
 }
 
 /// Where snapshots are sent to.
@@ -367,6 +409,36 @@ mod tests {
         check(
             "{\"remote\": {\"url\": \"one\"}}",
             &expect!["line 1, column 20: `remote.url` must be `s3://BUCKET` or `s3://BUCKET/PREFIX`"],
+        );
+    }
+
+    #[test]
+    fn a_models_service_is_an_address_a_key_and_a_protocol() {
+        let config = UserConfig::parse(
+            r#"{"ask": "mine/m", "models": {"mine":
+                {"base_url": "https://llm.example.com/v1", "key": "MY_KEY", "api": "openai"}, "openai": {}}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.ask.as_deref(), Some("mine/m"));
+        assert_eq!(config.models["mine"].key.as_deref(), Some("MY_KEY"));
+        assert_eq!(config.models["openai"], ProviderSettings::default());
+        check(
+            "{\"models\": {\"mine\": {\"base_url\": \"http://llm.example.com\"}}}",
+            &expect![
+                "line 1, column 34: `models.mine.base_url` must be an https URL, or an http one on this machine, without user name, query or escapes"
+            ],
+        );
+        check(
+            "{\"models\": {\"mine\": {\"key\": \"sk-1-2\"}}}",
+            &expect!["line 1, column 29: `models.mine.key` must be a credential's name, or empty for none"],
+        );
+        check(
+            "{\"models\": {\"mine\": {\"api\": \"soap\"}}}",
+            &expect![[r#"line 1, column 29: `models.mine.api` must be "anthropic" or "openai""#]],
+        );
+        check(
+            "{\"models\": {\"My Own\": {}}}",
+            &expect!["line 1, column 12: `models` must name providers: lower-case letters, digits and `-`"],
         );
     }
 

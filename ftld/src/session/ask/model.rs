@@ -1,0 +1,79 @@
+//! Which model is asked, and with which key.
+//!
+//! Owns where both are looked for. The human's configuration names the model, and a project's that is trusted
+//! may name the reviewer; only the human's says where a provider is. The key is the human's: kept for the
+//! project, kept for all, or in the daemon's environment, in this order. A project's own files have no say.
+
+use std::sync::Arc;
+
+use ftl_core::credential::CredentialName;
+use ftl_core::credential::secret_value::Secret;
+use ftl_core::llm::name::{Endpoint, ModelName};
+use ftl_core::opinion::{Sameness, sameness};
+
+use super::{ModelError, Purpose};
+use crate::app::Parts;
+use crate::session::record::Record;
+use crate::session::{Error, driver, trust};
+use crate::vault::{Scope, Source, VaultError};
+
+/// A model with all that a call needs.
+pub(super) struct Chosen {
+    pub(super) name: ModelName,
+    pub(super) endpoint: Endpoint,
+    /// The key and its name, when the service wants one.
+    pub(super) key: Option<(String, Secret)>,
+}
+
+/// The model for a purpose.
+pub(super) async fn choose(parts: &Arc<Parts>, record: &Record, purpose: Purpose) -> Result<Chosen, Error> {
+    let name = named(parts, record, purpose)?;
+    let user = crate::config::user(parts.home.root())?;
+    let endpoint = name.endpoint(&user.models).map_err(ModelError::from)?;
+    let key = key(parts, record, &endpoint).await?;
+    Ok(Chosen { name, endpoint, key })
+}
+
+/// That the reviewer is not the model that did the work.
+pub(super) fn differs(parts: &Parts, record: &Record) -> Result<(), Error> {
+    let name = named(parts, record, Purpose::Review)?;
+    let agent = record.spec.agent.clone();
+    let asked = trust::settings(parts, &driver::root(&record.project.root))?.agent_settings(&agent).model;
+    match sameness(&name, &agent, asked.as_deref()) {
+        Sameness::Different => Ok(()),
+        Sameness::Same => Err(ModelError::Same { model: name.to_string() }.into()),
+        Sameness::Unknown => Err(ModelError::MaybeSame { model: name.to_string(), agent }.into()),
+    }
+}
+
+fn named(parts: &Parts, record: &Record, purpose: Purpose) -> Result<ModelName, Error> {
+    let user = crate::config::user(parts.home.root())?;
+    let reviewer = trust::settings(parts, &driver::root(&record.project.root))?.reviewer;
+    let (name, setting) = match purpose {
+        Purpose::Question => (user.ask.or(reviewer), "ask"),
+        Purpose::Review => (reviewer, "reviewer"),
+    };
+    let missing = || ModelError::NotConfigured { purpose: purpose.name(), setting };
+    Ok(ModelName::parse(&name.ok_or_else(missing)?).map_err(ModelError::from)?)
+}
+
+/// Today's key, and its name.
+async fn key(parts: &Parts, record: &Record, endpoint: &Endpoint) -> Result<Option<(String, Secret)>, Error> {
+    if endpoint.keys.is_empty() {
+        return Ok(None);
+    }
+    let mut kept = parts.vault.entries(&Scope::Project(driver::root(&record.project.root)))?;
+    kept.extend(parts.vault.entries(&Scope::Global)?);
+    for name in &endpoint.keys {
+        let Ok(wanted) = CredentialName::parse(name) else { continue };
+        let entry = kept.iter().find(|entry| entry.name == wanted && entry.source != Source::Environment);
+        let source = entry.map_or(Source::Environment, |entry| entry.source.clone());
+        match parts.vault.value(&wanted, &source).await {
+            Ok(value) => return Ok(Some((name.clone(), value))),
+            Err(VaultError::Missing { .. } | VaultError::BadValue { .. }) if entry.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (provider, names) = (endpoint.provider.clone(), endpoint.keys.clone());
+    Err(ModelError::NoKey { provider, names }.into())
+}
