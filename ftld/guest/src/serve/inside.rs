@@ -9,6 +9,7 @@ use std::path::Path;
 
 use ftl_guest::protocol::{At, Failure, Stage};
 use ftl_guest::stream::{Inside, Setup};
+use ftl_guest::tables;
 use rustix::fs::{Access, Mode, OFlags, StatVfsMountFlags};
 
 use crate::{confine, privileges, seccomp};
@@ -47,6 +48,8 @@ pub(super) fn confine(setup: Setup) -> Result<Inside, Failure> {
         landlock,
         root_is_read_only: root.f_flag.contains(StatVfsMountFlags::RDONLY),
         interfaces: interfaces()?,
+        seen: those(tables::HIDDEN, shows),
+        open: those(tables::READ_ONLY, is_open),
         has_bash: rustix::fs::access("/bin/bash", Access::EXEC_OK).is_ok(),
     })
 }
@@ -84,6 +87,26 @@ impl Status {
     }
 }
 
+fn those(paths: &[&str], is: impl Fn(&Path) -> bool) -> Vec<String> {
+    paths.iter().filter(|path| is(Path::new(path))).map(|path| (*path).to_owned()).collect()
+}
+
+/// Whether anything can be read there.
+fn shows(path: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(path) else { return false };
+    if found.is_dir() {
+        return std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    rustix::io::read(file, &mut [0; 1][..]).is_ok_and(|count| count > 0)
+}
+
+/// Whether only its mode keeps it from being written.
+fn is_open(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|found| !found.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
 fn interfaces() -> Result<Vec<String>, Failure> {
     let table = Path::new("/proc/net/dev");
     let text = std::fs::read_to_string(table).at(Stage::Network, "listing interfaces")?;
@@ -94,6 +117,17 @@ fn interfaces() -> Result<Vec<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_seen_when_anything_of_it_can_be_read() {
+        for hidden in ["/absent", "/dev/null", "/proc/self/map_files/absent"] {
+            assert!(!shows(Path::new(hidden)), "{hidden}");
+        }
+        for seen in ["/proc/self/status", "/proc"] {
+            assert!(shows(Path::new(seen)), "{seen}");
+        }
+        assert!(is_open(Path::new("/proc/self")) && !is_open(Path::new("/absent")));
+    }
 
     #[test]
     fn what_the_kernel_says_is_read_and_what_is_unclear_counts_as_everything() {

@@ -3,7 +3,7 @@
 //! Owns the comparison with what process 1 found, and the sentences about it. Must not know how a container is
 //! started. An engine's word is not enough: what process 1 sees is what an agent will see.
 
-use bollard::models::SystemInfo;
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 use ftl_guest::stream::Inside;
 
 use super::super::{Enforcement, Network, SandboxError, SandboxSpec};
@@ -11,6 +11,21 @@ use super::DockerConfig;
 use super::engine::About;
 use super::launch::Up;
 use super::spec::{ContainerSpec, Role, Runtime};
+use super::users;
+
+/// Tables of the kernel that show what others do, or where the kernel lies; every engine hides them.
+const SECRET: &[&str] = &[
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+
+/// What configures the whole machine.
+const DANGEROUS: &[&str] = &["/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Refuses a container that is not closed.
 ///
@@ -31,7 +46,22 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
         (!inside.root_is_read_only, "its root directory can be written"),
         (inside.interfaces.iter().any(|name| !is_loopback(name)), "it has a network of its own"),
     ];
-    let faults: Vec<&str> = faults.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
+    let mut faults: Vec<String> =
+        faults.into_iter().filter_map(|(is, what)| is.then(|| what.to_owned())).collect();
+    // The tables of another kernel are that container's own.
+    if container.runtime.is_none() {
+        let grave = |paths: &[String], grave: &[&str]| -> Vec<String> {
+            paths.iter().filter(|path| grave.contains(&path.as_str())).cloned().collect()
+        };
+        for (paths, what) in [
+            (grave(&inside.seen, SECRET), "are not hidden in it"),
+            (grave(&inside.open, DANGEROUS), "can be written in it"),
+        ] {
+            if !paths.is_empty() {
+                faults.push(format!("{} {what}", paths.join(", ")));
+            }
+        }
+    }
     match faults.as_slice() {
         [] => Ok(()),
         _ => Err(SandboxError::Container {
@@ -41,49 +71,11 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
     }
 }
 
-/// What helps where users are not this machine's.
-pub(super) const OTHER_USERS_REMEDY: &str = "name a Docker engine that runs as root and without `userns-remap` in `docker.host` of ~/.ftl/config, or use the \
-     native sandbox, which needs no engine and no root: `--sandbox native`";
-
-/// Why the users in an engine's containers are others than this machine's; nothing when they are not.
-pub(super) fn other_users(info: &SystemInfo) -> Option<&'static str> {
-    let has = |name: &str| {
-        let mut options = info.security_options.iter().flatten();
-        options.any(|option| option.split(',').any(|part| part == name))
-    };
-    if has("name=rootless") {
-        return Some(
-            "the engine runs without root: in its containers every user but root is one of the subordinate \
-             ones of /etc/subuid, so that a sandbox, which never runs as root, could not write its workspace",
-        );
-    }
-    has("name=userns").then_some(
-        "the engine gives its containers users of their own (`userns-remap`), so that a sandbox could not write \
-         its workspace",
-    )
-}
-
-/// Why containers of an engine of this kind are no sandboxes; nothing when they are.
-pub(super) fn other_kind(kind: &str) -> Option<&'static str> {
-    (kind == "Podman").then_some(
-        "Podman takes Docker's requests and leaves out some of what they ask for; that its containers are as \
-         closed as was asked has not been verified, and no sandbox came up in one that was tried",
-    )
-}
-
-/// Refuses an engine whose containers would be no sandboxes of this session.
+/// Refuses a runtime whose containers would have no way out where there should be one.
 ///
 /// # Errors
-/// When they would have other users than this machine, or no way out where there should be one.
-pub(super) fn usable(
-    about: &About,
-    info: &SystemInfo,
-    network: Network,
-    runtime: Option<Runtime>,
-) -> Result<(), SandboxError> {
-    if let Some(why) = other_kind(about.kind).or_else(|| other_users(info)) {
-        return Err(SandboxError::Container { why: why.to_owned(), remedy: OTHER_USERS_REMEDY.to_owned() });
-    }
+/// When that is so.
+pub(super) fn usable(network: Network, runtime: Option<Runtime>) -> Result<(), SandboxError> {
     match runtime {
         // The door joins a network of the host's kernel, and these have one of their own.
         Some(runtime) if network == Network::Egress => Err(SandboxError::Container {
@@ -91,6 +83,30 @@ pub(super) fn usable(
             remedy: "remove `docker.runtime` from ~/.ftl/config, or use the native sandbox".to_owned(),
         }),
         _ => Ok(()),
+    }
+}
+
+/// Which limits of a container an engine can set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct CanLimit {
+    /// How much memory.
+    pub(super) memory: bool,
+    /// How many processes.
+    pub(super) processes: bool,
+    /// How much processor time.
+    pub(super) processor: bool,
+}
+
+/// What the engine can limit, by what it says of its machine.
+pub(super) fn limits(about: &About, info: &SystemInfo) -> CanLimit {
+    // The first version of control groups is root's alone, whatever the machine has of it.
+    let own =
+        !users::is_rootless(about, info) || info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2);
+    let can = |said: Option<bool>| own && said == Some(true);
+    CanLimit {
+        memory: can(info.memory_limit),
+        processes: can(info.pids_limit),
+        processor: can(info.cpu_cfs_quota),
     }
 }
 
@@ -129,18 +145,26 @@ pub(super) fn describe(
             "network of programs that ignore the proxy settings: none; packet rules cannot be set".to_owned(),
         );
     }
+    if config.runtime.is_none() {
+        let tables = "tables of the kernel about the machine: hidden";
+        match up.inside.seen.as_slice() {
+            [] => enforced.push(tables.to_owned()),
+            seen => unenforced.push(format!("{tables}, but not {}", seen.join(", "))),
+        }
+    }
     if let Some(runtime) = config.runtime {
         enforced.push(format!("runtime: {}", runtime.name()));
     }
     let limits = &spec.limits;
+    let can = self::limits(about, info);
     for (can, what) in [
-        (info.memory_limit, format!("memory: {} MiB", limits.memory_bytes >> 20)),
-        (info.pids_limit, format!("processes: {}", limits.processes)),
-        (info.cpu_cfs_quota, format!("processor: {} %", limits.cpu_percent)),
+        (can.memory, format!("memory: {} MiB", limits.memory_bytes >> 20)),
+        (can.processes, format!("processes: {}", limits.processes)),
+        (can.processor, format!("processor: {} %", limits.cpu_percent)),
     ] {
         match can {
-            Some(true) => enforced.push(what),
-            _ => unenforced.push(format!("{what}: the engine has no control group for it")),
+            true => enforced.push(what),
+            false => unenforced.push(format!("{what}: the engine has no control group for it")),
         }
     }
     enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
@@ -159,39 +183,72 @@ pub(super) fn describe(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{Limits, Owner};
+    use super::super::spec::{Belongs, Inner, Overlay};
     use super::*;
 
     #[test]
-    fn an_engine_whose_containers_would_be_no_sandboxes_is_refused_with_what_helps() {
-        let with = |options: &[&str]| SystemInfo {
-            security_options: Some(options.iter().map(|option| (*option).to_owned()).collect()),
-            ..SystemInfo::default()
-        };
-        let usual = with(&["name=apparmor", "name=seccomp,profile=builtin"]);
-        let docker = About {
-            at: "unix:///x".to_owned(),
-            found: "a test".to_owned(),
-            local: true,
-            kind: "Docker",
-            version: "20.10.24".to_owned(),
-            api: "1.41".to_owned(),
-            arch: "amd64".to_owned(),
-            parts: Vec::new(),
-        };
-        assert!(usable(&docker, &usual, Network::Egress, None).is_ok());
-        assert!(usable(&docker, &usual, Network::None, Some(Runtime::Runsc)).is_ok());
-        let podman = About { kind: "Podman", ..docker.clone() };
-        let text = usable(&podman, &usual, Network::None, None).unwrap_err().to_string();
-        assert!(text.contains("Podman takes") && text.contains("docker.host"), "{text}");
-        for (info, runtime, what) in [
-            (with(&["name=seccomp", "name=rootless"]), None, "/etc/subuid"),
-            (with(&["name=userns"]), None, "`userns-remap`"),
-            (usual.clone(), Some(Runtime::Runsc), "runtime runsc"),
-            (usual, Some(Runtime::Kata), "runtime kata"),
-        ] {
-            let error = usable(&docker, &info, Network::Egress, runtime).unwrap_err();
-            let text = error.to_string();
+    fn a_runtime_without_a_way_out_is_refused_where_there_should_be_one() {
+        assert!(usable(Network::Egress, None).is_ok());
+        assert!(usable(Network::None, Some(Runtime::Runsc)).is_ok());
+        for (runtime, what) in [(Runtime::Runsc, "runtime runsc"), (Runtime::Kata, "runtime kata")] {
+            let text = usable(Network::Egress, Some(runtime)).unwrap_err().to_string();
             assert!(text.contains(what) && text.contains("the native sandbox"), "{text}");
         }
+    }
+
+    #[test]
+    fn tables_that_every_engine_hides_and_settings_that_can_be_written_are_named() {
+        let inside = |seen: &[&str], open: &[&str]| Inside {
+            pid: 1,
+            uid: 1000,
+            gid: 1000,
+            groups: Vec::new(),
+            capabilities: 0,
+            no_new_privileges: true,
+            filtered_before: true,
+            landlock: 7,
+            root_is_read_only: true,
+            interfaces: vec!["lo".to_owned()],
+            seen: seen.iter().map(|path| (*path).to_owned()).collect(),
+            open: open.iter().map(|path| (*path).to_owned()).collect(),
+            has_bash: true,
+        };
+        let user = Owner { uid: 1000, gid: 1000 };
+        let workspace = Overlay { layers: Vec::new(), dir: "/x".into(), volatile: false };
+        let limits = Limits {
+            memory_bytes: 1,
+            processes: 1,
+            cpu_percent: 1,
+            file_size_bytes: 1,
+            disk_bytes: 1,
+            open_files: 1,
+        };
+        let inner = Inner {
+            user,
+            limits,
+            workspace,
+            dir: "/x".into(),
+            on_engine: true,
+            ipv6: false,
+            shown: Vec::new(),
+        };
+        let mut container = ContainerSpec {
+            belongs: Belongs { instance: "i".to_owned(), session: "s".to_owned() },
+            image: "sha256:abc".to_owned(),
+            runtime: None,
+            podman: true,
+            role: Role::Sandbox(Box::new(inner)),
+        };
+        let harmless = inside(&["/proc/interrupts", "/sys"], &["/proc/tty"]);
+        assert!(verify(&harmless, &container).is_ok());
+        let open = inside(&["/proc/interrupts", "/proc/keys"], &["/proc/sys"]);
+        let text = verify(&open, &container).unwrap_err().to_string();
+        let told = "/proc/keys are not hidden in it; /proc/sys can be written in it";
+        assert!(text.contains(told) && !text.contains("interrupts"), "{text}");
+        container.runtime = Some(Runtime::Runsc);
+        assert!(verify(&open, &container).is_ok(), "the tables of gVisor's own kernel");
+        let dropped = Inside { no_new_privileges: false, ..harmless };
+        assert!(verify(&dropped, &container).unwrap_err().to_string().contains("privileges can be gained"));
     }
 }

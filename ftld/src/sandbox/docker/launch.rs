@@ -12,7 +12,6 @@ use std::time::Duration;
 use bollard::models::SystemInfo;
 use ftl_guest::protocol::Limits as GuestLimits;
 use ftl_guest::stream::{Inside, Setup};
-use tokio::sync::watch;
 
 use super::super::environment::environment;
 use super::super::guest_stream::{self, Guest};
@@ -29,7 +28,7 @@ use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
 use super::spec::{BadLayer, ContainerSpec, Inner, Overlay, Role};
 use super::warm::{Pace, Taken};
-use super::{Backend, DockerConfig, elsewhere, enforcement, left, shown, warm};
+use super::{Backend, DockerConfig, elsewhere, enforcement, left, shown, users, warm};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
@@ -65,24 +64,18 @@ pub(super) async fn make(
     let image = named.find(&engine).await?;
     // Agents of the image are found by their names.
     spec.path.extend(named.path.iter().cloned());
-    let owner = identity::owner()?;
-    let user = elsewhere::user()?;
-    let prepared = {
-        let spec = spec.clone();
-        tokio::task::spawn_blocking(move || {
-            disk::prepare(&spec.dir, owner)?;
-            shown::write(&spec, user)
-        })
-    };
-    let shown = prepared.await.map_err(|error| helper("preparing", std::io::Error::other(error)))??;
+    enforcement::usable(spec.network, backend.config.runtime)?;
     let info = engine.info().await?;
-    enforcement::usable(engine.about(), &info, spec.network, backend.config.runtime)?;
-    if pace.is_ahead() && elsewhere::is_needed(backend, &engine, &info, &spec.dir).await? {
+    let travels = elsewhere::is_needed(backend, &engine, &info, &spec.dir).await?;
+    users::can_share(engine.about(), &info, travels)?;
+    let user = users::user(engine.about(), &info)?;
+    let shown = prepare(&spec, user).await?;
+    if pace.is_ahead() && travels {
         // What would have to travel is known when the turn begins.
         let why = "none is made ahead on an engine that cannot see this machine's directories".to_owned();
         return Err(SandboxError::Container { why, remedy: String::new() });
     }
-    let placed = place(backend, &engine, (&spec, &info), (&image, user), shown).await;
+    let placed = place(backend, &engine, (&spec, travels), (&image, user), shown).await;
     let Placed { inner, mut elsewhere, told } = match placed {
         Ok(placed) => placed,
         Err(error) => {
@@ -94,6 +87,7 @@ pub(super) async fn make(
         belongs,
         image,
         runtime: backend.config.runtime,
+        podman: engine.about().is_podman(),
         role: Role::Sandbox(Box::new(inner)),
     };
     match bring_up(backend, &engine, &spec, (&container, &mut made), pace).await {
@@ -156,7 +150,7 @@ impl Standing {
     ) -> Result<Self, (Self, SandboxError)> {
         self.spec = spec.clone();
         self.spec.path.extend(named.path.iter().cloned());
-        let (spec, user) = (self.spec.clone(), elsewhere::user());
+        let (spec, user) = (self.spec.clone(), users::user(self.engine.about(), &self.info));
         let written = tokio::task::spawn_blocking(move || shown::rewrite(&spec, user?)).await;
         match written.unwrap_or_else(|error| Err(helper("preparing", std::io::Error::other(error)))) {
             Ok(()) => Ok(self),
@@ -178,22 +172,19 @@ impl Standing {
         let Self { engine, info, up, made, elsewhere, told, spec, image: _ } = self;
         let mut enforcement = enforcement::describe(engine.about(), &info, &spec, &up, config);
         enforcement.enforced.push(told);
-        let Up { guest, inside, pipe, process } = up;
-        let (interval, ended) = (config.disk_interval, watch::Sender::new(None));
-        DockerSandbox::new(Parts {
-            guest,
-            inside,
-            pipe,
-            process,
-            made,
-            elsewhere,
-            spec,
-            enforcement,
-            interval,
-            ended,
-            taken,
-        })
+        let interval = config.disk_interval;
+        DockerSandbox::new(Parts { up, made, elsewhere, spec, enforcement, interval, taken })
     }
+}
+
+/// Makes the session's directories and the files that it is shown; what stands where.
+async fn prepare(spec: &SandboxSpec, user: Owner) -> Result<Vec<(PathBuf, PathBuf)>, SandboxError> {
+    let (spec, owner) = (spec.clone(), identity::owner()?);
+    let preparing = tokio::task::spawn_blocking(move || {
+        disk::prepare(&spec.dir, owner)?;
+        shown::write(&spec, user)
+    });
+    preparing.await.map_err(|error| helper("preparing", std::io::Error::other(error)))?
 }
 
 /// Removes what a launch made that failed; by its labels: a call that was given up may have made something all the
@@ -217,12 +208,12 @@ struct Placed {
 async fn place(
     backend: &Arc<Backend>,
     engine: &Engine,
-    (spec, info): (&SandboxSpec, &SystemInfo),
+    (spec, travels): (&SandboxSpec, bool),
     (image, user): (&str, Owner),
     shown: Vec<(PathBuf, PathBuf)>,
 ) -> Result<Placed, SandboxError> {
     let limits = spec.limits;
-    if elsewhere::is_needed(backend, engine, info, &spec.dir).await? {
+    if travels {
         let (elsewhere, sent) = elsewhere::send(backend, engine, (spec, image, user), shown).await?;
         let Sent { layers, dir, shown, ipv6, told } = sent;
         let workspace = Overlay { layers, dir: dir.clone(), volatile: false };

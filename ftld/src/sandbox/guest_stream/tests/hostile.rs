@@ -19,6 +19,8 @@ fn inside() -> Inside {
         landlock: 0,
         root_is_read_only: true,
         interfaces: Vec::new(),
+        seen: Vec::new(),
+        open: Vec::new(),
         has_bash: true,
     }
 }
