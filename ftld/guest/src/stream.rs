@@ -79,6 +79,8 @@ pub struct Inside {
     pub seen: Vec<String>,
     /// Which of [`crate::tables::READ_ONLY`] do not refuse to be written by themselves.
     pub open: Vec<String>,
+    /// Whether its user may write the workspace.
+    pub can_work: bool,
     /// Whether there is a `/bin/bash`.
     pub has_bash: bool,
 }

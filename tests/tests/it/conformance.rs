@@ -18,7 +18,7 @@ use ftl_tests::engine::Engine;
 use ftl_tests::engines;
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
-use ftld::sandbox::docker::{DockerBackend, DockerConfig, Workspace};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Runtime, Workspace};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
     Carrier, Check, Command, Ending, ExitStatus, Limits, Network, Owner, Process, Sandbox, SandboxBackend,
@@ -49,6 +49,8 @@ enum Kind {
     Warmed,
     /// The same, with the workspace on the engine's disk.
     Elsewhere,
+    /// Containers with a kernel of their own.
+    Gvisor,
     /// On an engine of another kind.
     Other(engines::Kind),
 }
@@ -87,6 +89,10 @@ impl Bench {
 
     fn elsewhere() -> Self {
         Self::with(Kind::Elsewhere, SELDOM)
+    }
+
+    fn gvisor() -> Self {
+        Self::with(Kind::Gvisor, SELDOM)
     }
 
     fn remapped() -> Self {
@@ -179,6 +185,11 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
             let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
             Box::new(NativeBackend::new(config).unwrap())
         }
+        Kind::Gvisor => {
+            let (host, image) = engine();
+            let runtime = Some(Runtime::Runsc);
+            Box::new(run_by(runtime, host, image, root, (Workspace::Auto, disk_interval)))
+        }
         Kind::Other(kind) => {
             let (host, image) = other(kind);
             Box::new(containers_of(host, image, root, (Workspace::Auto, disk_interval)))
@@ -211,13 +222,24 @@ pub(crate) fn containers_of(
     host: String,
     image: String,
     root: &Path,
+    workspace: (Workspace, Duration),
+) -> DockerBackend {
+    run_by(None, host, image, root, workspace)
+}
+
+/// The same, with containers that are run in another way than the engine's own.
+fn run_by(
+    runtime: Option<Runtime>,
+    host: String,
+    image: String,
+    root: &Path,
     (workspace, disk_interval): (Workspace, Duration),
 ) -> DockerBackend {
     let around = Surroundings { configured: Some(host), ..Surroundings::default() };
     let (instance, home, image) = (instance(root), root.to_owned(), Some(image));
     let engines = Arc::new(Engines::new(around, Patience::default()).of(&instance));
     DockerBackend::new(
-        DockerConfig { instance, home, image, runtime: None, workspace, disk_interval, umask: 0o022 },
+        DockerConfig { instance, home, image, runtime, workspace, disk_interval, umask: 0o022 },
         engines,
     )
 }
@@ -411,4 +433,13 @@ mod podman {
 
 mod podman_rootless {
     enough_on! { podman_rootless }
+}
+
+mod gvisor {
+    on! { gvisor:
+        programs::files_behave_as_in_a_directory_of_ones_own,
+        programs::programs_get_their_arguments_environment_streams_and_status,
+        programs::killing_ends_everything_also_what_hides,
+        network::what_knows_of_the_proxy_reaches_it_and_the_rest_nothing,
+    }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use ftl_guest::protocol::{At, Failure, Stage};
+use ftl_guest::protocol::{At, Failure, Stage, WORKSPACE};
 use ftl_guest::stream::{Inside, Setup};
 use ftl_guest::tables;
 use rustix::fs::{Access, Mode, OFlags, StatVfsMountFlags};
@@ -50,6 +50,7 @@ pub(super) fn confine(setup: Setup) -> Result<Inside, Failure> {
         interfaces: interfaces()?,
         seen: those(tables::HIDDEN, shows),
         open: those(tables::READ_ONLY, is_open),
+        can_work: rustix::fs::access(WORKSPACE, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok(),
         has_bash: rustix::fs::access("/bin/bash", Access::EXEC_OK).is_ok(),
     })
 }

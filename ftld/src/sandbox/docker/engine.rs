@@ -325,7 +325,7 @@ fn about(at: String, found: String, local: bool, said: SystemVersion) -> Result<
 
 impl About {
     /// Whether it takes some settings of containers in words of its own.
-    pub(super) fn is_podman(&self) -> bool {
+    pub(in super::super) fn is_podman(&self) -> bool {
         self.kind == PODMAN
     }
 }

@@ -11,19 +11,24 @@ use std::time::Duration;
 
 use bollard::models::SystemInfo;
 use ftl_guest::protocol::Limits as GuestLimits;
+use ftl_guest::relay::INSIDE;
 use ftl_guest::stream::{Inside, Setup};
+use tokio::sync::watch;
 
 use super::super::environment::environment;
 use super::super::guest_stream::{self, Guest};
 use super::super::linux::identity;
 use super::super::linux::process::Held;
 use super::super::linux::record::{self, Record};
-use super::super::{Network, Owner, SandboxError, SandboxSpec, disk, pipe_stream};
+use super::super::{
+    Command, Ending, Network, Owner, Process, SandboxError, SandboxSpec, Stdio, disk, pipe_stream,
+};
 use super::attached::Attached;
 use super::elsewhere::{Elsewhere, Sent};
 use super::engine::Engine;
 use super::made::Made;
 use super::sandbox::{DockerSandbox, Parts};
+use super::setup::guest_layer::GUEST;
 use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
 use super::spec::{BadLayer, ContainerSpec, Inner, Overlay, Role};
@@ -64,7 +69,6 @@ pub(super) async fn make(
     let image = named.find(&engine).await?;
     // Agents of the image are found by their names.
     spec.path.extend(named.path.iter().cloned());
-    enforcement::usable(spec.network, backend.config.runtime)?;
     let info = engine.info().await?;
     let travels = elsewhere::is_needed(backend, &engine, &info, &spec.dir).await?;
     users::can_share(engine.about(), &info, travels)?;
@@ -301,17 +305,17 @@ async fn bring_up(
 ) -> Result<Up, SandboxError> {
     pace.step().await?;
     let (id, attached) = create(engine, container, made).await?;
-    let door = match spec.network {
-        Network::None => None,
-        Network::Egress => {
+    pace.step().await?;
+    engine.start(&id).await.map_err(explain)?;
+    let door = match (spec.network, container.runtime) {
+        (Network::None, _) | (_, Some(_)) => None,
+        (Network::Egress, None) => {
             let door = ContainerSpec { role: Role::Door { of: id.clone() }, ..container.clone() };
-            // What it joins must run; until then it is only made.
+            // Podman gives nobody the streams of a container that joins one which does not run.
             pace.step().await?;
             Some(create(engine, &door, made).await?)
         }
     };
-    pace.step().await?;
-    engine.start(&id).await.map_err(explain)?;
     let setup = Setup {
         limits: GuestLimits {
             processes: spec.limits.processes,
@@ -335,8 +339,25 @@ async fn bring_up(
     let answered = tokio::time::timeout(PATIENCE, async { tokio::try_join!(serve, carry) }).await;
     let ((guest, inside), pipe) = answered.unwrap_or(Err(SandboxError::Slow { after: PATIENCE }))?;
     enforcement::verify(&inside, container)?;
+    let pipe = match (spec.network, container.runtime) {
+        (Network::Egress, Some(_)) => Some(way_out_inside(&guest).await?),
+        _ => pipe,
+    };
     let process = hold(engine, &id, &inside, &spec.dir).await?;
     Ok(Up { guest, inside, pipe, process })
+}
+
+/// The way out of a sandbox whose network is another kernel's, which no container of the engine's can join: our own
+/// program carries it, as one of the sandbox's.
+async fn way_out_inside(guest: &Guest) -> Result<Pipe, SandboxError> {
+    let argv = vec![GUEST.into(), INSIDE.into()];
+    let command = Command { argv, env: Vec::new(), workdir: Some("/".into()), stdio: Stdio::Pipes };
+    let (_sender, end) = watch::channel(Some(Ending::Killed));
+    let opening = async {
+        let Process { stdin, stdout, .. } = guest.spawn(command, &[], end).await?;
+        pipe_stream::open(stdout, stdin).await.map_err(|error| unheard(&error, ""))
+    };
+    tokio::time::timeout(PATIENCE, opening).await.unwrap_or(Err(SandboxError::Slow { after: PATIENCE }))
 }
 
 /// Makes a container and connects to its streams, before anything in it runs.

@@ -157,7 +157,8 @@ impl Backend {
         // Whoever comes second waits: what it makes must not be taken for something left.
         let mut tidied = engine.tidied.lock().await;
         if !*tidied {
-            made::tidy(engine, &format!("{LABEL_INSTANCE}={}", self.config.instance)).await?;
+            let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
+            made::tidy(engine, &label, self.config.workspace != Workspace::Overlay).await?;
             *tidied = true;
         }
         Ok(())

@@ -21,6 +21,7 @@ fn inside() -> Inside {
         interfaces: Vec::new(),
         seen: Vec::new(),
         open: Vec::new(),
+        can_work: true,
         has_bash: true,
     }
 }
