@@ -91,7 +91,16 @@ impl Engine {
         let dir = &self.dir;
         // Older engines keep their identity in the system's settings unless they are told otherwise.
         let key = dir.join("key.json").display().to_string();
-        let own = if keeps_key() { format!("{{\"deprecated-key-path\": {key:?}}}") } else { "{}".to_owned() };
+        let mut own = Vec::new();
+        if keeps_key() {
+            own.push(format!("\"deprecated-key-path\": {key:?}"));
+        }
+        if let Some(path) = find("runsc") {
+            // Debian's takes every network of newer kernels for the machine's own, and refuses that.
+            let runsc = format!("{{\"path\": {path:?}, \"runtimeArgs\": [\"--network=none\"]}}");
+            own.push(format!("\"runtimes\": {{\"runsc\": {runsc}}}"));
+        }
+        let own = format!("{{{}}}", own.join(", "));
         std::fs::write(dir.join("daemon.json"), own).expect("a configuration");
         let ready = dir.join("ready.sock");
         let _old = std::fs::remove_file(&ready);
@@ -111,10 +120,8 @@ impl Engine {
         }
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
         command.args(["--group", GROUP]);
-        for runtime in ["runsc", "crun"] {
-            if let Some(path) = find(runtime) {
-                command.arg("--add-runtime").arg(format!("{runtime}={}", path.display()));
-            }
+        if let Some(path) = find("crun") {
+            command.arg("--add-runtime").arg(format!("crun={}", path.display()));
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("NOTIFY_SOCKET", &ready).env("PATH", PATH);

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs a container engine and makes a small root filesystem, for the tests of the docker sandbox.
 #
-#   install-docker.sh DIR      then dockerd, podman, what both need without root, crun, runsc and fincore are installed and DIR/root.tar is a root
-#                              filesystem with what the suites run: a shell, git, curl, wget, Python with clients
+#   install-docker.sh DIR      then dockerd, podman, what both need without root, crun, runsc and
+#                              fincore are installed and DIR/root.tar is a root filesystem with what the suites run: a shell, git, curl, wget, Python with clients
 #
 # Needs root on Debian. Running it again does nothing when the same is there. No engine is left running:
 # the tests start one of their own, with everything that belongs to it in a directory of its own.
