@@ -437,7 +437,7 @@ mod podman_rootless {
 
 mod gvisor {
     on! { gvisor:
-        programs::files_behave_as_in_a_directory_of_ones_own,
+        programs::a_session_goes_on_where_it_was,
         programs::programs_get_their_arguments_environment_streams_and_status,
         programs::killing_ends_everything_also_what_hides,
         network::what_knows_of_the_proxy_reaches_it_and_the_rest_nothing,
