@@ -94,9 +94,9 @@ fn listed_read_only() -> Result<bool, Failure> {
 }
 
 fn is_listed_read_only(mounts: &str) -> bool {
-    let fields = mounts.lines().map(|line| line.split(' ').skip(4));
+    let mut fields = mounts.lines().rev().map(|line| line.split(' ').skip(4));
     // Of several the last one counts.
-    let options = fields.filter_map(|mut rest| (rest.next()? == "/").then(|| rest.next()).flatten()).last();
+    let options = fields.find_map(|mut rest| (rest.next()? == "/").then(|| rest.next()).flatten());
     options.is_some_and(|options| options.split(',').any(|option| option == "ro"))
 }
 
