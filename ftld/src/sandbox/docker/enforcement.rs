@@ -48,7 +48,7 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
         (!inside.can_work, "its user cannot write the workspace, which the engine gave to somebody else"),
     ];
     let mut faults: Vec<String> =
-        faults.into_iter().filter_map(|(is, what)| is.then(|| what.to_owned())).collect();
+        faults.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect();
     // The tables of another kernel are that container's own.
     if container.runtime.is_none() {
         let grave = |paths: &[String], grave: &[&str]| -> Vec<String> {
