@@ -19,7 +19,7 @@ const PREFIX: &str = "ftl-engine-";
 const BESIDE: &str = "/var/tmp";
 
 /// Where an engine finds its parts.
-const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
 
 /// The group that may use the socket: the one of ordinary worlds.
 const GROUP: &str = "4242";
@@ -57,7 +57,7 @@ impl Engine {
     /// When it cannot be started.
     #[must_use]
     pub fn start_with(name: &str, env: &[(&str, &str)]) -> Self {
-        let dir = Self::prepare(name);
+        let dir = prepare(name);
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let engine = Self { dir, env, child: Mutex::new(None) };
         engine.resume();
@@ -71,7 +71,7 @@ impl Engine {
     /// When it cannot be started.
     #[must_use]
     pub fn start_on_a_small_disk(name: &str, mib: u32) -> Self {
-        let dir = Self::prepare(name);
+        let dir = prepare(name);
         std::fs::create_dir_all(dir.join("data")).expect("a directory");
         let size = format!("size={mib}m");
         let mounted =
@@ -83,15 +83,6 @@ impl Engine {
         engine
     }
 
-    fn prepare(name: &str) -> PathBuf {
-        static SWEPT: OnceLock<()> = OnceLock::new();
-        SWEPT.get_or_init(sweep);
-        let dir = Path::new(BESIDE).join(format!("{PREFIX}{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory");
-        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-        dir
-    }
-
     /// Starts it again after [`Self::kill`].
     ///
     /// # Panics
@@ -100,7 +91,16 @@ impl Engine {
         let dir = &self.dir;
         // Older engines keep their identity in the system's settings unless they are told otherwise.
         let key = dir.join("key.json").display().to_string();
-        let own = if keeps_key() { format!("{{\"deprecated-key-path\": {key:?}}}") } else { "{}".to_owned() };
+        let mut own = Vec::new();
+        if keeps_key() {
+            own.push(format!("\"deprecated-key-path\": {key:?}"));
+        }
+        if let Some(path) = find("runsc") {
+            // Debian's takes every network of newer kernels for the machine's own, and refuses that.
+            let runsc = format!("{{\"path\": {path:?}, \"runtimeArgs\": [\"--network=none\"]}}");
+            own.push(format!("\"runtimes\": {{\"runsc\": {runsc}}}"));
+        }
+        let own = format!("{{{}}}", own.join(", "));
         std::fs::write(dir.join("daemon.json"), own).expect("a configuration");
         let ready = dir.join("ready.sock");
         let _old = std::fs::remove_file(&ready);
@@ -120,10 +120,8 @@ impl Engine {
         }
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
         command.args(["--group", GROUP]);
-        for runtime in ["runsc", "crun"] {
-            if let Some(path) = find(runtime) {
-                command.arg("--add-runtime").arg(format!("{runtime}={}", path.display()));
-            }
+        if let Some(path) = find("crun") {
+            command.arg("--add-runtime").arg(format!("crun={}", path.display()));
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("NOTIFY_SOCKET", &ready).env("PATH", PATH);
@@ -260,6 +258,16 @@ impl Drop for Engine {
     }
 }
 
+/// Makes an engine's directory.
+pub(crate) fn prepare(name: &str) -> PathBuf {
+    static SWEPT: OnceLock<()> = OnceLock::new();
+    SWEPT.get_or_init(sweep);
+    let dir = Path::new(BESIDE).join(format!("{PREFIX}{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    dir
+}
+
 /// The root filesystem that `tests/run` makes.
 ///
 /// # Panics
@@ -272,7 +280,7 @@ pub fn rootfs() -> PathBuf {
 }
 
 /// Whether the installed engine is one that keeps a key.
-fn keeps_key() -> bool {
+pub(crate) fn keeps_key() -> bool {
     let mut command = Command::new("dockerd");
     let said =
         command.arg("--version").env("PATH", PATH).output().expect("dockerd runs; `tests/run` installs it");
@@ -304,7 +312,7 @@ fn sweep() {
 }
 
 /// Removes an engine's directory, with the containers that ran and what was mounted there when it was killed.
-fn remove(dir: &Path) {
+pub(crate) fn remove(dir: &Path) {
     let running = dir.join("exec/containerd/daemon/io.containerd.runtime.v2.task/moby");
     for container in std::fs::read_dir(running).into_iter().flatten().flatten() {
         for file in ["init.pid", "shim.pid"] {

@@ -4,6 +4,7 @@
 //! speaks the API over the real socket, [`project`] makes projects, [`repo`] finds this repository's files.
 //! [`upstream`] is the network that the programs reach, [`model`] a language model's service, [`server`] runs servers that others wrote, [`online`]
 //! is a session with both, [`keyring`] a keyring of its own, [`engine`] a container engine of its own,
+//! [`engines`] those of other kinds,
 //! [`counted`] a way to it that counts, [`tmux`] is a terminal,
 //! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks,
 //! [`earlier`] is what they are compared with.
@@ -14,6 +15,7 @@ pub mod counted;
 pub mod doors;
 pub mod earlier;
 pub mod engine;
+pub mod engines;
 pub mod keyring;
 pub mod leaks;
 pub mod measure;

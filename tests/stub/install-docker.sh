@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs a container engine and makes a small root filesystem, for the tests of the docker sandbox.
 #
-#   install-docker.sh DIR      then dockerd, crun, runsc and fincore are installed and DIR/root.tar is a root
-#                              filesystem with what the suites run: a shell, git, curl, wget, Python with clients
+#   install-docker.sh DIR      then dockerd, podman, what both need without root, crun, runsc and
+#                              fincore are installed and DIR/root.tar is a root filesystem with what the suites run: a shell, git, curl, wget, Python with clients
 #
 # Needs root on Debian. Running it again does nothing when the same is there. No engine is left running:
 # the tests start one of their own, with everything that belongs to it in a directory of its own.
@@ -15,7 +15,8 @@ packages=bash,ca-certificates,coreutils,curl,git,python3,python3-h2,python3-http
 wanted="2 $suite $packages"
 
 missing=
-for program in dockerd:docker.io mmdebstrap:mmdebstrap crun:crun runsc:runsc fincore:util-linux-extra; do
+for program in dockerd:docker.io mmdebstrap:mmdebstrap crun:crun runsc:runsc fincore:util-linux-extra \
+    podman:podman rootlesskit:rootlesskit newuidmap:uidmap; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${program%%:*}" >/dev/null || missing="$missing ${program#*:}"
 done
 if [ -n "$missing" ]; then

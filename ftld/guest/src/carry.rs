@@ -65,13 +65,24 @@ impl Way {
     }
 }
 
+/// Is the relay of a sandbox whose network nothing outside can join: one of its programs, without any right, that
+/// carries what the others send to the proxy's address. Whoever ends it ends the way out of the same sandbox.
+pub(crate) fn relay_inside() -> Result<(), Failure> {
+    stream(net::open_inside()?)
+}
+
 /// Is the relay of a sandbox on another kernel: in its network namespace, with the rights to configure
 /// that, and the stream as standard input and output. Runs until the stream ends.
 pub(crate) fn relay() -> Result<(), Failure> {
-    let stage = Stage::Network;
     let Some(doors) = net::open(Network::Egress)? else { return Ok(()) };
     privileges::drop_held()?;
     seccomp::install()?;
+    stream(doors)
+}
+
+/// Serves over standard input and output.
+fn stream(doors: Doors) -> Result<(), Failure> {
+    let stage = Stage::Network;
     let copy = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3).at(stage, "taking the stream");
     let (input, output) = (copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?);
     multiplex::serve(doors, input, output, None).at(stage, "carrying")

@@ -2,7 +2,8 @@
 //!
 //! Owns the messages ([`protocol`]) and how they travel with file descriptors over one socket
 //! ([`frame`]), how programs ([`stream`]) and a way out ([`relay`]) travel over a stream where descriptors
-//! cannot, and what both show of `/etc` ([`made_up`]). Must not know namespaces, mounts or processes (the
+//! cannot, what both show of `/etc` ([`made_up`]), and what is hidden of the kernel's
+//! tables ([`tables`]). Must not know namespaces, mounts or processes (the
 //! program does), nor an async runtime.
 
 pub mod frame;
@@ -10,4 +11,5 @@ pub mod made_up;
 pub mod protocol;
 pub mod relay;
 pub mod stream;
+pub mod tables;
 pub mod tree;

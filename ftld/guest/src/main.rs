@@ -28,9 +28,12 @@ mod spawn;
 
 use std::process::ExitCode;
 
+use ftl_guest::relay::INSIDE;
+
 fn main() -> ExitCode {
     let done = match std::env::args_os().nth(1) {
         Some(mode) if mode == "relay" => carry::relay(),
+        Some(mode) if mode == INSIDE => carry::relay_inside(),
         Some(mode) if mode == "serve" => serve::serve(),
         Some(mode) if mode == "load" => {
             load::load();

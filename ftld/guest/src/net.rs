@@ -19,6 +19,9 @@ const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// Where questions for names arrive.
 const NAMES_PORT: u16 = 53;
 
+/// Whichever is free.
+const ANY_PORT: u16 = 0;
+
 /// The kernel gives the loopback interface of every namespace this number.
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -49,6 +52,21 @@ pub(crate) fn open(network: Network) -> Result<Option<Doors>, Failure> {
             transparent: redirect()?,
         })),
     }
+}
+
+/// Opens what a program without rights can: the proxy's address. Nobody asks for names where they are heard then, as
+/// their port is the system's, and nothing is redirected.
+pub(crate) fn open_inside() -> Result<Doors, Failure> {
+    Ok(Doors {
+        proxy: listen(PROXY_PORT)?,
+        names: bind(SocketType::DGRAM, ANY_PORT)?,
+        names_stream: listen(ANY_PORT)?,
+        transparent: Err(Failure {
+            stage: Stage::Network,
+            errno: libc::EPERM,
+            what: "redirecting without rights".to_owned(),
+        }),
+    })
 }
 
 /// Redirects what would leave. Without packet rules there is no route either: what does not know of the

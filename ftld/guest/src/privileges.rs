@@ -75,7 +75,11 @@ pub(crate) fn drop_held() -> Result<(), Failure> {
         // Whoever made the sandbox emptied it, or left it to one process that executes nothing.
         _ => {}
     }
-    rustix::thread::clear_ambient_capability_set().at(stage, "emptying the ambient set")?;
+    match rustix::thread::clear_ambient_capability_set() {
+        // gVisor's kernel has no such set.
+        Err(rustix::io::Errno::INVAL) => {}
+        cleared => cleared.at(stage, "emptying the ambient set")?,
+    }
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, none).at(stage, "dropping capabilities")?;

@@ -17,6 +17,9 @@
 
 use std::net::SocketAddrV4;
 
+/// What the helper is called with to be the relay as one of a sandbox's own programs.
+pub const INSIDE: &str = "relay-inside";
+
 /// The first byte of a hello.
 const VERSION: u8 = 1;
 

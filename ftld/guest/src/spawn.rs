@@ -107,7 +107,26 @@ fn begin(has_terminal: bool, open_files: Option<u64>) -> io::Result<()> {
     }
     // SAFETY: descriptors are only marked; they stay open until the program is executed.
     if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            // gVisor's kernel only closes them this way, and the one that names the program must stay until then.
+            Some(libc::EINVAL) => mark_each(),
+            _ => Err(error),
+        };
+    }
+    Ok(())
+}
+
+/// Marks every descriptor but the standard ones to be closed. It may take memory: this process has one thread.
+fn mark_each() -> io::Result<()> {
+    let open = std::fs::read_dir("/proc/self/fd")?.collect::<io::Result<Vec<_>>>()?;
+    let numbers = open.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for number in numbers.filter(|number| *number > 2) {
+        // SAFETY: a descriptor is only marked. The one that listed them is closed by now, which is no fault.
+        let marked = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        if marked != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EBADF) {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(())
 }

@@ -75,6 +75,12 @@ pub struct Inside {
     pub root_is_read_only: bool,
     /// The names of its network interfaces.
     pub interfaces: Vec<String>,
+    /// Which of [`crate::tables::HIDDEN`] show something.
+    pub seen: Vec<String>,
+    /// Which of [`crate::tables::READ_ONLY`] do not refuse to be written by themselves.
+    pub open: Vec<String>,
+    /// Whether its user may write the workspace.
+    pub can_work: bool,
     /// Whether there is a `/bin/bash`.
     pub has_bash: bool,
 }

@@ -9,15 +9,16 @@ mod warm;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ftl_core::id::SessionId;
 use ftl_tests::engine::Engine;
+use ftl_tests::engines;
 use ftld::sandbox::docker::endpoint::Surroundings;
 use ftld::sandbox::docker::engine::{Engines, Patience};
-use ftld::sandbox::docker::{DockerBackend, DockerConfig, Workspace};
+use ftld::sandbox::docker::{DockerBackend, DockerConfig, Runtime, Workspace};
 use ftld::sandbox::linux::{NativeBackend, NativeConfig};
 use ftld::sandbox::{
     Carrier, Check, Command, Ending, ExitStatus, Limits, Network, Owner, Process, Sandbox, SandboxBackend,
@@ -48,6 +49,10 @@ enum Kind {
     Warmed,
     /// The same, with the workspace on the engine's disk.
     Elsewhere,
+    /// Containers with a kernel of their own.
+    Gvisor,
+    /// On an engine of another kind.
+    Other(engines::Kind),
 }
 
 /// A backend, a base tree with a few files, and a session's directory.
@@ -84,6 +89,26 @@ impl Bench {
 
     fn elsewhere() -> Self {
         Self::with(Kind::Elsewhere, SELDOM)
+    }
+
+    fn gvisor() -> Self {
+        Self::with(Kind::Gvisor, SELDOM)
+    }
+
+    fn remapped() -> Self {
+        Self::with(Kind::Other(engines::Kind::Remapped), SELDOM)
+    }
+
+    fn rootless() -> Self {
+        Self::with(Kind::Other(engines::Kind::Rootless), SELDOM)
+    }
+
+    fn podman() -> Self {
+        Self::with(Kind::Other(engines::Kind::Podman), SELDOM)
+    }
+
+    fn podman_rootless() -> Self {
+        Self::with(Kind::Other(engines::Kind::PodmanRootless), SELDOM)
     }
 
     /// Another one of the same kind, which measures more often.
@@ -138,10 +163,9 @@ impl Bench {
     fn ids(&self) -> (u32, u32) {
         match (self.kind, self.backend.owner().unwrap()) {
             (Kind::Native | Kind::Streamed, _) => (1000, 1000),
-            (Kind::Docker | Kind::Warmed | Kind::Elsewhere, Some(owner)) => (owner.uid, owner.gid),
-            (Kind::Docker | Kind::Warmed | Kind::Elsewhere, None) => {
-                (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-            }
+            (Kind::Other(kind), _) if kind != engines::Kind::Podman => (1000, 1000),
+            (_, Some(owner)) => (owner.uid, owner.gid),
+            (_, None) => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         }
     }
 }
@@ -161,6 +185,15 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
             let config = NativeConfig { instance, protected, disk_interval, carrier, umask: 0o022 };
             Box::new(NativeBackend::new(config).unwrap())
         }
+        Kind::Gvisor => {
+            let (host, image) = engine();
+            let runtime = Some(Runtime::Runsc);
+            Box::new(run_by(runtime, host, image, root, (Workspace::Auto, disk_interval)))
+        }
+        Kind::Other(kind) => {
+            let (host, image) = other(kind);
+            Box::new(containers_of(host, image, root, (Workspace::Auto, disk_interval)))
+        }
         Kind::Docker | Kind::Warmed | Kind::Elsewhere => {
             let (host, image) = engine();
             let workspace = if kind == Kind::Elsewhere { Workspace::Stream } else { Workspace::Auto };
@@ -170,8 +203,33 @@ fn backend(kind: Kind, root: &Path, disk_interval: Duration) -> Box<dyn SandboxB
     }
 }
 
+/// The address of an engine of another kind, and a small image that it has; one of each serves all tests.
+fn other(kind: engines::Kind) -> (String, String) {
+    static RUNNING: Mutex<Vec<(engines::Kind, engines::Other, &str)>> = Mutex::new(Vec::new());
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, engine, image)) = running.iter().find(|(known, ..)| *known == kind) {
+        return (engine.host(), (*image).to_owned());
+    }
+    let engine = engines::Other::start(kind);
+    let image = engine.small_image();
+    let found = (engine.host(), image.to_owned());
+    running.push((kind, engine, image));
+    found
+}
+
 /// The backend whose containers an engine makes.
 pub(crate) fn containers_of(
+    host: String,
+    image: String,
+    root: &Path,
+    workspace: (Workspace, Duration),
+) -> DockerBackend {
+    run_by(None, host, image, root, workspace)
+}
+
+/// The same, with containers that are run in another way than the engine's own.
+fn run_by(
+    runtime: Option<Runtime>,
     host: String,
     image: String,
     root: &Path,
@@ -181,7 +239,7 @@ pub(crate) fn containers_of(
     let (instance, home, image) = (instance(root), root.to_owned(), Some(image));
     let engines = Arc::new(Engines::new(around, Patience::default()).of(&instance));
     DockerBackend::new(
-        DockerConfig { instance, home, image, runtime: None, workspace, disk_interval, umask: 0o022 },
+        DockerConfig { instance, home, image, runtime, workspace, disk_interval, umask: 0o022 },
         engines,
     )
 }
@@ -344,4 +402,44 @@ mod warmed {
 
 mod elsewhere {
     everything_on! { elsewhere }
+}
+
+/// What shows that a container of another kind of engine is as closed, and its files come back.
+macro_rules! enough_on {
+    ($kind:ident) => {
+        on! { $kind:
+            programs::files_behave_as_in_a_directory_of_ones_own,
+            programs::a_session_goes_on_where_it_was,
+            programs::nobody_in_it_has_any_privilege,
+            programs::killing_ends_everything_also_what_hides,
+            files::given_files_are_seen_and_cannot_be_changed,
+            network::connections_arrive_with_where_they_wanted_to_go,
+            network::everything_else_fails_at_once,
+        }
+    };
+}
+
+mod remapped {
+    enough_on! { remapped }
+}
+
+mod rootless {
+    enough_on! { rootless }
+}
+
+mod podman {
+    enough_on! { podman }
+}
+
+mod podman_rootless {
+    enough_on! { podman_rootless }
+}
+
+mod gvisor {
+    on! { gvisor:
+        programs::a_session_goes_on_where_it_was,
+        programs::programs_get_their_arguments_environment_streams_and_status,
+        programs::killing_ends_everything_also_what_hides,
+        network::what_knows_of_the_proxy_reaches_it_and_the_rest_nothing,
+    }
 }

@@ -19,11 +19,22 @@ fn world(who: Who) -> World {
     world
 }
 
+/// What a world's things are called by.
+fn instance(world: &World) -> String {
+    let hash = ftl_core::id::Hash::of(std::os::unix::ffi::OsStrExt::as_bytes(world.ftl_home().as_os_str()));
+    hash.to_hex()[..12].to_owned()
+}
+
+/// Whether something of the engine's is a world's.
+fn is_of(world: &World) -> impl Fn(&String) -> bool {
+    let instance = instance(world);
+    move |name| name.contains(&instance)
+}
+
 /// What the engine has that bears this world's name, but for the trees that stay.
 fn left(world: &World) -> Vec<String> {
     let (host, _) = engine();
-    let hash = ftl_core::id::Hash::of(std::os::unix::ffi::OsStrExt::as_bytes(world.ftl_home().as_os_str()));
-    let label = format!("label=dev.ftl.instance={}", &hash.to_hex()[..12]);
+    let label = format!("label=dev.ftl.instance={}", instance(world));
     let list = |what: &[&str]| {
         let output =
             Command::new("docker").args(["-H", &host]).args(what).args(["-q", "--filter", &label]).output();
@@ -144,6 +155,21 @@ fn of_ten_thousand_files_a_later_session_sends_what_differs() {
     let (third, _, last) = sent(&world, &shell, "cat d0/e0/f0");
     assert!(third < 10_000, "{third}");
     assert_eq!(last["state"], "no_changes");
+}
+
+#[test]
+fn trees_that_are_not_needed_any_more_go_with_the_change_to_shared_directories() {
+    let world = world(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    world.shell("echo two >> a.txt");
+    let trees = || Engine::shared().labelled("dev.ftl.role=layers").into_iter().filter(is_of(&world)).count();
+    assert_eq!(trees(), 1);
+    world.ok(["daemon", "stop"]);
+    let (host, image) = engine();
+    let docker = json!({ "host": host, "image": image, "workspace": "overlay" });
+    world.config(&json!({ "sandbox": "docker", "docker": docker }));
+    world.shell("echo three >> a.txt");
+    assert_eq!(trees(), 0);
 }
 
 /// Begins a task, and waits until it says that it is ready; its lines from then on.

@@ -26,7 +26,7 @@ use super::made;
 use super::probe::{self, Shares};
 use super::spec::{Belongs, ContainerSpec, LABEL_DIR, OVERLAY_OPTIONS, Role};
 use super::stock::{Held, Wanted};
-use super::{Backend, Workspace};
+use super::{Backend, Workspace, users};
 
 /// What is the session's own: it is sent, and read back.
 const OWN: [Place; 3] = [Place::Upper, Place::Home, Place::Tmp];
@@ -80,6 +80,8 @@ pub(super) async fn is_needed(
     match backend.config.workspace {
         Workspace::Overlay => return Ok(false),
         Workspace::Stream => return Ok(true),
+        // Shared files would be another user's.
+        Workspace::Auto if users::others(engine.about(), info).is_some() => return Ok(true),
         Workspace::Auto => {}
     }
     let id = info.id.clone().unwrap_or_default();
@@ -212,8 +214,8 @@ pub(super) async fn collect(
         true => error.into(),
         false => failed(super::engine::explained(&error)),
     })?;
-    let id = engine.info().await?.id.unwrap_or_default();
-    if id != away.engine {
+    let info = engine.info().await?;
+    if info.id.clone().unwrap_or_default() != away.engine {
         return Err(failed(format!("the engine at {} is another one", engine.about().at)));
     }
     if engine.volume(&away.volume).await?.is_none() {
@@ -222,7 +224,7 @@ pub(super) async fn collect(
     }
     let belongs = backend.belongs(session);
     made::sweep(&engine, &belongs.filter().each_ref().map(String::as_str)).await?;
-    let user = user()?;
+    let user = users::user(engine.about(), &info)?;
     let image = match engine.image(&away.image).await? {
         Some(_) => away.image.clone(),
         None => Named::of(&backend.config)?.find(&engine).await?,
@@ -337,6 +339,7 @@ async fn start(
         image: image.to_owned(),
         // It is no sandbox: nothing of an agent's runs in it.
         runtime: None,
+        podman: engine.about().is_podman(),
         role: Role::Keeper,
     };
     let body = spec.body().map_err(super::launch::bad)?;
@@ -406,14 +409,6 @@ fn exchange(dir: &Path, name: &str) -> std::io::Result<()> {
     }
     fs::rename(&new, &at)?;
     keeper::remove(&old)
-}
-
-/// Who everything in a sandbox runs as.
-pub(super) fn user() -> Result<Owner, SandboxError> {
-    Ok(identity::owner()?.unwrap_or_else(|| Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    }))
 }
 
 fn done(answer: Answer) -> Result<(), KeeperError> {

@@ -3,14 +3,29 @@
 //! Owns the comparison with what process 1 found, and the sentences about it. Must not know how a container is
 //! started. An engine's word is not enough: what process 1 sees is what an agent will see.
 
-use bollard::models::SystemInfo;
+use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 use ftl_guest::stream::Inside;
 
 use super::super::{Enforcement, Network, SandboxError, SandboxSpec};
 use super::DockerConfig;
 use super::engine::About;
 use super::launch::Up;
-use super::spec::{ContainerSpec, Role, Runtime};
+use super::spec::{ContainerSpec, Role};
+use super::users;
+
+/// Tables of the kernel that show what others do, or where the kernel lies; every engine hides them.
+const SECRET: &[&str] = &[
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+
+/// What configures the whole machine.
+const DANGEROUS: &[&str] = &["/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Refuses a container that is not closed.
 ///
@@ -30,67 +45,54 @@ pub(super) fn verify(inside: &Inside, container: &ContainerSpec) -> Result<(), S
         (!filtered, "the engine filters no system calls"),
         (!inside.root_is_read_only, "its root directory can be written"),
         (inside.interfaces.iter().any(|name| !is_loopback(name)), "it has a network of its own"),
+        (!inside.can_work, "its user cannot write the workspace, which the engine gave to somebody else"),
     ];
-    let faults: Vec<&str> = faults.into_iter().filter_map(|(is, what)| is.then_some(what)).collect();
+    let mut faults: Vec<String> =
+        faults.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect();
+    // The tables of another kernel are that container's own.
+    if container.runtime.is_none() {
+        let grave = |paths: &[String], grave: &[&str]| -> Vec<String> {
+            paths.iter().filter(|path| grave.contains(&path.as_str())).cloned().collect()
+        };
+        for (paths, what) in [
+            (grave(&inside.seen, SECRET), "are not hidden in it"),
+            (grave(&inside.open, DANGEROUS), "can be written in it"),
+        ] {
+            if !paths.is_empty() {
+                faults.push(format!("{} {what}", paths.join(", ")));
+            }
+        }
+    }
     match faults.as_slice() {
         [] => Ok(()),
         _ => Err(SandboxError::Container {
-            why: format!("it is not closed: {}", faults.join("; ")),
+            why: format!("it is not what was asked for: {}", faults.join("; ")),
             remedy: "see how the engine is configured; the native sandbox does not depend on it".to_owned(),
         }),
     }
 }
 
-/// What helps where users are not this machine's.
-pub(super) const OTHER_USERS_REMEDY: &str = "name a Docker engine that runs as root and without `userns-remap` in `docker.host` of ~/.ftl/config, or use the \
-     native sandbox, which needs no engine and no root: `--sandbox native`";
-
-/// Why the users in an engine's containers are others than this machine's; nothing when they are not.
-pub(super) fn other_users(info: &SystemInfo) -> Option<&'static str> {
-    let has = |name: &str| {
-        let mut options = info.security_options.iter().flatten();
-        options.any(|option| option.split(',').any(|part| part == name))
-    };
-    if has("name=rootless") {
-        return Some(
-            "the engine runs without root: in its containers every user but root is one of the subordinate \
-             ones of /etc/subuid, so that a sandbox, which never runs as root, could not write its workspace",
-        );
-    }
-    has("name=userns").then_some(
-        "the engine gives its containers users of their own (`userns-remap`), so that a sandbox could not write \
-         its workspace",
-    )
+/// Which limits of a container an engine can set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct CanLimit {
+    /// How much memory.
+    pub(super) memory: bool,
+    /// How many processes.
+    pub(super) processes: bool,
+    /// How much processor time.
+    pub(super) processor: bool,
 }
 
-/// Why containers of an engine of this kind are no sandboxes; nothing when they are.
-pub(super) fn other_kind(kind: &str) -> Option<&'static str> {
-    (kind == "Podman").then_some(
-        "Podman takes Docker's requests and leaves out some of what they ask for; that its containers are as \
-         closed as was asked has not been verified, and no sandbox came up in one that was tried",
-    )
-}
-
-/// Refuses an engine whose containers would be no sandboxes of this session.
-///
-/// # Errors
-/// When they would have other users than this machine, or no way out where there should be one.
-pub(super) fn usable(
-    about: &About,
-    info: &SystemInfo,
-    network: Network,
-    runtime: Option<Runtime>,
-) -> Result<(), SandboxError> {
-    if let Some(why) = other_kind(about.kind).or_else(|| other_users(info)) {
-        return Err(SandboxError::Container { why: why.to_owned(), remedy: OTHER_USERS_REMEDY.to_owned() });
-    }
-    match runtime {
-        // The door joins a network of the host's kernel, and these have one of their own.
-        Some(runtime) if network == Network::Egress => Err(SandboxError::Container {
-            why: format!("with the runtime {} there is no way out to the proxy yet", runtime.name()),
-            remedy: "remove `docker.runtime` from ~/.ftl/config, or use the native sandbox".to_owned(),
-        }),
-        _ => Ok(()),
+/// What the engine can limit, by what it says of its machine.
+pub(super) fn limits(about: &About, info: &SystemInfo) -> CanLimit {
+    // The first version of control groups is root's alone, whatever the machine has of it.
+    let own =
+        !users::is_rootless(about, info) || info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2);
+    let can = |said: Option<bool>| own && said == Some(true);
+    CanLimit {
+        memory: can(info.memory_limit),
+        processes: can(info.pids_limit),
+        processor: can(info.cpu_cfs_quota),
     }
 }
 
@@ -129,18 +131,29 @@ pub(super) fn describe(
             "network of programs that ignore the proxy settings: none; packet rules cannot be set".to_owned(),
         );
     }
+    if config.runtime.is_none() {
+        let tables = "tables of the kernel about the machine: hidden";
+        match up.inside.seen.as_slice() {
+            [] => enforced.push(tables.to_owned()),
+            seen => unenforced.push(format!("{tables}, but not {}", seen.join(", "))),
+        }
+    }
     if let Some(runtime) = config.runtime {
+        if up.pipe.is_some() {
+            unenforced.push("names: nobody answers them inside; the proxy looks them up".to_owned());
+        }
         enforced.push(format!("runtime: {}", runtime.name()));
     }
     let limits = &spec.limits;
+    let can = self::limits(about, info);
     for (can, what) in [
-        (info.memory_limit, format!("memory: {} MiB", limits.memory_bytes >> 20)),
-        (info.pids_limit, format!("processes: {}", limits.processes)),
-        (info.cpu_cfs_quota, format!("processor: {} %", limits.cpu_percent)),
+        (can.memory, format!("memory: {} MiB", limits.memory_bytes >> 20)),
+        (can.processes, format!("processes: {}", limits.processes)),
+        (can.processor, format!("processor: {} %", limits.cpu_percent)),
     ] {
         match can {
-            Some(true) => enforced.push(what),
-            _ => unenforced.push(format!("{what}: the engine has no control group for it")),
+            true => enforced.push(what),
+            false => unenforced.push(format!("{what}: the engine has no control group for it")),
         }
     }
     enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
@@ -159,39 +172,65 @@ pub(super) fn describe(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{Limits, Owner};
+    use super::super::spec::{Belongs, Inner, Overlay, Runtime};
     use super::*;
 
     #[test]
-    fn an_engine_whose_containers_would_be_no_sandboxes_is_refused_with_what_helps() {
-        let with = |options: &[&str]| SystemInfo {
-            security_options: Some(options.iter().map(|option| (*option).to_owned()).collect()),
-            ..SystemInfo::default()
+    fn tables_that_every_engine_hides_and_settings_that_can_be_written_are_named() {
+        let inside = |seen: &[&str], open: &[&str]| Inside {
+            pid: 1,
+            uid: 1000,
+            gid: 1000,
+            groups: Vec::new(),
+            capabilities: 0,
+            no_new_privileges: true,
+            filtered_before: true,
+            landlock: 7,
+            root_is_read_only: true,
+            interfaces: vec!["lo".to_owned()],
+            seen: seen.iter().map(|path| (*path).to_owned()).collect(),
+            open: open.iter().map(|path| (*path).to_owned()).collect(),
+            can_work: true,
+            has_bash: true,
         };
-        let usual = with(&["name=apparmor", "name=seccomp,profile=builtin"]);
-        let docker = About {
-            at: "unix:///x".to_owned(),
-            found: "a test".to_owned(),
-            local: true,
-            kind: "Docker",
-            version: "20.10.24".to_owned(),
-            api: "1.41".to_owned(),
-            arch: "amd64".to_owned(),
-            parts: Vec::new(),
+        let user = Owner { uid: 1000, gid: 1000 };
+        let workspace = Overlay { layers: Vec::new(), dir: "/x".into(), volatile: false };
+        let limits = Limits {
+            memory_bytes: 1,
+            processes: 1,
+            cpu_percent: 1,
+            file_size_bytes: 1,
+            disk_bytes: 1,
+            open_files: 1,
         };
-        assert!(usable(&docker, &usual, Network::Egress, None).is_ok());
-        assert!(usable(&docker, &usual, Network::None, Some(Runtime::Runsc)).is_ok());
-        let podman = About { kind: "Podman", ..docker.clone() };
-        let text = usable(&podman, &usual, Network::None, None).unwrap_err().to_string();
-        assert!(text.contains("Podman takes") && text.contains("docker.host"), "{text}");
-        for (info, runtime, what) in [
-            (with(&["name=seccomp", "name=rootless"]), None, "/etc/subuid"),
-            (with(&["name=userns"]), None, "`userns-remap`"),
-            (usual.clone(), Some(Runtime::Runsc), "runtime runsc"),
-            (usual, Some(Runtime::Kata), "runtime kata"),
-        ] {
-            let error = usable(&docker, &info, Network::Egress, runtime).unwrap_err();
-            let text = error.to_string();
-            assert!(text.contains(what) && text.contains("the native sandbox"), "{text}");
-        }
+        let inner = Inner {
+            user,
+            limits,
+            workspace,
+            dir: "/x".into(),
+            on_engine: true,
+            ipv6: false,
+            shown: Vec::new(),
+        };
+        let mut container = ContainerSpec {
+            belongs: Belongs { instance: "i".to_owned(), session: "s".to_owned() },
+            image: "sha256:abc".to_owned(),
+            runtime: None,
+            podman: true,
+            role: Role::Sandbox(Box::new(inner)),
+        };
+        let harmless = inside(&["/proc/interrupts", "/sys"], &["/proc/tty"]);
+        assert!(verify(&harmless, &container).is_ok());
+        let open = inside(&["/proc/interrupts", "/proc/keys"], &["/proc/sys"]);
+        let text = verify(&open, &container).unwrap_err().to_string();
+        let told = "/proc/keys are not hidden in it; /proc/sys can be written in it";
+        assert!(text.contains(told) && !text.contains("interrupts"), "{text}");
+        container.runtime = Some(Runtime::Runsc);
+        assert!(verify(&open, &container).is_ok(), "the tables of gVisor's own kernel");
+        let other = Inside { can_work: false, ..harmless.clone() };
+        assert!(verify(&other, &container).unwrap_err().to_string().contains("cannot write the workspace"));
+        let dropped = Inside { no_new_privileges: false, ..harmless };
+        assert!(verify(&dropped, &container).unwrap_err().to_string().contains("privileges can be gained"));
     }
 }

@@ -26,8 +26,8 @@ pub const OLDEST_API: (usize, usize) = (1, 41);
 /// The newest API that is known here.
 pub const NEWEST_API: (usize, usize) = (1, 53);
 
-/// The longest answer to the question for the version, in bytes.
-const MAX_VERSION: usize = 1 << 20;
+/// The longest answer to a question without a version, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,8 @@ pub struct About {
     pub arch: String,
     /// Its parts by name and version, such as `runc`; the version is the commit where that says more.
     pub parts: Vec<(String, String)>,
+    /// Whether it is Podman and runs without root, which that does not say where Docker says it.
+    pub rootless: bool,
 }
 
 /// An engine that answers. A clone is the same engine.
@@ -157,8 +159,12 @@ impl Engine {
         let (at, local) = (endpoint.way.to_string(), endpoint.way.is_local());
         let transport = Transport::new(endpoint.way, patience.connect)
             .map_err(|source| EngineError::Unreachable { at: at.clone(), source })?;
-        let version = version(&transport, &at, patience).await?;
-        let about = about(at, endpoint.found, local, version)?;
+        let version = question(&transport, "/version", &at, patience).await?;
+        let mut about = about(at, endpoint.found, local, version)?;
+        if about.is_podman() {
+            let said: Rootless = question(&transport, "/info", &about.at, patience).await?;
+            about.rootless = said.rootless;
+        }
         let api = parse_api(&about.api).unwrap_or(OLDEST_API);
         let client = ClientVersion { major_version: api.0, minor_version: api.1 };
         let seconds = patience.call.as_secs().max(1);
@@ -233,13 +239,28 @@ impl Engine {
     }
 }
 
-/// Asks for the version, without saying one: an engine refuses every question of a version it does not
-/// know, this one too.
-async fn version(transport: &Transport, at: &str, patience: Patience) -> Result<SystemVersion, EngineError> {
-    let act = "version";
+/// What Podman is called.
+pub const PODMAN: &str = "Podman";
+
+/// What Podman adds to what it says of its machine.
+#[derive(serde::Deserialize)]
+struct Rootless {
+    #[serde(rename = "Rootless", default)]
+    rootless: bool,
+}
+
+/// Asks without saying a version: an engine refuses every question of a version it does not know, also the one
+/// for its version.
+async fn question<T: serde::de::DeserializeOwned>(
+    transport: &Transport,
+    path: &'static str,
+    at: &str,
+    patience: Patience,
+) -> Result<T, EngineError> {
+    let act = path.trim_start_matches('/');
     let failed = |said| EngineError::of(act, at, patience.call, said);
     let asking = async {
-        let request = hyper::Request::get("/version").body(body_full(Bytes::new()))?;
+        let request = hyper::Request::get(path).body(body_full(Bytes::new()))?;
         let response = transport.clone().send(request).await?;
         let (parts, mut body) = response.into_parts();
         let mut bytes = BytesMut::new();
@@ -247,7 +268,7 @@ async fn version(transport: &Transport, at: &str, patience: Patience) -> Result<
             if let Ok(data) = frame?.into_data() {
                 bytes.extend_from_slice(&data);
             }
-            if bytes.len() > MAX_VERSION {
+            if bytes.len() > MAX_ANSWER {
                 let message = "an answer without end".to_owned();
                 return Err(bollard::errors::Error::DockerResponseServerError { status_code: 0, message });
             }
@@ -296,10 +317,35 @@ fn about(at: String, found: String, local: bool, said: SystemVersion) -> Result<
         let version = if commit.starts_with(&part.version) { commit } else { part.version };
         (part.name, version)
     });
-    let kind = if podman { "Podman" } else { "Docker" };
+    let kind = if podman { PODMAN } else { "Docker" };
     let api = show_api(newest.min(NEWEST_API));
     let arch = said.arch.unwrap_or_default();
-    Ok(About { at, found, local, kind, version, api, arch, parts: parts.collect() })
+    Ok(About { at, found, local, kind, version, api, arch, parts: parts.collect(), rootless: false })
+}
+
+impl About {
+    /// Whether it takes some settings of containers in words of its own.
+    pub(in super::super) fn is_podman(&self) -> bool {
+        self.kind == PODMAN
+    }
+}
+
+#[cfg(test)]
+impl About {
+    /// An engine of that kind and version.
+    pub(super) fn test(kind: &'static str, version: &str) -> Self {
+        Self {
+            at: "unix:///x".to_owned(),
+            found: "a test".to_owned(),
+            local: true,
+            kind,
+            version: version.to_owned(),
+            api: "1.41".to_owned(),
+            arch: "amd64".to_owned(),
+            parts: Vec::new(),
+            rootless: false,
+        }
+    }
 }
 
 fn parse_api(text: &str) -> Option<(usize, usize)> {

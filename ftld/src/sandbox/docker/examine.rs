@@ -8,11 +8,12 @@ use std::path::Path;
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 
 use super::enforcement;
-use super::engine::{Engine, EngineError, Engines};
+use super::engine::{About, Engine, EngineError, Engines};
 use super::known::{self, Suspect};
 use super::probe::{self, Shares};
 use super::setup::record::Record;
 use super::spec::OVERLAY_OPTIONS;
+use super::users;
 use crate::sandbox::{Check, Outcome};
 
 /// Examines the engine. `home` is the daemon's, `scratch` an existing directory for throw-away files.
@@ -25,7 +26,8 @@ pub async fn examine(engines: &Engines, home: &Path, scratch: &Path) -> Vec<Chec
         Ok(info) => info,
         Err(error) => return vec![failed("container engine", &error)],
     };
-    let mut checks = vec![about(&engine, &info), limits(&info), confinement(engine.about().kind, &info)];
+    let mut checks =
+        vec![about(&engine, &info), limits(engine.about(), &info), confinement(engine.about(), &info)];
     checks.push(storage(&engine, &info, scratch).await);
     checks.push(holes(&known::suspects(&engine.about().parts)));
     checks.push(image(&engine, home).await);
@@ -79,25 +81,21 @@ fn about(engine: &Engine, info: &SystemInfo) -> Check {
     check("container engine", Outcome::Ok, detail, "")
 }
 
-fn limits(info: &SystemInfo) -> Check {
+fn limits(about: &About, info: &SystemInfo) -> Check {
     let groups = match info.cgroup_version {
         Some(SystemInfoCgroupVersionEnum::_2) => "control groups v2",
         Some(SystemInfoCgroupVersionEnum::_1) => "control groups v1",
         _ => "no control groups",
     };
-    let kinds = [
-        ("memory", info.memory_limit),
-        ("processes", info.pids_limit),
-        ("processor time", info.cpu_cfs_quota),
-    ];
-    let missing: Vec<&str> =
-        kinds.iter().filter(|(_, has)| *has != Some(true)).map(|(name, _)| *name).collect();
+    let can = enforcement::limits(about, info);
+    let kinds = [("memory", can.memory), ("processes", can.processes), ("processor time", can.processor)];
+    let missing: Vec<&str> = kinds.iter().filter(|(_, can)| !can).map(|(name, _)| *name).collect();
     if missing.is_empty() {
         let detail = format!("{groups}: memory, processes and processor time");
         return check("container limits", Outcome::Ok, detail, "");
     }
     let detail = format!("{groups}: the engine cannot limit {}", missing.join(", "));
-    let remedy = if is_rootless(info) {
+    let remedy = if users::is_rootless(about, info) {
         "delegate them to your user: `sudo systemctl edit user@.service` with `[Service]` and `Delegate=cpu cpuset io memory pids`, then log in again"
     } else {
         "start the machine with control groups v2: `systemd.unified_cgroup_hierarchy=1`"
@@ -110,17 +108,12 @@ fn options(info: &SystemInfo) -> Vec<&str> {
     options.filter_map(|option| option.split(',').next()?.strip_prefix("name=")).collect()
 }
 
-fn is_rootless(info: &SystemInfo) -> bool {
-    options(info).contains(&"rootless")
-}
-
-fn confinement(kind: &str, info: &SystemInfo) -> Check {
-    if let Some(why) = enforcement::other_kind(kind).or_else(|| enforcement::other_users(info)) {
-        let detail = format!("sandboxes are refused there: {why}");
-        return check("container filters", Outcome::Warning, detail, enforcement::OTHER_USERS_REMEDY);
-    }
+fn confinement(about: &About, info: &SystemInfo) -> Check {
     let options = options(info);
-    let whose = "the engine runs as root";
+    let whose = match users::is_rootless(about, info) {
+        true => "the engine runs without root",
+        false => "the engine runs as root",
+    };
     let filters: Vec<&str> = options
         .iter()
         .copied()
@@ -141,6 +134,10 @@ async fn storage(engine: &Engine, info: &SystemInfo, scratch: &Path) -> Check {
         let detail = "storage driver vfs, which copies every image whole for every container".to_owned();
         let remedy = "give the engine's data a file system that overlay2 can use";
         return check("container storage", Outcome::Warning, detail, remedy);
+    }
+    if let Some(why) = users::others(engine.about(), info) {
+        let detail = format!("storage driver {driver}; {why}, so what changed is sent to its disk, and back");
+        return check("container storage", Outcome::Ok, detail, "");
     }
     let (outcome, told, remedy) = match probe::shares(engine.clone(), scratch.to_owned(), OVERLAY_OPTIONS.to_owned()).await
     {
@@ -234,18 +231,21 @@ mod tests {
             security_options: options(&["name=seccomp,profile=default", "name=rootless"]),
             ..SystemInfo::default()
         };
+        let docker = About::test("Docker", "20.10.24");
+        assert_eq!(limits(&docker, &info).outcome, Outcome::Ok);
+        let found = confinement(&docker, &info);
         assert_eq!(
-            (limits(&info).outcome, confinement("Docker", &info).outcome),
-            (Outcome::Ok, Outcome::Warning)
+            (found.outcome, found.detail.as_str()),
+            (Outcome::Ok, "the engine runs without root; seccomp")
         );
-        let refused = confinement("Docker", &info);
-        assert!(refused.detail.contains("runs without root") && refused.detail.contains("/etc/subuid"));
-        assert!(refused.remedy.contains("--sandbox native"), "{refused:?}");
         info.pids_limit = Some(false);
-        assert!(limits(&info).detail.ends_with("cannot limit processes"));
-        assert!(limits(&info).remedy.contains("Delegate"));
+        assert!(limits(&docker, &info).detail.ends_with("cannot limit processes"));
+        assert!(limits(&docker, &info).remedy.contains("Delegate"));
+        // What it says that the machine could, nobody gives to an engine without root there.
+        info.cgroup_version = Some(SystemInfoCgroupVersionEnum::_1);
+        assert!(limits(&docker, &info).detail.ends_with("cannot limit memory, processes, processor time"));
         info.security_options = options(&["name=apparmor"]);
-        assert_eq!(confinement("Docker", &info).outcome, Outcome::Warning);
+        assert_eq!(confinement(&docker, &info).outcome, Outcome::Warning);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bollard::models::SystemInfo;
 use ftl_guest::protocol::Limits as GuestLimits;
+use ftl_guest::relay::INSIDE;
 use ftl_guest::stream::{Inside, Setup};
 use tokio::sync::watch;
 
@@ -19,17 +20,20 @@ use super::super::guest_stream::{self, Guest};
 use super::super::linux::identity;
 use super::super::linux::process::Held;
 use super::super::linux::record::{self, Record};
-use super::super::{Network, Owner, SandboxError, SandboxSpec, disk, pipe_stream};
+use super::super::{
+    Command, Ending, Network, Owner, Process, SandboxError, SandboxSpec, Stdio, disk, pipe_stream,
+};
 use super::attached::Attached;
 use super::elsewhere::{Elsewhere, Sent};
 use super::engine::Engine;
 use super::made::Made;
 use super::sandbox::{DockerSandbox, Parts};
+use super::setup::guest_layer::GUEST;
 use super::setup::record::Record as ImageRecord;
 use super::setup::{SetupError, guest_layer};
 use super::spec::{BadLayer, ContainerSpec, Inner, Overlay, Role};
 use super::warm::{Pace, Taken};
-use super::{Backend, DockerConfig, elsewhere, enforcement, left, shown, warm};
+use super::{Backend, DockerConfig, elsewhere, enforcement, left, shown, users, warm};
 use crate::pipe::Pipe;
 
 /// How long a started container may take to answer, on a machine that does a hundred other things.
@@ -65,24 +69,17 @@ pub(super) async fn make(
     let image = named.find(&engine).await?;
     // Agents of the image are found by their names.
     spec.path.extend(named.path.iter().cloned());
-    let owner = identity::owner()?;
-    let user = elsewhere::user()?;
-    let prepared = {
-        let spec = spec.clone();
-        tokio::task::spawn_blocking(move || {
-            disk::prepare(&spec.dir, owner)?;
-            shown::write(&spec, user)
-        })
-    };
-    let shown = prepared.await.map_err(|error| helper("preparing", std::io::Error::other(error)))??;
     let info = engine.info().await?;
-    enforcement::usable(engine.about(), &info, spec.network, backend.config.runtime)?;
-    if pace.is_ahead() && elsewhere::is_needed(backend, &engine, &info, &spec.dir).await? {
+    let travels = elsewhere::is_needed(backend, &engine, &info, &spec.dir).await?;
+    users::can_share(engine.about(), &info, travels)?;
+    let user = users::user(engine.about(), &info)?;
+    let shown = prepare(&spec, user).await?;
+    if pace.is_ahead() && travels {
         // What would have to travel is known when the turn begins.
         let why = "none is made ahead on an engine that cannot see this machine's directories".to_owned();
         return Err(SandboxError::Container { why, remedy: String::new() });
     }
-    let placed = place(backend, &engine, (&spec, &info), (&image, user), shown).await;
+    let placed = place(backend, &engine, (&spec, travels), (&image, user), shown).await;
     let Placed { inner, mut elsewhere, told } = match placed {
         Ok(placed) => placed,
         Err(error) => {
@@ -94,6 +91,7 @@ pub(super) async fn make(
         belongs,
         image,
         runtime: backend.config.runtime,
+        podman: engine.about().is_podman(),
         role: Role::Sandbox(Box::new(inner)),
     };
     match bring_up(backend, &engine, &spec, (&container, &mut made), pace).await {
@@ -156,7 +154,7 @@ impl Standing {
     ) -> Result<Self, (Self, SandboxError)> {
         self.spec = spec.clone();
         self.spec.path.extend(named.path.iter().cloned());
-        let (spec, user) = (self.spec.clone(), elsewhere::user());
+        let (spec, user) = (self.spec.clone(), users::user(self.engine.about(), &self.info));
         let written = tokio::task::spawn_blocking(move || shown::rewrite(&spec, user?)).await;
         match written.unwrap_or_else(|error| Err(helper("preparing", std::io::Error::other(error)))) {
             Ok(()) => Ok(self),
@@ -178,22 +176,19 @@ impl Standing {
         let Self { engine, info, up, made, elsewhere, told, spec, image: _ } = self;
         let mut enforcement = enforcement::describe(engine.about(), &info, &spec, &up, config);
         enforcement.enforced.push(told);
-        let Up { guest, inside, pipe, process } = up;
-        let (interval, ended) = (config.disk_interval, watch::Sender::new(None));
-        DockerSandbox::new(Parts {
-            guest,
-            inside,
-            pipe,
-            process,
-            made,
-            elsewhere,
-            spec,
-            enforcement,
-            interval,
-            ended,
-            taken,
-        })
+        let interval = config.disk_interval;
+        DockerSandbox::new(Parts { up, made, elsewhere, spec, enforcement, interval, taken })
     }
+}
+
+/// Makes the session's directories and the files that it is shown; what stands where.
+async fn prepare(spec: &SandboxSpec, user: Owner) -> Result<Vec<(PathBuf, PathBuf)>, SandboxError> {
+    let (spec, owner) = (spec.clone(), identity::owner()?);
+    let preparing = tokio::task::spawn_blocking(move || {
+        disk::prepare(&spec.dir, owner)?;
+        shown::write(&spec, user)
+    });
+    preparing.await.map_err(|error| helper("preparing", std::io::Error::other(error)))?
 }
 
 /// Removes what a launch made that failed; by its labels: a call that was given up may have made something all the
@@ -217,12 +212,12 @@ struct Placed {
 async fn place(
     backend: &Arc<Backend>,
     engine: &Engine,
-    (spec, info): (&SandboxSpec, &SystemInfo),
+    (spec, travels): (&SandboxSpec, bool),
     (image, user): (&str, Owner),
     shown: Vec<(PathBuf, PathBuf)>,
 ) -> Result<Placed, SandboxError> {
     let limits = spec.limits;
-    if elsewhere::is_needed(backend, engine, info, &spec.dir).await? {
+    if travels {
         let (elsewhere, sent) = elsewhere::send(backend, engine, (spec, image, user), shown).await?;
         let Sent { layers, dir, shown, ipv6, told } = sent;
         let workspace = Overlay { layers, dir: dir.clone(), volatile: false };
@@ -310,17 +305,17 @@ async fn bring_up(
 ) -> Result<Up, SandboxError> {
     pace.step().await?;
     let (id, attached) = create(engine, container, made).await?;
-    let door = match spec.network {
-        Network::None => None,
-        Network::Egress => {
+    pace.step().await?;
+    engine.start(&id).await.map_err(explain)?;
+    let door = match (spec.network, container.runtime) {
+        (Network::None, _) | (_, Some(_)) => None,
+        (Network::Egress, None) => {
             let door = ContainerSpec { role: Role::Door { of: id.clone() }, ..container.clone() };
-            // What it joins must run; until then it is only made.
+            // Podman gives nobody the streams of a container that joins one which does not run.
             pace.step().await?;
             Some(create(engine, &door, made).await?)
         }
     };
-    pace.step().await?;
-    engine.start(&id).await.map_err(explain)?;
     let setup = Setup {
         limits: GuestLimits {
             processes: spec.limits.processes,
@@ -344,8 +339,25 @@ async fn bring_up(
     let answered = tokio::time::timeout(PATIENCE, async { tokio::try_join!(serve, carry) }).await;
     let ((guest, inside), pipe) = answered.unwrap_or(Err(SandboxError::Slow { after: PATIENCE }))?;
     enforcement::verify(&inside, container)?;
+    let pipe = match (spec.network, container.runtime) {
+        (Network::Egress, Some(_)) => Some(way_out_inside(&guest).await?),
+        _ => pipe,
+    };
     let process = hold(engine, &id, &inside, &spec.dir).await?;
     Ok(Up { guest, inside, pipe, process })
+}
+
+/// The way out of a sandbox whose network is another kernel's, which no container of the engine's can join: our own
+/// program carries it, as one of the sandbox's.
+async fn way_out_inside(guest: &Guest) -> Result<Pipe, SandboxError> {
+    let argv = vec![GUEST.into(), INSIDE.into()];
+    let command = Command { argv, env: Vec::new(), workdir: Some("/".into()), stdio: Stdio::Pipes };
+    let (_sender, end) = watch::channel(Some(Ending::Killed));
+    let opening = async {
+        let Process { stdin, stdout, .. } = guest.spawn(command, &[], end).await?;
+        pipe_stream::open(stdout, stdin).await.map_err(|error| unheard(&error, ""))
+    };
+    tokio::time::timeout(PATIENCE, opening).await.unwrap_or(Err(SandboxError::Slow { after: PATIENCE }))
 }
 
 /// Makes a container and connects to its streams, before anything in it runs.

@@ -95,28 +95,29 @@ pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), Engine
 }
 
 /// Ends and removes everything that has this label and is in nobody's use, but for
-/// what outlives its containers.
-pub(super) async fn tidy(engine: &Engine, label: &str) -> Result<(), EngineError> {
+/// what outlives its containers; trees do only where they may be needed again.
+pub(super) async fn tidy(engine: &Engine, label: &str, keep_trees: bool) -> Result<(), EngineError> {
     let own = engine.own();
     let unused = |found: &ContainerSummary| !found.names.iter().flatten().any(|name| own.is_used(name));
     let containers = engine.list(&[label]).await?.into_iter().filter(unused).filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
     for volume in engine.volumes(&[label]).await?.into_iter() {
-        if !is_kept(&volume) && !own.is_used(&volume.name) {
+        let is_kept = is_kept(&volume) && (keep_trees || !is_of(&volume, "layers"));
+        if !is_kept && !own.is_used(&volume.name) {
             engine.remove_volume(&volume.name).await?;
         }
     }
     Ok(())
 }
 
+fn is_of(volume: &Volume, role: &str) -> bool {
+    volume.labels.get(LABEL_ROLE).is_some_and(|found| found == role)
+}
+
 /// Whether a volume outlives its containers: a session's work does until it is here.
 fn is_kept(volume: &Volume) -> bool {
-    let label = |name: &str| volume.labels.get(name).map(String::as_str);
-    match label(LABEL_ROLE) {
-        Some("layers") => true,
-        Some("work") => label(LABEL_DIR).is_some_and(|dir| Away::is_noted(Path::new(dir))),
-        _ => false,
-    }
+    let is_away = || volume.labels.get(LABEL_DIR).is_some_and(|dir| Away::is_noted(Path::new(dir)));
+    is_of(volume, "layers") || (is_of(volume, "work") && is_away())
 }
 
 /// All of them, also when one cannot be; the first error counts.

@@ -7,7 +7,7 @@
 //! to them there, [`survey`] and [`stock`] decide what is sent, [`away`] remembers what is not back yet. Below them,
 //! [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
-//! questions, [`failure`] is what can go wrong, [`own`] has the names. [`setup`] makes the image, [`probe`]
+//! questions, [`failure`] is what can go wrong, [`own`] has the names, [`users`] says who runs in containers. [`setup`] makes the image, [`probe`]
 //! finds out whether directories can be shared and [`rest`] removes what an engine's user left, both with a
 //! container of [`nothing`]; [`examine`] tells what works, [`known`] what is known to be unsafe.
 
@@ -37,6 +37,7 @@ mod spec;
 mod stock;
 mod survey;
 mod transport;
+mod users;
 mod warm;
 
 use std::collections::BTreeMap;
@@ -156,7 +157,8 @@ impl Backend {
         // Whoever comes second waits: what it makes must not be taken for something left.
         let mut tidied = engine.tidied.lock().await;
         if !*tidied {
-            made::tidy(engine, &format!("{LABEL_INSTANCE}={}", self.config.instance)).await?;
+            let label = format!("{LABEL_INSTANCE}={}", self.config.instance);
+            made::tidy(engine, &label, self.config.workspace != Workspace::Overlay).await?;
             *tidied = true;
         }
         Ok(())

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ftl_guest::stream::Inside;
 use tokio::sync::watch;
 
 use super::super::environment::environment;
@@ -18,6 +17,7 @@ use super::super::linux::record;
 use super::super::{Command, Ending, Enforcement, Process, Sandbox, SandboxError, SandboxSpec, disk};
 use super::elsewhere::Elsewhere;
 use super::engine;
+use super::launch::Up;
 use super::made::Made;
 use super::warm::Taken;
 use crate::pipe::Pipe;
@@ -30,14 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a started sandbox is made of.
 pub(super) struct Parts {
-    /// Process 1.
-    pub(super) guest: Guest,
-    /// What it found around itself.
-    pub(super) inside: Inside,
-    /// The way out; none without a network.
-    pub(super) pipe: Option<Pipe>,
-    /// Process 1 as this kernel has it, if it has.
-    pub(super) process: Option<Held>,
+    /// Process 1, and what is known of it.
+    pub(super) up: Up,
     /// What the engine made.
     pub(super) made: Made,
     /// Its files, when they are not on this machine.
@@ -48,8 +42,6 @@ pub(super) struct Parts {
     pub(super) enforcement: Enforcement,
     /// How often its disk usage is measured.
     pub(super) interval: Duration,
-    /// Where it is said that it has ended.
-    pub(super) ended: watch::Sender<Option<Ending>>,
     /// Says that the session has a sandbox.
     pub(super) taken: Taken,
 }
@@ -75,21 +67,10 @@ struct Running {
 impl DockerSandbox {
     /// Takes over a sandbox that was just started.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts {
-            guest,
-            inside,
-            pipe,
-            process,
-            made,
-            elsewhere,
-            spec,
-            enforcement,
-            interval,
-            ended,
-            taken,
-        } = parts;
-        let running =
-            Arc::new(Running { guest, ending: Mutex::default(), ended, trouble: watch::Sender::default() });
+        let Parts { up, made, elsewhere, spec, enforcement, interval, taken } = parts;
+        let Up { guest, inside, pipe, process } = up;
+        let (ended, trouble) = (watch::Sender::new(None), watch::Sender::default());
+        let running = Arc::new(Running { guest, ending: Mutex::default(), ended, trouble });
         let env = environment(&spec, inside.has_bash);
         let left = Arc::new(Left { made, process, elsewhere, spec });
         tokio::spawn(limit_disk(Arc::clone(&running), Arc::clone(&left), interval));

@@ -13,6 +13,7 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 
+use ftl_guest::tables::{HIDDEN, READ_ONLY};
 use ftl_guest::tree::{LAYERS, SESSION};
 
 use super::super::{HOME, Limits, Owner, WORKSPACE};
@@ -49,34 +50,9 @@ const OOM_SCORE: i64 = 500;
 /// The period in which processor time is counted, microseconds.
 const CPU_PERIOD: i64 = 100_000;
 
-/// What of the kernel's tables about the machine is hidden beside what engines hide by themselves.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/config.gz",
-    "/proc/interrupts",
-    "/proc/kallsyms",
-    "/proc/kcore",
-    "/proc/key-users",
-    "/proc/keys",
-    "/proc/kpagecgroup",
-    "/proc/kpagecount",
-    "/proc/kpageflags",
-    "/proc/latency_stats",
-    "/proc/modules",
-    "/proc/mtrr",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/slabinfo",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/vmallocinfo",
-    "/sys",
-];
-
-/// Parts of `/proc` that configure the kernel.
-const READ_ONLY: &[&str] =
-    &["/proc/bus", "/proc/driver", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/tty"];
+/// What Podman's containers may have open, beside what it would ask of a system that may not give it: files of a
+/// process, and processes of a user. Control groups and process 1 set what programs get.
+const PODMAN_LIMITS: [(&str, i64, i64); 2] = [("nofile", 1024, 16384), ("nproc", 16384, 16384)];
 
 /// Whose a container is.
 #[derive(Clone, Debug)]
@@ -105,6 +81,8 @@ pub(super) struct ContainerSpec {
     pub(super) image: String,
     /// How it is run; the engine's own way when absent.
     pub(super) runtime: Option<Runtime>,
+    /// Whether the engine is Podman, which takes some settings in words of its own.
+    pub(super) podman: bool,
     /// What it is for.
     pub(super) role: Role,
 }
@@ -267,8 +245,9 @@ impl ContainerSpec {
                 maximum_retry_count: None,
             }),
             runtime: self.runtime.map(|runtime| runtime.name().to_owned()),
-            security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
-            masked_paths: Some(MASKED.iter().map(|path| (*path).to_owned()).collect()),
+            security_opt: Some(self.security()),
+            masked_paths: Some(HIDDEN.iter().map(|path| (*path).to_owned()).collect()),
+            ulimits: Some(self.ulimits()),
             readonly_paths: Some(READ_ONLY.iter().map(|path| (*path).to_owned()).collect()),
             ..HostConfig::default()
         };
@@ -303,6 +282,28 @@ impl ContainerSpec {
             working_dir: Some("/".to_owned()),
             ..ContainerCreateBody::default()
         })
+    }
+}
+
+impl ContainerSpec {
+    fn security(&self) -> Vec<String> {
+        let mut options = vec!["no-new-privileges:true".to_owned()];
+        if self.podman {
+            options.push(format!("mask={}", HIDDEN.join(":")));
+        }
+        options
+    }
+
+    /// More descriptors than the engine has itself it may not give; process 1 sets what programs get.
+    fn ulimits(&self) -> Vec<ResourcesUlimits> {
+        let own = if self.podman { &PODMAN_LIMITS[..] } else { &[] };
+        let all = [("core", 0, 0)].into_iter().chain(own.iter().copied());
+        let limit = |(name, soft, hard): (&str, i64, i64)| ResourcesUlimits {
+            name: Some(name.to_owned()),
+            soft: Some(soft),
+            hard: Some(hard),
+        };
+        all.map(limit).collect()
     }
 }
 
@@ -348,8 +349,6 @@ impl Inner {
             pids_limit: Some(number(limits.processes.saturating_add(1))),
             shm_size: Some(memory / 4),
             sysctls: Some(self.sysctls()),
-            // More descriptors than the engine has itself it may not give; process 1 sets what programs get.
-            ulimits: Some(vec![ulimit("core", 0)]),
             ..host
         })
     }
@@ -444,7 +443,6 @@ fn door(of: &str, host: HostConfig) -> HostConfig {
         memory_swap: Some(DOOR_MEMORY),
         network_mode: Some(format!("container:{of}")),
         pids_limit: Some(DOOR_PROCESSES),
-        ulimits: Some(vec![ulimit("core", 0)]),
         ..host
     }
 }
@@ -466,13 +464,8 @@ fn keeper(belongs: &Belongs, host: HostConfig) -> HostConfig {
         mounts: Some(vec![volume(belongs.layers(), LAYERS), volume(belongs.name("work"), SESSION)]),
         network_mode: Some("none".to_owned()),
         pids_limit: Some(DOOR_PROCESSES),
-        ulimits: Some(vec![ulimit("core", 0)]),
         ..host
     }
-}
-
-fn ulimit(name: &str, most: i64) -> ResourcesUlimits {
-    ResourcesUlimits { name: Some(name.to_owned()), soft: Some(most), hard: Some(most) }
 }
 
 #[cfg(test)]

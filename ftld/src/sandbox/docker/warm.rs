@@ -22,7 +22,7 @@ use super::super::{Command, Ending, ExitStatus, Process, SandboxError, SandboxSp
 use super::engine::Engine;
 use super::launch::{self, Named, Standing};
 use super::setup::guest_layer::GUEST;
-use super::{Backend, DockerConfig, elsewhere, left};
+use super::{Backend, DockerConfig, left, users};
 
 /// All of them.
 #[derive(Default)]
@@ -294,7 +294,7 @@ fn traits(config: &DockerConfig, spec: &SandboxSpec) -> Traits {
         .with("network", format!("{:?}", spec.network))
         .with("files", format!("{targets:?}"))
         .with("runtime", format!("{:?}", config.runtime))
-        .with("user", format!("{:?}", elsewhere::user().ok()))
+        .with("user", format!("{:?}", users::of_this_machine().ok()))
 }
 
 // === the task of one ===

@@ -80,6 +80,44 @@ fn compare(what: &str, found: &Value, expected: &Value) {
     panic!("{what}: not expected {more:#?}, missing {less:#?}, whole:\n{}", found_lines.join("\n"));
 }
 
+/// The whole of a container, without what differs from run to run or is the machine's affair.
+fn inspected(id: &str, names: &[(String, &str)]) -> Value {
+    let mut found = asked(&format!("/containers/{id}/json"));
+    normal(&mut found, names);
+    // Where images lie, and whether there is AppArmor, is the machine's affair.
+    for (pointer, stands) in [
+        ("/State/Pid", ID),
+        ("/Driver", "<storage>"),
+        ("/GraphDriver", "<storage>"),
+        ("/AppArmorProfile", "<of the machine>"),
+    ] {
+        assert_ne!(found.pointer(pointer), Some(&"unconfined".into()));
+        set(&mut found, pointer, stands);
+    }
+    // The engine gives them in no order.
+    let mounts = found["Mounts"].as_array_mut().unwrap();
+    mounts.sort_by_key(|mount| mount["Destination"].to_string());
+    found
+}
+
+#[tokio::test]
+async fn what_has_a_sessions_files_is_exactly_what_was_asked_for() {
+    let bench = Bench::elsewhere();
+    let spec = bench.spec();
+    let sandbox = bench.backend.launch(spec.clone()).await.unwrap();
+    let (session, instance) = (spec.session.as_str().to_owned(), instance(bench.root.path()));
+    let keeper = format!("ftl-{instance}-{session}-keeper");
+    let names = [
+        (spec.dir.display().to_string(), "<session's directory>"),
+        (Engine::shared().socket().parent().unwrap().display().to_string(), "<engine>"),
+        (session, "<session>"),
+        (instance, "<instance>"),
+    ];
+    let expected = serde_json::from_str(include_str!("keeper.json")).unwrap();
+    compare("keeper", &inspected(&keeper, &names), &expected);
+    sandbox.kill().await;
+}
+
 #[tokio::test]
 async fn what_an_engine_made_is_exactly_what_was_asked_for() {
     let bench = Bench::docker();
@@ -103,22 +141,8 @@ async fn what_an_engine_made_is_exactly_what_was_asked_for() {
     let mut seen = Vec::new();
     for container in listed.as_array().unwrap() {
         let id = container["Id"].as_str().unwrap();
-        let mut found = asked(&format!("/containers/{id}/json"));
+        let mut found = inspected(id, &names);
         let role = found["Config"]["Labels"]["dev.ftl.role"].as_str().unwrap().to_owned();
-        normal(&mut found, &names);
-        // Where images lie, and whether there is AppArmor, is the machine's affair.
-        for (pointer, stands) in [
-            ("/State/Pid", ID),
-            ("/Driver", "<storage>"),
-            ("/GraphDriver", "<storage>"),
-            ("/AppArmorProfile", "<of the machine>"),
-        ] {
-            assert_ne!(found.pointer(pointer), Some(&"unconfined".into()));
-            set(&mut found, pointer, stands);
-        }
-        // The engine gives them in no order.
-        let mounts = found["Mounts"].as_array_mut().unwrap();
-        mounts.sort_by_key(|mount| mount["Destination"].to_string());
         if role == "sandbox" {
             assert_eq!(found["Config"]["User"], format!("{uid}:{gid}"));
             set(&mut found, "/Config/User", "<owner>");

@@ -84,6 +84,39 @@ pub(super) async fn connections_arrive_with_where_they_wanted_to_go(bench: &Benc
     sandbox.kill().await;
 }
 
+pub(super) async fn what_knows_of_the_proxy_reaches_it_and_the_rest_nothing(bench: &Bench) {
+    let (sandbox, mut pipe) = online(bench).await;
+    assert!(pipe.transparent.is_none());
+    let told = sandbox.enforcement().unenforced.join("\n");
+    assert!(told.contains("ignore the proxy settings") && told.contains("names: nobody"), "{told}");
+    for _ in 0..3 {
+        let said = spoken(&*sandbox, "127.0.0.1", PROXY_PORT);
+        let (said, origins) = tokio::join!(said, echo(&mut *pipe.proxy, 1));
+        assert_eq!((said.as_str(), origins), ("hello\n", vec![None]));
+    }
+    // As a client does it: the answer is the proxy's.
+    let asked = says(&*sandbox, "curl --silent --proxy http://127.0.0.1:3128 http://good.example/x");
+    let answered = async {
+        let mut arrived = pipe.proxy.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(arrived.stream.read_u8().await.unwrap());
+        }
+        arrived.stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthere").await.unwrap();
+        arrived.stream.shutdown().await.unwrap();
+        String::from_utf8(head).unwrap()
+    };
+    let (said, head) = tokio::join!(asked, answered);
+    assert!(said == "there" && head.starts_with("GET http://good.example/x HTTP/1.1"), "{said} {head}");
+    for (address, port) in [("198.18.3.4", 443), ("169.254.169.254", 80), ("127.0.0.1", TRANSPARENT_PORT)] {
+        let straight = spoken(&*sandbox, address, port).await;
+        assert!(!straight.contains("hello"), "{straight}");
+    }
+    assert_ne!(run(&*sandbox, "getent hosts good.example").await.status, ExitStatus::Code(0));
+    sandbox.kill().await;
+    assert!(pipe.proxy.accept().await.is_err());
+}
+
 pub(super) async fn a_connection_that_is_refused_is_no_empty_answer(bench: &Bench) {
     let (sandbox, pipe) = online(bench).await;
     let mut transparent = pipe.transparent.unwrap();

@@ -64,10 +64,13 @@ pub async fn with_guest(engine: &Engine, image: &str) -> Result<GuestImage, Setu
     let context = Archive::default()
         .file("Dockerfile", 0o644, text.as_bytes())
         .file(&format!("root{GUEST}"), 0o555, PROGRAM)
-        .dir(&format!("root{WORKSPACE}"), 0o755)
-        .dir(&format!("root{HOME}"), 0o755)
-        .finish();
-    let context = Context::Bytes(context);
+        .dir(&format!("root{HOME}"), 0o755);
+    // Podman gives a volume the owner of the directory that the image has in its place, and would have none here.
+    let context = match engine.about().is_podman() {
+        true => context,
+        false => context.dir(&format!("root{WORKSPACE}"), 0o755),
+    };
+    let context = Context::Bytes(context.finish());
     let build = Build { context, tag, labels, ..Build::default() };
     let id = engine.build(build, &mut |line| tracing::debug!(line, "adding the helper to an image")).await?;
     Ok(GuestImage { id, guest })

@@ -32,7 +32,7 @@ fn inner() -> Inner {
 }
 
 fn container(role: Role) -> ContainerSpec {
-    ContainerSpec { belongs: belongs(), image: "sha256:abc".to_owned(), runtime: None, role }
+    ContainerSpec { belongs: belongs(), image: "sha256:abc".to_owned(), runtime: None, podman: false, role }
 }
 
 /// A body without what is not said in it.
@@ -63,7 +63,7 @@ fn host(more: Value) -> Value {
         "Init": false,
         "IpcMode": "private",
         "LogConfig": { "Type": "none" },
-        "MaskedPaths": MASKED,
+        "MaskedPaths": HIDDEN,
         "OomScoreAdj": 500,
         "Privileged": false,
         "PublishAllPorts": false,
@@ -145,6 +145,22 @@ fn a_door_is_exactly_this() {
     let spec = container(Role::Door { of: "feed".to_owned() });
     assert_eq!(body(&spec), expected);
     assert_eq!((spec.name().as_str(), spec.volume()), ("ftl-0123456789ab-s1-door", Ok(None)));
+}
+
+#[test]
+fn podman_is_asked_in_its_own_words_for_what_it_leaves_out_of_dockers() {
+    let docker = container(Role::Sandbox(Box::new(inner())));
+    let podman = ContainerSpec { podman: true, ..docker.clone() };
+    let (mut expected, found) = (body(&docker), body(&podman));
+    let host = expected["HostConfig"].as_object_mut().unwrap();
+    let hidden: Vec<String> = serde_json::from_value(host["MaskedPaths"].clone()).unwrap();
+    let mask = format!("mask={}", hidden.join(":"));
+    host["SecurityOpt"].as_array_mut().unwrap().push(mask.into());
+    for (name, soft) in [("nofile", 1024), ("nproc", 16384)] {
+        let limit = json!({ "Name": name, "Soft": soft, "Hard": 16384 });
+        host["Ulimits"].as_array_mut().unwrap().push(limit);
+    }
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -19,6 +19,9 @@ fn inside() -> Inside {
         landlock: 0,
         root_is_read_only: true,
         interfaces: Vec::new(),
+        seen: Vec::new(),
+        open: Vec::new(),
+        can_work: true,
         has_bash: true,
     }
 }
