@@ -3,8 +3,8 @@
 //! Owns how everything looks. Must not know connections, files or terminals: messages in, text out.
 
 pub(crate) mod alike;
-pub(crate) mod check;
 mod binary;
+pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod egress;
 pub(crate) mod escape;
