@@ -42,7 +42,7 @@ impl Doors {
     ///
     /// # Panics
     /// When there are no more events.
-    pub fn next(&mut self) -> String {
+    pub fn next_session(&mut self) -> String {
         self.lines.next().unwrap().unwrap()
     }
 
@@ -52,7 +52,7 @@ impl Doors {
     /// When there are no more events.
     pub fn next_but(&mut self, known: &[String]) -> String {
         loop {
-            let session = self.next();
+            let session = self.next_session();
             if !known.contains(&session) {
                 return session;
             }

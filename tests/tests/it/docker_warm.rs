@@ -40,7 +40,7 @@ fn session(of: &Value) -> String {
 /// The next containers that are started are these sessions', one after the other.
 fn started(doors: &mut Doors, expected: &[&str]) {
     for one in expected {
-        assert_eq!(doors.next(), *one);
+        assert_eq!(doors.next_session(), *one);
     }
 }
 
@@ -61,7 +61,7 @@ fn a_follow_up_and_the_next_session_find_a_container_that_stands_ready() {
     assert_eq!(std::fs::read_to_string(world.project().join("a.txt")).unwrap(), "one\ntwo\nthree\n");
 
     // The session has ended: now one stands ready for a new one, over the snapshot from before.
-    let two = doors.next();
+    let two = doors.next_session();
     assert_ne!(two, one);
     std::fs::remove_file(world.project().join("gone.txt")).unwrap();
     world.files(&[("dir/new.txt", "new\n"), (".env", "PLAIN=changed\n")]);
@@ -73,7 +73,7 @@ fn a_follow_up_and_the_next_session_find_a_container_that_stands_ready() {
         assert!(said.contains(line), "{line}: {said}");
     }
     assert!(!said.contains("note"), "{said}");
-    assert_eq!(doors.next(), two, "its follow-up's");
+    assert_eq!(doors.next_session(), two, "its follow-up's");
     let kept = world.json(0, ["sessions", "--verbose"]);
     assert!(kept.to_string().contains("home_bytes"), "{kept}");
     world.json(0, ["approve", &two, "--digest", third["digest"].as_str().unwrap()]);

@@ -103,7 +103,7 @@ mod tests {
         let review = Review::new(SessionId::from_random([1; 10]), b"/p", id, Arc::new(base), changes.clone());
         let host: BTreeMap<RelPath, Node> =
             host.iter().map(|(name, node)| (path(name), node.clone())).collect();
-        let host = Proposal::to_observe(&changes)
+        let host = crate::merge::to_observe(changes.iter().map(|change| &change.path))
             .into_iter()
             .map(|at| (at.clone(), host.get(&at).cloned()))
             .collect();
