@@ -1,7 +1,10 @@
 //! Real directories: what applying, undoing and recovering leave behind.
 
+mod attributes;
 mod crash;
+mod faults;
 mod hostile;
+mod leftover;
 mod links;
 mod meanwhile;
 

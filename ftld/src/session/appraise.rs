@@ -48,7 +48,7 @@ pub struct Appraisal {
     pub risks: Vec<Risk>,
     /// What a search of the added content found.
     pub findings: Vec<Finding>,
-    /// Whether a directory is what would stand there: alone it does nothing.
+    /// Whether a directory is what would stand there, in nothing's place: alone it does nothing.
     is_dir: bool,
 }
 
@@ -83,7 +83,8 @@ impl Appraiser {
             Some((_, old)) => self.compare(&Change { before: Some(old.clone()), ..change.clone() })?.0,
             None => hunks,
         };
-        let is_dir = change.result().is_some_and(Node::is_dir);
+        let takes_a_place = change.before.as_ref().is_some_and(|node| !node.is_dir());
+        let is_dir = change.result().is_some_and(Node::is_dir) && !takes_a_place;
         Ok(Appraisal { hunks, binary: content.binary, risks, findings, is_dir })
     }
 
