@@ -373,8 +373,8 @@ fn keep_preimages(root: &Root, before: &Host, store: &dyn Blobs) -> Result<(), M
 /// made stays, for what comes back.
 fn keep_attributes(root: &Root, before: &Host, record: &mut Record) -> Result<(), MergeError> {
     let after = outcome(&record.steps);
-    let mut kept: BTreeMap<RelPath, Kept> =
-        record.kept.drain(..).map(|kept| (kept.path.clone(), kept)).collect();
+    let mut kept: BTreeMap<(RelPath, bool), Kept> =
+        record.kept.drain(..).map(|kept| ((kept.path.clone(), kept.hash.is_some()), kept)).collect();
     for (path, node) in before {
         let after = after.get(path).and_then(Option::as_ref);
         let flags = match node {
@@ -391,9 +391,9 @@ fn keep_attributes(root: &Root, before: &Host, record: &mut Record) -> Result<()
         }
         let dir = fstat(&parent).map_err(io_error("read the directory of", path))?;
         if attributes.is_plain(&dir) {
-            kept.remove(path);
+            kept.remove(&(path.clone(), hash.is_some()));
         } else {
-            kept.insert(path.clone(), Kept { path: path.clone(), hash, attributes });
+            kept.insert((path.clone(), hash.is_some()), Kept { path: path.clone(), hash, attributes });
         }
     }
     record.kept = kept.into_values().collect();

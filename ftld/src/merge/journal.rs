@@ -34,7 +34,7 @@ pub(super) struct Record {
     pub(super) left_alone: Vec<RelPath>,
     /// The application that this one takes back.
     pub(super) undoes: Option<ApplyId>,
-    /// What nodes that a step takes away have beside content and mode, sorted by path.
+    /// What nodes that a step takes away have beside content and mode, sorted by path, directories before files.
     #[serde(default)]
     pub(super) kept: Vec<Kept>,
 }
@@ -110,6 +110,9 @@ impl Journals {
             let _ = fs::remove_file(&draft);
         }
         let Err(error) = placed.and_then(|()| self.flush()) else { return Ok(()) };
+        if matches!(self.is(&record.id, stage), Ok(false)) {
+            return Err(error);
+        }
         match self.remove(&record.id, stage) {
             // It can be seen, and so it counts.
             Err(removing) if stage != Stage::Open => {

@@ -61,7 +61,7 @@ pub(super) struct Hand<'a> {
     pub(super) root: &'a Root,
     pub(super) store: &'a dyn Blobs,
     pub(super) id: &'a ApplyId,
-    /// What the steps take away has beside content and mode, sorted by path.
+    /// What the steps take away has beside content and mode, sorted by path, directories before files.
     pub(super) kept: &'a [Kept],
     pub(super) probe: &'a super::Probe,
 }
@@ -76,9 +76,9 @@ impl Hand<'_> {
             (_, None) => self.remove(number, step, &parent),
             (Some(Node::Dir { .. }), Some(Node::Dir { mode })) => {
                 self.check(step, &parent)?;
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let dir =
-                    openat(&parent, path.name(), flags, Mode::empty()).map_err(io_error("open", path))?;
+                // Not what is mounted there.
+                let dir = self.root.open_beneath(Some(path), OFlags::PATH | OFlags::DIRECTORY);
+                let dir = dir.map_err(io_error("open", path))?;
                 let kept = fstat(&dir).map_err(io_error("read", path))?.st_mode & 0o7000;
                 set_mode(&dir, mode | kept).map_err(io_error("change the mode of", path))?;
                 Ok(Done::Yes)
@@ -194,9 +194,9 @@ impl Hand<'_> {
                 file => return Ok(origin(Some(*hash), Attributes::of(file?)?)),
             }
         }
-        let kept = self.kept.binary_search_by(|kept| kept.path.cmp(&step.path));
-        let kept = kept.ok().and_then(|at| self.kept.get(at));
-        match kept.filter(|kept| kept.hash.is_some() != after.is_dir()) {
+        let wanted = (&step.path, !after.is_dir());
+        let kept = self.kept.binary_search_by(|kept| (&kept.path, kept.hash.is_some()).cmp(&wanted));
+        match kept.ok().and_then(|at| self.kept.get(at)) {
             Some(kept) => Ok(origin(kept.hash, kept.attributes.clone())),
             None => Ok(Origin::In(fstat(parent)?)),
         }
