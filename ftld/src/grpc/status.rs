@@ -298,6 +298,16 @@ fn decision_row(error: &Error) -> Row {
             "undo-conflicts",
             "nothing was touched; put those lines back as they were applied, then undo",
         ),
+        Error::Undo(MergeError::Partly { foreign, .. })
+        | Error::Merge(MergeError::Partly { foreign, .. })
+            if !foreign.is_empty() =>
+        {
+            (
+                Code::Internal,
+                "partly-applied",
+                "all else is as it was before; what someone else wrote is as they left it",
+            )
+        }
         Error::Undo(MergeError::Partly { .. } | MergeError::Unfinished { .. }) => (
             Code::Internal,
             "partly-applied",

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ftl_core::id::ApplyId;
-use ftl_core::merge::{Conflict, Conflicts, Host, Plan, Step, reverse, start};
+use ftl_core::merge::{Conflict, Conflicts, Host, Plan, Step, outcome, reverse, start};
 use ftl_core::review::Approval;
 use ftl_core::tree::{Node, RelPath};
-use rustix::fs::{OFlags, fsync};
+use rustix::fs::{Mode, OFlags, fstat, fsync, openat};
 use rustix::io::Errno;
 
-use super::journal::{self, Record, Stage};
+use super::attributes::{Attributes, Kept};
+use super::journal::{Fault, Journals, Record, Stage};
 use super::links::Watch;
 use super::root::{Root, open_file};
 use super::step::{Done, Hand};
@@ -40,8 +41,17 @@ impl Merge {
     /// # Errors
     /// When the directory cannot be made.
     pub fn with_probe(journals: &Path, probe: Box<Probe>) -> Result<Self, MergeError> {
+        Self::with_faults(journals, probe, Box::new(|_| Ok(())))
+    }
+
+    /// The same, with something to ask before every call for a journal.
+    pub(super) fn with_faults(
+        journals: &Path,
+        probe: Box<Probe>,
+        fault: Box<Fault>,
+    ) -> Result<Self, MergeError> {
         std::fs::create_dir_all(journals).map_err(io_error("create", journals.display()))?;
-        Ok(Self { journals: journals.to_owned(), probe, turn: Mutex::new(()) })
+        Ok(Self { journals: Journals::new(journals, fault), probe, turn: Mutex::new(()) })
     }
 
     /// Applies a plan to the project. Afterwards all of it stands, or nothing does. None of `links` leads
@@ -123,7 +133,10 @@ impl Merge {
     ) -> Result<Applied, MergeError> {
         // What was there before may come back, links included.
         let applied = self.run(record, root, store, None)?;
-        journal::mark_undone(&self.journals, undone).map_err(io_error("close the journal of", undone))?;
+        if let Err(error) = self.journals.mark_undone(undone) {
+            // It is taken back; its journal is marked before the undoing's is forgotten.
+            tracing::warn!(apply = %undone, %error, "the journal of what was taken back could not be closed");
+        }
         Ok(applied)
     }
 
@@ -137,9 +150,7 @@ impl Merge {
 
     /// The journal of an application that stands.
     fn done(&self, undone: &ApplyId, root: &Root) -> Result<Record, MergeError> {
-        let at = |stage| {
-            journal::read(&self.journals, undone, stage).map_err(io_error("read the journal of", undone))
-        };
+        let at = |stage| self.journals.read(undone, stage).map_err(io_error("read the journal of", undone));
         let Some(record) = at(Stage::Done)? else {
             let id = undone.clone();
             return Err(match at(Stage::Undone)? {
@@ -159,9 +170,7 @@ impl Merge {
     /// # Errors
     /// When the journals cannot be read.
     pub fn happened(&self, id: &ApplyId) -> Result<bool, MergeError> {
-        let is =
-            |stage| journal::read(&self.journals, id, stage).map_err(io_error("read the journal of", id));
-        Ok(is(Stage::Done)?.is_some() || is(Stage::Undone)?.is_some())
+        self.journals.is_decided(id).map_err(io_error("look for the journal of", id))
     }
 
     /// Whether an application was cut short and is not put back yet.
@@ -169,8 +178,7 @@ impl Merge {
     /// # Errors
     /// When the journals cannot be read.
     pub fn is_open(&self, id: &ApplyId) -> Result<bool, MergeError> {
-        let journal = journal::path(&self.journals, id, Stage::Open);
-        journal.try_exists().map_err(io_error("look for the journal of", id))
+        self.journals.is_open(id).map_err(io_error("look for the journal of", id))
     }
 
     /// Whether an application took place and was taken back.
@@ -178,8 +186,7 @@ impl Merge {
     /// # Errors
     /// When the journals cannot be read.
     pub fn was_undone(&self, id: &ApplyId) -> Result<bool, MergeError> {
-        let journal = journal::path(&self.journals, id, Stage::Undone);
-        journal.try_exists().map_err(io_error("look for the journal of", id))
+        self.journals.is(id, Stage::Undone).map_err(io_error("look for the journal of", id))
     }
 
     fn record(&self, id: &ApplyId, root: &Root, plan: &Plan, approval: &Approval) -> Record {
@@ -192,6 +199,7 @@ impl Merge {
             steps: plan.steps().to_vec(),
             left_alone: Vec::new(),
             undoes: None,
+            kept: Vec::new(),
         }
     }
 
@@ -213,12 +221,12 @@ impl Merge {
         compare(&before, &root.observe(before.keys())?)?;
         check_replaced(root, &record.steps)?;
         keep_preimages(root, &before, store)?;
+        keep_attributes(root, &before, &mut record)?;
         let watch = links.map(|links| Watch::begin(root, links, &record.steps)).transpose()?;
         self.at(Point::Kept)?;
 
-        let hand = Hand { root, store, id: &record.id, probe: &self.probe };
-        journal::write(&self.journals, &record, Stage::Open)
-            .map_err(io_error("write the journal of", &record.id))?;
+        self.journals.write(&record, Stage::Open).map_err(io_error("write the journal of", &record.id))?;
+        let hand = Hand { root, store, id: &record.id, kept: &record.kept, probe: &self.probe };
         self.at(Point::Recorded)?;
         let done = self.steps(&hand, &record.steps, &before).and_then(|left_alone| {
             watch.map_or(Ok(()), |watch| watch.end(root))?;
@@ -232,11 +240,15 @@ impl Merge {
         self.at(Point::Flushed)?;
         let left_paths: BTreeSet<_> = left_alone.iter().map(|left| left.path.clone()).collect();
         record.left_alone = left_paths.iter().cloned().collect();
-        journal::write(&self.journals, &record, Stage::Done)
-            .map_err(io_error("close the journal of", &record.id))?;
+        if let Err(error) = self.journals.write(&record, Stage::Done) {
+            let error = io_error("close the journal of", &record.id)(error);
+            return Err(self.take_back(&hand, &record, error));
+        }
         self.at(Point::Committed)?;
-        journal::remove(&self.journals, &record.id, Stage::Open)
-            .map_err(io_error("close the journal of", &record.id))?;
+        if let Err(error) = self.journals.remove(&record.id, Stage::Open) {
+            // Beside the one that says it is done, it means nothing.
+            tracing::warn!(apply = %record.id, %error, "a journal that is over could not be removed");
+        }
         let paths = before.into_keys().filter(|path| !left_paths.contains(path)).collect();
         Ok(Applied { id: record.id, paths, left_alone })
     }
@@ -285,7 +297,7 @@ impl Merge {
 
     /// Removes an open journal.
     pub(super) fn close(&self, record: &Record) -> Result<(), MergeError> {
-        let removed = journal::remove(&self.journals, &record.id, Stage::Open);
+        let removed = self.journals.remove(&record.id, Stage::Open);
         removed.map_err(io_error("close the journal of", &record.id))
     }
 
@@ -354,6 +366,37 @@ fn keep_preimages(root: &Root, before: &Host, store: &dyn Blobs) -> Result<(), M
             return Err(Conflicts(vec![conflict]).into());
         }
     }
+    Ok(())
+}
+
+/// Notes what nodes that a step takes away have beside content and mode. What was noted when an application was
+/// made stays, for what comes back.
+fn keep_attributes(root: &Root, before: &Host, record: &mut Record) -> Result<(), MergeError> {
+    let after = outcome(&record.steps);
+    let mut kept: BTreeMap<(RelPath, bool), Kept> =
+        record.kept.drain(..).map(|kept| ((kept.path.clone(), kept.hash.is_some()), kept)).collect();
+    for (path, node) in before {
+        let after = after.get(path).and_then(Option::as_ref);
+        let flags = match node {
+            Some(Node::File { .. }) => OFlags::RDONLY | OFlags::NONBLOCK,
+            Some(Node::Dir { .. }) if !after.is_some_and(Node::is_dir) => OFlags::PATH | OFlags::DIRECTORY,
+            _ => continue,
+        };
+        let parent = root.parent(path, OFlags::PATH).map_err(io_error("enter the directory of", path))?;
+        let open = openat(&parent, path.name(), flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        let attributes = open.and_then(Attributes::of).map_err(io_error("read the attributes of", path))?;
+        let hash = node.as_ref().and_then(Node::hash);
+        if hash.is_some() && attributes.is_privileged() && after.is_some_and(|node| node.hash().is_some()) {
+            return Err(MergeError::Privileged { path: path.clone() });
+        }
+        let dir = fstat(&parent).map_err(io_error("read the directory of", path))?;
+        if attributes.is_plain(&dir) {
+            kept.remove(&(path.clone(), hash.is_some()));
+        } else {
+            kept.insert((path.clone(), hash.is_some()), Kept { path: path.clone(), hash, attributes });
+        }
+    }
+    record.kept = kept.into_values().collect();
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! Owns the journal, the order of writing, and that nothing outside the project's root is ever touched:
 //! every path is opened beneath the root's own descriptor, through no link and onto no other mount. A crash
 //! at any point leaves a journal from which [`Merge::recover`] restores the old state; once the journal says
-//! `done` the new state stands. Must not know where contents are kept ([`Blobs`] does), what was decided
+//! `done` the new state stands, and whatever fails afterwards is told and changes nothing. Must not know where contents are kept ([`Blobs`] does), what was decided
 //! (an [`Approval`] is the proof), or which session is in what state.
 //!
 //! ```text
@@ -11,8 +11,10 @@
 //!                               └──────── a crash here is rolled back ────────┘
 //! ```
 
+mod attributes;
 mod engine;
 mod journal;
+mod leftover;
 mod links;
 mod recover;
 mod root;
@@ -27,6 +29,7 @@ use ftl_core::id::{ApplyId, Hash, SessionId};
 use ftl_core::merge::Conflicts;
 use ftl_core::tree::RelPath;
 
+use journal::Journals;
 pub use root::{Identity, Root, Seen};
 
 /// Where contents come from and pre-images go.
@@ -46,7 +49,7 @@ pub trait Blobs: Sync {
 
 /// The engine, with its directory of journals.
 pub struct Merge {
-    journals: PathBuf,
+    journals: Journals,
     probe: Box<Probe>,
     /// One application at a time in this daemon; a lock on the root keeps others out.
     turn: Mutex<()>,
@@ -135,6 +138,12 @@ pub enum MergeError {
         path: RelPath,
         /// One thing in it.
         holds: RelPath,
+    },
+    /// A program with rights of its own would get other content.
+    #[error("{path} has set-id bits or capabilities, which must not come to content that an agent wrote")]
+    Privileged {
+        /// The program.
+        path: RelPath,
     },
     /// The plan was not made from this approval.
     #[error("the plan is not of this approval")]

@@ -12,13 +12,12 @@ use std::sync::PoisonError;
 use ftl_core::id::{ApplyId, Hash};
 use ftl_core::merge::{Step, rollback, start};
 use ftl_core::tree::RelPath;
-use rustix::fs::{AtFlags, OFlags, unlinkat};
-use rustix::io::Errno;
 
 use super::engine::flush;
-use super::journal::{self, Record, Stage};
+use super::journal::{Record, Stage};
+use super::leftover::{back_numbers, tidy};
 use super::root::Root;
-use super::step::{Done, Hand, temporary_prefix};
+use super::step::{Done, Hand};
 use super::{Blobs, Merge, MergeError, Recovered, io_error};
 
 /// The paths that were put back, and those that someone else has written since.
@@ -32,15 +31,19 @@ impl Merge {
     /// When the journals cannot be read.
     pub fn recover(&self, store: &dyn Blobs) -> Result<Vec<Recovered>, MergeError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed =
-            |stage| journal::list(&self.journals, stage).map_err(io_error("list", self.journals.display()));
-        for id in listed(Stage::Done)? {
-            self.finish_done(&id).map_err(io_error("close the journal of", &id))?;
+        let dir = self.journals.dir().display();
+        for id in self.journals.list(Stage::Done).map_err(io_error("list", &dir))? {
+            if let Err(error) = self.journals.finish(&id) {
+                // It took place all the same.
+                tracing::warn!(apply = %id, %error, "the journal of an application could not be closed");
+            }
         }
-        journal::sweep(&self.journals).map_err(io_error("tidy", self.journals.display()))?;
+        if let Err(error) = self.journals.sweep() {
+            tracing::warn!(%error, "what is left of journals could not be removed");
+        }
         let mut recovered = Vec::new();
-        for id in listed(Stage::Open)? {
-            let read = journal::read(&self.journals, &id, Stage::Open);
+        for id in self.journals.open().map_err(io_error("list", &dir))? {
+            let read = self.journals.read(&id, Stage::Open);
             if let Some(record) = read.map_err(io_error("read the journal of", &id))? {
                 recovered.push(self.recover_one(&record, store));
             }
@@ -54,10 +57,7 @@ impl Merge {
     /// When one cannot be removed.
     pub fn forget(&self, ids: &BTreeSet<ApplyId>) -> Result<(), MergeError> {
         for id in ids {
-            for stage in [Stage::Done, Stage::Undone] {
-                let removed = journal::remove(&self.journals, id, stage);
-                removed.map_err(io_error("remove the journal of", id))?;
-            }
+            self.journals.forget(id).map_err(io_error("remove the journal of", id))?;
         }
         Ok(())
     }
@@ -70,8 +70,8 @@ impl Merge {
     pub fn forget_all_but(&self, kept: &BTreeSet<ApplyId>) -> Result<(), MergeError> {
         let mut over = BTreeSet::new();
         for stage in [Stage::Done, Stage::Undone] {
-            let listed = journal::list(&self.journals, stage);
-            over.extend(listed.map_err(io_error("list", self.journals.display()))?);
+            let listed = self.journals.list(stage);
+            over.extend(listed.map_err(io_error("list", self.journals.dir().display()))?);
         }
         self.forget(&over.difference(kept).cloned().collect())
     }
@@ -81,26 +81,16 @@ impl Merge {
     /// # Errors
     /// When the journals cannot be read.
     pub fn needed(&self) -> Result<BTreeSet<Hash>, MergeError> {
-        let open =
-            journal::list(&self.journals, Stage::Open).map_err(io_error("list", self.journals.display()))?;
+        let open = self.journals.open().map_err(io_error("list", self.journals.dir().display()))?;
         let mut needed = BTreeSet::new();
         for id in open {
-            let read = journal::read(&self.journals, &id, Stage::Open);
+            let read = self.journals.read(&id, Stage::Open);
             let steps = read.map_err(io_error("read the journal of", &id))?.map(|record| record.steps);
             for step in steps.into_iter().flatten() {
                 needed.extend([step.before, step.after].into_iter().filter_map(|node| node?.hash()));
             }
         }
         Ok(needed)
-    }
-
-    /// Tidies up after an application that was done when the crash came.
-    fn finish_done(&self, id: &ApplyId) -> std::io::Result<()> {
-        journal::remove(&self.journals, id, Stage::Open)?;
-        match journal::read(&self.journals, id, Stage::Done)?.and_then(|record| record.undoes) {
-            Some(undone) => journal::mark_undone(&self.journals, &undone),
-            None => Ok(()),
-        }
     }
 
     fn recover_one(&self, record: &Record, store: &dyn Blobs) -> Recovered {
@@ -131,26 +121,25 @@ impl Merge {
     /// Brings every journal of a project to rest that an earlier failure left open, so that nothing new is
     /// built on half of something old. The caller holds the turn and the project's lock.
     pub(super) fn settle(&self, root: &Root, store: &dyn Blobs) -> Result<(), MergeError> {
-        let listed = journal::list(&self.journals, Stage::Open);
-        for id in listed.map_err(io_error("list", self.journals.display()))? {
-            let read = |stage| {
-                journal::read(&self.journals, &id, stage).map_err(io_error("read the journal of", &id))
-            };
-            let Some(record) = read(Stage::Open)?.filter(|record| record.identity == root.identity()) else {
-                continue;
-            };
-            let settled = match read(Stage::Done)? {
-                Some(_) => self.finish_done(&id).map_err(io_error("close the journal of", &id)),
-                None => self.put_back(&record, root, store).map(drop),
-            };
-            settled.map_err(|source| MergeError::Unfinished { id, source: Box::new(source) })?;
+        let open = self.journals.open().map_err(io_error("list", self.journals.dir().display()))?;
+        for id in open {
+            let read = self.journals.read(&id, Stage::Open).map_err(io_error("read the journal of", &id))?;
+            let Some(record) = read.filter(|record| record.identity == root.identity()) else { continue };
+            match self.put_back(&record, root, store) {
+                Ok((_, foreign)) => {
+                    for path in foreign {
+                        tracing::warn!(apply = %id, %path, "left alone: someone else wrote it since");
+                    }
+                }
+                Err(source) => return Err(MergeError::Unfinished { id, source: Box::new(source) }),
+            }
         }
         Ok(())
     }
 
     /// Rolls an application back and closes its journal.
     fn put_back(&self, record: &Record, root: &Root, store: &dyn Blobs) -> Result<Outcome, MergeError> {
-        let hand = Hand { root, store, id: &record.id, probe: &|_| Ok(()) };
+        let hand = Hand { root, store, id: &record.id, kept: &record.kept, probe: &|_| Ok(()) };
         let outcome = self.roll_back(&hand, &record.steps)?;
         self.close(record)?;
         Ok(outcome)
@@ -159,60 +148,30 @@ impl Merge {
     /// Puts back every path that is between the first and the last state of its steps. Says which were put
     /// back, and which are in no state of theirs.
     pub(super) fn roll_back(&self, hand: &Hand<'_>, steps: &[Step]) -> Result<Outcome, MergeError> {
-        rescue(hand, steps)?;
-        sweep(hand, steps)?;
+        let left = tidy(hand, steps)?;
         let first = start(steps);
-        let back = rollback(steps, &hand.root.observe(first.keys())?);
+        let now = hand.root.observe(first.keys())?;
+        // Someone made the same change; ours never came there.
+        let is_theirs = |path: &RelPath| {
+            let ours = left.unreached.get(path);
+            ours.is_some() && now.get(path).and_then(Option::as_ref) == ours
+        };
+        let steps_of_ours: Vec<Step> = steps.iter().filter(|step| !is_theirs(&step.path)).cloned().collect();
+        let back = rollback(&steps_of_ours, &now);
         let mut foreign = back.foreign;
-        for (number, step) in back.steps.iter().enumerate() {
-            // The numbers of the way there are taken.
-            if hand.perform(steps.len() + number, step)? == Done::NotEmpty {
+        foreign.extend(first.keys().filter(|path| is_theirs(path)).cloned());
+        let numbers = back_numbers(steps);
+        for step in &back.steps {
+            // A directory above that is opened for this has none, and needs none.
+            let number = numbers.get(&step.path).copied().unwrap_or_default();
+            if hand.perform(number, step)? == Done::NotEmpty {
                 foreign.push(step.path.clone());
             }
         }
         flush(hand.root, &back.steps)?;
         let restored: BTreeSet<_> = back.steps.into_iter().map(|step| step.path).collect();
         let restored = restored.into_iter().filter(|path| !foreign.contains(path)).collect();
+        foreign.extend(left.aside);
         Ok((restored, foreign))
     }
-}
-
-/// Gives back what someone wrote while a step took its place, when the step could not do that itself.
-fn rescue(hand: &Hand<'_>, steps: &[Step]) -> Result<(), MergeError> {
-    for (number, step) in steps.iter().enumerate() {
-        match hand.root.parent(&step.path, OFlags::PATH) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
-            Err(error) => return Err(io_error("enter the directory of", &step.path)(error)),
-            Ok(parent) => {
-                hand.rescue(number, step, &parent).map_err(io_error("put back", &step.path))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Removes what the application left under temporary names.
-fn sweep(hand: &Hand<'_>, steps: &[Step]) -> Result<(), MergeError> {
-    let prefix = temporary_prefix(hand.id);
-    let dirs: BTreeSet<_> = steps.iter().map(|step| step.path.parent()).collect();
-    for dir in dirs {
-        let names = match hand.root.names(dir.as_ref()) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => continue,
-            names => names.map_err(io_error("list", show(dir.as_ref())))?,
-        };
-        for name in names.iter().filter(|name| name.starts_with(prefix.as_bytes())) {
-            let parent = hand.root.open_beneath(dir.as_ref(), OFlags::PATH | OFlags::DIRECTORY);
-            let removed =
-                parent.and_then(|parent| match unlinkat(&parent, name.as_slice(), AtFlags::empty()) {
-                    Err(Errno::ISDIR) => unlinkat(&parent, name.as_slice(), AtFlags::REMOVEDIR),
-                    other => other,
-                });
-            removed.map_err(io_error("remove a temporary file in", show(dir.as_ref())))?;
-        }
-    }
-    Ok(())
-}
-
-fn show(dir: Option<&RelPath>) -> String {
-    dir.map_or_else(|| "the project's root".to_owned(), ToString::to_string)
 }

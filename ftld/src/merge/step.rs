@@ -1,24 +1,27 @@
 //! Carrying out one step.
 //!
 //! Owns how a path goes from one state to the next so that a crash leaves it in one of the two: whatever is
-//! new is made complete under a temporary name in the same directory, flushed, and exchanged with the old. The
-//! state before is compared on the open directory right before that, and the old file is looked at once more
-//! when it has lost its name: what someone wrote between is found there, and is put back.
+//! new is made complete under a draft's name in the same directory, flushed, given a temporary name, and
+//! exchanged with the old. The state before is compared on the open directory right before that, and the old
+//! file is looked at once more when it has lost its name: what someone wrote between is found there, and is put
+//! back. So what bears a draft's name is always ours, and what bears a temporary name is complete.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use ftl_core::id::ApplyId;
+use ftl_core::id::{ApplyId, Hash};
 use ftl_core::merge::{Conflict, Conflicts, Step};
 use ftl_core::tree::{Node, RelPath};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid, chownat, fstat, mkdirat, openat, renameat,
     renameat_with, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::root::{Root, look_in};
+use super::attributes::{Attributes, Kept, Origin, dress};
+use super::leftover::{draft, temporary};
+use super::root::{Root, look_in, open_file};
 use super::{Blobs, MergeError, Point, io_error};
 
 /// What became of a step.
@@ -58,13 +61,9 @@ pub(super) struct Hand<'a> {
     pub(super) root: &'a Root,
     pub(super) store: &'a dyn Blobs,
     pub(super) id: &'a ApplyId,
+    /// What the steps take away has beside content and mode, sorted by path, directories before files.
+    pub(super) kept: &'a [Kept],
     pub(super) probe: &'a super::Probe,
-}
-
-/// The start of every temporary name of an application. Its id is random, so that no file of the user's has
-/// such a name.
-pub(super) fn temporary_prefix(id: &ApplyId) -> String {
-    format!(".ftl-{id}-")
 }
 
 impl Hand<'_> {
@@ -77,16 +76,15 @@ impl Hand<'_> {
             (_, None) => self.remove(number, step, &parent),
             (Some(Node::Dir { .. }), Some(Node::Dir { mode })) => {
                 self.check(step, &parent)?;
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let dir =
-                    openat(&parent, path.name(), flags, Mode::empty()).map_err(io_error("open", path))?;
+                // Not what is mounted there.
+                let dir = self.root.open_beneath(Some(path), OFlags::PATH | OFlags::DIRECTORY);
+                let dir = dir.map_err(io_error("open", path))?;
                 let kept = fstat(&dir).map_err(io_error("read", path))?.st_mode & 0o7000;
                 set_mode(&dir, mode | kept).map_err(io_error("change the mode of", path))?;
                 Ok(Done::Yes)
             }
             (_, Some(after)) => {
-                let temporary = self.temporary(number);
-                self.prepare(step, after, &parent, &temporary, Flush::Now)?;
+                self.prepare(step, after, &parent, &draft(self.id, number), Flush::Now)?;
                 self.at(Point::Prepared(number))?;
                 self.put(number, step, &parent).map(|()| Done::Yes)
             }
@@ -107,7 +105,7 @@ impl Hand<'_> {
         };
         for (number, step) in (first..).zip(steps) {
             let Some(after) = &step.after else { continue };
-            self.prepare(step, after, &enter(step)?, &self.temporary(number), Flush::Later)?;
+            self.prepare(step, after, &enter(step)?, &draft(self.id, number), Flush::Later)?;
             self.at(Point::Prepared(number))?;
         }
         self.root.flush()?;
@@ -116,11 +114,6 @@ impl Hand<'_> {
             done(number)?;
         }
         Ok(())
-    }
-
-    /// The name under which a step's new state is made; what is left of it after a failure is swept by it.
-    fn temporary(&self, number: usize) -> String {
-        format!("{}{number}.tmp", temporary_prefix(self.id))
     }
 
     fn remove(&self, number: usize, step: &Step, parent: &OwnedFd) -> Result<Done, MergeError> {
@@ -132,7 +125,7 @@ impl Hand<'_> {
                 other => other.map(|()| Done::Yes).map_err(io_error("remove", &step.path)),
             };
         }
-        let temporary = self.temporary(number);
+        let temporary = temporary(self.id, number);
         let (from, to) = (step.path.name(), temporary.as_bytes());
         match renameat_with(parent, from, parent, to, RenameFlags::NOREPLACE) {
             Ok(()) => {}
@@ -153,34 +146,35 @@ impl Hand<'_> {
         Ok(Done::Yes)
     }
 
-    /// Makes what is new under a temporary name.
+    /// Makes what is new under a draft's name.
     fn prepare(
         &self,
         step: &Step,
         after: &Node,
         parent: &OwnedFd,
-        temporary: &str,
+        draft: &str,
         flush: Flush,
     ) -> Result<(), MergeError> {
         let path = &step.path;
+        let origin = || self.origin(step, after, parent).map_err(io_error("read the attributes of", path));
         match after {
             Node::Dir { mode } => {
-                make_dir(parent, path, temporary, *mode).map_err(io_error("create", path))?
+                let dir = make_dir(parent, draft).map_err(io_error("create", path))?;
+                dress(&dir, &origin()?, *mode).map_err(io_error("prepare", path))?;
             }
             Node::Symlink { target } => {
-                symlinkat(target.as_slice(), parent, temporary).map_err(io_error("create", path))?;
+                symlinkat(target.as_slice(), parent, draft).map_err(io_error("create", path))?;
+                adopt_link(parent, path, draft).map_err(io_error("prepare", path))?;
             }
             Node::File { mode, hash, .. } => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let made = openat(parent, temporary, flags, Mode::from_raw_mode(0o600));
+                let made = openat(parent, draft, flags, Mode::from_raw_mode(0o600));
                 let file = File::from(made.map_err(io_error("create", path))?);
                 let written = self.store.write_to(*hash, &file).map_err(io_error("write", path))?;
                 if written != *hash {
                     return Err(MergeError::Damaged { path: path.clone() });
                 }
-                let dress =
-                    adopt(&file, parent, path).and_then(|()| fchmod(&file, Mode::from_raw_mode(*mode)));
-                dress.map_err(io_error("prepare", path))?;
+                dress(&file, &origin()?, *mode).map_err(io_error("prepare", path))?;
                 if flush == Flush::Now {
                     file.sync_all().map_err(io_error("flush", path))?;
                 }
@@ -189,10 +183,30 @@ impl Hand<'_> {
         Ok(())
     }
 
+    /// What the new node is dressed in: as what stands there, as what stood there, or as its directory says.
+    fn origin(&self, step: &Step, after: &Node, parent: &OwnedFd) -> io::Result<Origin> {
+        let origin = |old: Option<Hash>, attributes| {
+            if old == after.hash() { Origin::Same(attributes) } else { Origin::Other(attributes) }
+        };
+        if let (Some(Node::File { hash, .. }), Node::File { .. }) = (&step.before, after) {
+            match open_file(parent, step.path.name()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => return Ok(origin(Some(*hash), Attributes::of(file?)?)),
+            }
+        }
+        let wanted = (&step.path, !after.is_dir());
+        let kept = self.kept.binary_search_by(|kept| (&kept.path, kept.hash.is_some()).cmp(&wanted));
+        match kept.ok().and_then(|at| self.kept.get(at)) {
+            Some(kept) => Ok(origin(kept.hash, kept.attributes.clone())),
+            None => Ok(Origin::In(fstat(parent)?)),
+        }
+    }
+
     /// Puts what was made in place, if what stands there still is what the step expects.
     fn put(&self, number: usize, step: &Step, parent: &OwnedFd) -> Result<(), MergeError> {
         let path = &step.path;
-        let temporary = self.temporary(number);
+        let temporary = temporary(self.id, number);
+        name_complete(parent, &draft(self.id, number), &temporary).map_err(io_error("prepare", path))?;
         let stamp = self.check(step, parent)?;
         self.at(Point::Checked(number))?;
         let flags = if step.before.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
@@ -218,7 +232,7 @@ impl Hand<'_> {
         stamp: Option<Stamp>,
     ) -> Result<(), MergeError> {
         self.at(Point::Displaced(number))?;
-        let temporary = self.temporary(number);
+        let temporary = temporary(self.id, number);
         if is_untouched(parent, temporary.as_bytes(), stamp, step.before.as_ref()) {
             let flags = match step.before {
                 Some(Node::Dir { .. }) => AtFlags::REMOVEDIR,
@@ -228,16 +242,6 @@ impl Hand<'_> {
         }
         give_back(step, parent, &temporary).map_err(io_error("put back", &step.path))?;
         Err(self.conflict(step, parent))
-    }
-
-    /// Gives a node its place back that a stop, or a failure, caught under a step's temporary name although
-    /// it is not what the step expected there: someone wrote to it.
-    pub(super) fn rescue(&self, number: usize, step: &Step, parent: &OwnedFd) -> io::Result<()> {
-        let temporary = self.temporary(number);
-        let displaced = look_in(parent, temporary.as_bytes())?;
-        let is_someones = displaced.is_some() && displaced != step.before && displaced != step.after;
-        // Where the path is not as it should become, what lies there is a new state that was not finished.
-        if step.before.is_some() && is_someones { give_back(step, parent, &temporary) } else { Ok(()) }
     }
 
     fn at(&self, point: Point) -> Result<(), MergeError> {
@@ -298,40 +302,54 @@ fn is_untouched(parent: &OwnedFd, name: &[u8], old: Option<Stamp>, before: Optio
 /// Gives what lies under a step's temporary name its own name back. What took its place is ours, and lies
 /// under the temporary name then. Something newer than both stays where it is.
 fn give_back(step: &Step, parent: &OwnedFd, temporary: &str) -> io::Result<()> {
-    let name = step.path.name();
-    if look_in(parent, name)? != step.after {
+    give_back_for(parent, temporary, step.path.name(), step.after.as_ref())
+}
+
+/// The same, where `ours` is what took its place.
+pub(super) fn give_back_for(
+    parent: &OwnedFd,
+    temporary: &str,
+    name: &[u8],
+    ours: Option<&Node>,
+) -> io::Result<()> {
+    if look_in(parent, name)?.as_ref() != ours {
         return Ok(());
     }
-    let flags = if step.after.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    let flags = if ours.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     match renameat_with(parent, temporary, parent, name, flags) {
         Err(Errno::EXIST) => Ok(()),
         other => Ok(other?),
     }
 }
 
-/// Makes a directory with its final mode and owner under a temporary name.
-fn make_dir(parent: &OwnedFd, path: &RelPath, temporary: &str, mode: u32) -> Result<(), Errno> {
-    mkdirat(parent, temporary, Mode::from_raw_mode(0o700))?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = openat(parent, temporary, flags, Mode::empty())?;
-    adopt(&dir, parent, path)?;
-    // A set-group-id bit that came from the directory above stays: the user's group depends on it.
-    let inherited = fstat(&dir)?.st_mode & 0o2000;
-    fchmod(&dir, Mode::from_raw_mode(mode | inherited))
+/// Gives a complete draft its temporary name.
+fn name_complete(parent: &OwnedFd, draft: &str, temporary: &str) -> Result<(), Errno> {
+    match renameat_with(parent, draft, parent, temporary, RenameFlags::NOREPLACE) {
+        // A file system without it; the name is ours.
+        Err(Errno::INVAL | Errno::NOSYS) => renameat(parent, draft, parent, temporary),
+        other => other,
+    }
 }
 
-/// Gives what is new the owner of what it replaces, or of the directory it stands in: a daemon that is root
-/// must not leave files that the user cannot touch. Others can give nothing away and need not.
-fn adopt(new: impl AsFd, parent: &OwnedFd, path: &RelPath) -> Result<(), Errno> {
+/// Makes a directory that only its owner can use.
+fn make_dir(parent: &OwnedFd, draft: &str) -> Result<OwnedFd, Errno> {
+    mkdirat(parent, draft, Mode::from_raw_mode(0o700))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(parent, draft, flags, Mode::empty())
+}
+
+/// Gives a new link the owner of what it replaces, or of the directory it stands in, where this user may.
+fn adopt_link(parent: &OwnedFd, path: &RelPath, draft: &str) -> Result<(), Errno> {
     let old: Stat = match statat(parent, path.name(), AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => fstat(parent)?,
         old => old?,
     };
-    let mine = fstat(&new)?;
-    if (mine.st_uid, mine.st_gid) == (old.st_uid, old.st_gid) {
+    let mine = statat(parent, draft, AtFlags::SYMLINK_NOFOLLOW)?;
+    if mine.st_uid == old.st_uid {
         return Ok(());
     }
-    match fchown(&new, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid))) {
+    let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+    match chownat(parent, draft, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::PERM) => Ok(()),
         other => other,
     }

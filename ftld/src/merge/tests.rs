@@ -1,9 +1,12 @@
 //! Real directories: what applying, undoing and recovering leave behind.
 
+mod attributes;
 mod crash;
+mod disk;
 mod faults;
 mod hostile;
 mod kinds;
+mod leftover;
 mod links;
 mod meanwhile;
 

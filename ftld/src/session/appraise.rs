@@ -60,7 +60,7 @@ pub struct Appraisal {
     pub risks: Vec<Risk>,
     /// What a search of the added content found.
     pub findings: Vec<Finding>,
-    /// Whether a directory is what would stand there: alone it does nothing.
+    /// Whether a directory is what would stand there, in nothing's place: alone it does nothing.
     is_dir: bool,
 }
 
@@ -125,7 +125,8 @@ impl Appraiser {
 
     fn look_anew(&self, change: &Change) -> Result<Appraisal, Error> {
         self.count(|looked| looked.compared.fetch_add(1, Ordering::Relaxed));
-        let is_dir = change.result().is_some_and(Node::is_dir);
+        let takes_a_place = change.before.as_ref().is_some_and(|node| !node.is_dir());
+        let is_dir = change.result().is_some_and(Node::is_dir) && !takes_a_place;
         let collides = self.collisions.contains(&change.path);
         let (before, after) = (change.before.as_ref(), change.result());
         if before.and_then(Node::hash) == after.and_then(Node::hash) {

@@ -26,13 +26,27 @@ use crate::merge::{Identity, LeftAlone, Root};
 
 /// What became of an application that a crash cut short.
 const PUT_BACK: &str = "the daemon ended while it applied; the project was put back";
+const PUT_BACK_LATE: &str = "an application that had failed was put back";
 const NOT_PUT_BACK: &str = "an application was cut short and could not be put back yet";
 /// Paths that are named in such a sentence.
 const SHOWN: usize = 5;
 
+/// What the journals say of something that gave an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// It took place all the same.
+    Happened,
+    /// It is not put back yet, or that cannot be told.
+    Open,
+    /// Nothing of it is left.
+    Nothing,
+}
+
 impl Driver {
     /// Applies what the human approved.
     pub(super) async fn approve(&mut self, digest: &str, asked: Asked) -> Result<Outcome, Error> {
+        self.may(Request::Approve)?;
+        self.end_pending().await?;
         self.may(Request::Approve)?;
         // Until the record names what undoing takes back, and what was made for this.
         let _lease = self.lease().await?;
@@ -90,9 +104,9 @@ impl Driver {
             Ok(parts.merge.apply(&id, &root, &plan, &approval, &*parts.store, &links)?)
         })
         .await;
-        self.record.pending = None;
         match applied {
             Ok(applied) => {
+                self.record.pending = None;
                 self.record.applies.push(pending);
                 self.told_time(StageName::Apply, start).await;
                 let left_alone = left_alone(left_out, applied.left_alone);
@@ -105,13 +119,72 @@ impl Driver {
                 }
                 landed
             }
+            Err(error) => self.not_applied(pending, left_out, error).await,
+        }
+    }
+
+    /// Records an application that gave an error, as its journal has it.
+    async fn not_applied(
+        &mut self,
+        apply: Apply,
+        left_out: Vec<(RelPath, String)>,
+        error: Error,
+    ) -> Result<Outcome, Error> {
+        let fate = self.fate(&apply.id);
+        if fate != Fate::Open {
+            self.record.pending = None;
+        }
+        if fate == Fate::Happened {
+            tracing::warn!(apply = %apply.id, error = %told(&error), "it took place although this failed");
+            let mut outcome = self.landed_late(apply).await?;
+            outcome.left_alone = left_alone(left_out, Vec::new());
+            return Ok(outcome);
+        }
+        let detail = json!({ "apply": apply.id, "error": told(&error), "open": fate == Fate::Open });
+        if let Err(error) = self.audit("apply_failed", detail, Sync::Kernel).await {
+            // The session must come to rest all the same.
+            tracing::error!(error = %told(&error), "a failed application could not be audited");
+        }
+        self.enter(Step::ApplyFailed, told(&error), vec![]).await?;
+        Err(error)
+    }
+
+    /// What the journals say of an application, or of an undoing, that gave an error.
+    pub(super) fn fate(&self, journal: &ApplyId) -> Fate {
+        let merge = &self.parts.merge;
+        match merge.happened(journal).and_then(|happened| Ok((happened, merge.is_open(journal)?))) {
+            Ok((true, _)) => Fate::Happened,
+            Ok((false, false)) => Fate::Nothing,
+            Ok((false, true)) => Fate::Open,
             Err(error) => {
-                self.audit("apply_failed", json!({ "apply": apply, "error": told(&error) }), Sync::Kernel)
-                    .await?;
-                self.enter(Step::ApplyFailed, told(&error), vec![]).await?;
-                Err(error)
+                tracing::error!(%journal, error = %told(&Error::Merge(error)), "its journal cannot be read");
+                Fate::Open
             }
         }
+    }
+
+    /// Ends what an earlier failure of this session left open, before anything new is begun.
+    pub(super) async fn end_pending(&mut self) -> Result<(), Error> {
+        if self.record.pending.is_none() {
+            return Ok(());
+        }
+        let (parts, project) = (Arc::clone(&self.parts), self.record.project.clone());
+        blocking(move || {
+            let root = open_root(&project)?;
+            Ok(parts.merge.bring_to_rest(&root, &*parts.store)?)
+        })
+        .await?;
+        self.settle(&[]).await
+    }
+
+    /// Records an application of which only its journal tells that it took place.
+    async fn landed_late(&mut self, apply: Apply) -> Result<Outcome, Error> {
+        let paths: BTreeSet<RelPath> = apply.steps.iter().map(|step| step.path.clone()).collect();
+        let id = apply.id.clone();
+        self.record.applies.push(apply);
+        // It may have been told before that it failed.
+        self.record.state = State::Applying;
+        self.landed(id, paths.into_iter().collect(), Vec::new()).await
     }
 
     /// Announces an application; when this returns, a crash is told from its journal.
@@ -173,14 +246,13 @@ impl Driver {
         match self.record.pending.take() {
             None => Ok(()),
             Some(Pending::Apply(apply)) if self.parts.merge.happened(&apply.id)? => {
-                let paths = apply.steps.iter().map(|step| step.path.clone()).collect();
-                let id = apply.id.clone();
-                self.record.applies.push(apply);
-                self.landed(id, paths, Vec::new()).await.map(drop)
+                self.landed_late(apply).await.map(drop)
             }
             Some(pending @ Pending::Apply(_)) => {
-                let reason = self.put_back(pending, foreign)?.unwrap_or_else(|| PUT_BACK.to_owned());
-                if self.record.state == State::Applying {
+                let is_told = self.record.state != State::Applying;
+                let done = if is_told { PUT_BACK_LATE } else { PUT_BACK };
+                let reason = self.put_back(pending, foreign)?.unwrap_or_else(|| done.to_owned());
+                if !is_told {
                     return self.enter(Step::ApplyFailed, reason, vec![]).await;
                 }
                 // It was told once that it could not be put back.

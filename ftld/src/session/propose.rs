@@ -151,7 +151,8 @@ fn observe(parts: &Parts, root: &Root, looked: &Looked, paths: &BTreeSet<RelPath
     Ok(root.observe_again(paths, &mut seen, parts.clock.now_us() / 1_000_000)?)
 }
 
-/// What is known of the changes that a selection could leave out: those that it does not name.
+/// What is known of the changes that a selection could leave out: those that it does not name, and those that
+/// it brings because something stands in them.
 fn judge(
     appraiser: &Appraiser,
     reviewed: &Reviewed,
@@ -161,11 +162,17 @@ fn judge(
     let exact: BTreeSet<&RelPath> = wanted.paths.iter().chain(wanted.parts.keys()).collect();
     let concerns = |change: &&Change| {
         let is_meant = exact.is_empty() || change.path.ancestors().any(|above| exact.contains(&above));
+        let is_meant = is_meant || (change.before.is_some() && brings(&exact, change));
         change.refused.is_none() && is_meant && !exact.contains(&change.path)
     };
     let changes: Vec<Change> = reviewed.review.changes().iter().filter(concerns).cloned().collect();
     let judged = appraiser.look_at_all(&changes, processors)?;
     Ok(changes.into_iter().map(|change| change.path).zip(judged).collect())
+}
+
+/// Whether something named stands in a directory that a change makes.
+fn brings(exact: &BTreeSet<&RelPath>, change: &Change) -> bool {
+    change.result().is_some_and(Node::is_dir) && exact.iter().any(|path| path.is_beneath(&change.path))
 }
 
 /// Looks at what would be written, over what the project has.

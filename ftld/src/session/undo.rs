@@ -16,7 +16,7 @@ use ftl_core::tree::RelPath;
 use serde_json::json;
 
 use super::appraise::Appraisal;
-use super::decide::{blocking, forget_journals, new_apply_id, open_root};
+use super::decide::{Fate, blocking, forget_journals, new_apply_id, open_root};
 use super::driver::{Driver, told};
 use super::outlet::known;
 use super::propose::{Places, appraise};
@@ -61,6 +61,8 @@ pub struct WouldUndo {
 impl Driver {
     /// Takes back the last application.
     pub(super) async fn undo(&mut self, how: Undo) -> Result<Undone, Error> {
+        self.may(Request::Undo)?;
+        self.end_pending().await?;
         self.may(Request::Undo)?;
         let _lease = self.lease().await?;
         let apply = self.record.last_apply().ok_or(Error::NothingToUndo)?.id.clone();
@@ -127,7 +129,10 @@ impl Driver {
             undo(&parts, &root, &of).map_err(Error::Undo)
         })
         .await;
-        self.record.pending = None;
+        let fate = if undone.is_ok() { Fate::Happened } else { self.fate(&journal) };
+        if fate != Fate::Open {
+            self.record.pending = None;
+        }
         match undone {
             Ok(undone) => {
                 let left = undone.left_alone.into_iter().map(|left| (left.path, left.why.to_owned()));
@@ -136,8 +141,17 @@ impl Driver {
                 forget_journals(&self.parts, BTreeSet::from([journal])).await;
                 Ok(outcome)
             }
+            Err(error) if fate == Fate::Happened => {
+                tracing::warn!(%journal, error = %told(&error), "it was taken back although this failed");
+                let steps =
+                    self.record.applies.iter().find(|of| of.id == apply).map(|of| of.steps.as_slice());
+                let paths: BTreeSet<RelPath> =
+                    steps.unwrap_or_default().iter().map(|step| step.path.clone()).collect();
+                self.taken_back(apply, paths.into_iter().collect(), Vec::new()).await
+            }
             Err(error) => {
-                self.audit("undo_failed", json!({ "error": told(&error) }), Sync::Kernel).await?;
+                let detail = json!({ "error": told(&error), "open": fate == Fate::Open });
+                self.audit("undo_failed", detail, Sync::Kernel).await?;
                 self.keep(vec![]).await?;
                 Err(error)
             }

@@ -56,6 +56,14 @@ impl Review {
                 left_out.push(LeftOut { path: change.path.clone(), why });
             }
         }
+        let places: Vec<&Change> =
+            all.iter().filter(|change| makes_way(change) && out.contains(&change.path)).collect();
+        for change in all.iter().filter(|change| !out.contains(&change.path)) {
+            if let Some(dir) = places.iter().find(|dir| change.path.is_beneath(&dir.path)) {
+                let why = format!("it takes the place of {}, which must be named", dir.path);
+                left_out.push(LeftOut { path: change.path.clone(), why });
+            }
+        }
         left_out.sort_by(|one, other| one.path.cmp(&other.path));
         out.extend(left_out.iter().map(|left| left.path.clone()));
         out.extend(bare_dirs(&all, &out));
@@ -134,6 +142,11 @@ impl Review {
 /// Whether something that is no directory comes where one is.
 fn takes_the_place(change: &Change) -> bool {
     change.before.as_ref().is_some_and(Node::is_dir) && change.result().is_some_and(|node| !node.is_dir())
+}
+
+/// Whether a directory comes where something else is. What is in it cannot come without it.
+fn makes_way(change: &Change) -> bool {
+    change.before.as_ref().is_some_and(|node| !node.is_dir()) && change.result().is_some_and(Node::is_dir)
 }
 
 /// The new directories that would hold nothing but what is left out.

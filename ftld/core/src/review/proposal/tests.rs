@@ -333,6 +333,20 @@ fn what_must_be_named_is_left_out_until_it_is() {
 }
 
 #[test]
+fn a_file_that_must_be_named_is_not_replaced_because_something_named_stands_in_its_place() {
+    let place = Place::new(&[("f", "1\n")], &[("f/g", Some("1\n")), ("z", Some("1\n"))]);
+    let review = place.review();
+    let risky = |change: &Change| (change.path == path("f")).then(|| "it runs".to_owned());
+    for (paths, expected) in [(&["f/g"][..], ""), (&[], "z"), (&["f/g", "z"], "z"), (&["f", "f/g"], "f f/g")]
+    {
+        let (changes, left) = review.select(&whole(paths), &risky).unwrap();
+        let changes: Vec<_> = changes.iter().map(|change| change.path.to_string()).collect();
+        assert_eq!(changes.join(" "), expected, "{paths:?}");
+        assert_eq!(left.len(), if expected == "f f/g" { 0 } else { 2 });
+    }
+}
+
+#[test]
 fn taking_back_keeps_what_the_human_wrote_since() {
     let mut place = two_changes();
     let before = place.host.clone();

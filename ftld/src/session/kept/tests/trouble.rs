@@ -1,6 +1,7 @@
 //! Sessions in trouble: work that was not read, applications that stand open, layers beyond what can be mounted.
 
 use super::*;
+use crate::merge::MergeError;
 use crate::session::{Asked, Undo};
 use crate::snapshot::SnapshotError;
 
@@ -63,6 +64,66 @@ async fn an_application_that_cannot_be_put_back_is_not_told_as_put_back() {
     let after = sessions.get(&record.id).unwrap();
     assert_eq!((after.state, after.pending), (State::AwaitingReview, None));
     assert!(after.reason.ends_with("put back, but for what someone else wrote since: a"), "{}", after.reason);
+}
+
+/// A session like one that applied its work, as the database alone knows it.
+async fn like(bed: &Bed, first: &Record, state: State) -> Record {
+    let mut record = bed.session(state, 1).await;
+    (record.project, record.base, record.work) = (first.project.clone(), first.base, first.work);
+    (record.stack, record.applies) = (first.stack.clone(), first.applies.clone());
+    record
+}
+
+/// A session that applied `a` of two days ago to the project.
+async fn applied_one(bed: &Bed) -> Record {
+    let then = bed.snapshots(&[2])[0];
+    fs::write(bed.project().join("a"), "now").unwrap();
+    let sessions = bed.app.sessions();
+    let id = sessions.propose(&bed.project(), &then.to_string()).await.unwrap();
+    let digest = sessions.review(&id).await.unwrap().review.digest().unwrap().to_string();
+    sessions.approve(&id, digest, Asked::default()).await.unwrap();
+    sessions.get(&id).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_open_is_put_back_before_anything_new_and_not_forgotten_for_it() {
+    let bed = Bed::new().await;
+    let mut record = like(&bed, &applied_one(&bed).await, State::Merged).await;
+    record.pending = Some(Pending::Apply(applied(9)));
+    bed.store(&record).await;
+    // The way back needs a content that the store does not have.
+    let before = Some(Node::File { mode: 0o644, size: 1, hash: Hash::of(b"x") });
+    let steps = [Step { path: RelPath::new("b").unwrap(), before, after: None }];
+    let (apply, project) = (applied(9), fs::metadata(bed.project()).unwrap());
+    let journal = json!({
+        "id": apply.id, "session": record.id, "digest": apply.digest, "root": record.project.root,
+        "identity": { "device": project.dev(), "inode": project.ino() },
+        "steps": steps, "left_alone": [], "undoes": null,
+    });
+    let at = bed.parts().home.journal().join(format!("{}.open", apply.id));
+    fs::write(&at, journal.to_string()).unwrap();
+    let sessions = bed.app.sessions();
+    let refused = sessions.undo(&record.id, Undo::default()).await;
+    assert!(matches!(refused, Err(Error::Merge(MergeError::Unfinished { .. }))), "{refused:?}");
+    let after = sessions.get(&record.id).unwrap();
+    assert_eq!((after.pending, at.exists()), (record.pending.clone(), true));
+    fs::write(bed.project().join("b"), "x").unwrap();
+    sessions.undo(&record.id, Undo::default()).await.unwrap();
+    let after = sessions.get(&record.id).unwrap();
+    assert_eq!((after.pending, at.exists(), after.applies[0].undone), (None, false, true));
+    assert_eq!(fs::read(bed.project().join("a")).unwrap(), b"now");
+}
+
+#[tokio::test]
+async fn an_application_that_was_told_to_have_failed_is_recorded_when_its_journal_says_otherwise() {
+    let bed = Bed::new().await;
+    let mut record = like(&bed, &applied_one(&bed).await, State::AwaitingReview).await;
+    record.pending = record.applies.pop().map(Pending::Apply);
+    bed.store(&record).await;
+    let sessions = bed.app.sessions();
+    sessions.recover().await.unwrap();
+    let after = sessions.get(&record.id).unwrap();
+    assert_eq!((after.state, after.applies.len(), after.pending), (State::Merged, 1, None));
 }
 
 #[tokio::test]
