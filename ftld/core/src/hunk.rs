@@ -19,6 +19,8 @@ pub use words::changed_words;
 const CONTEXT: usize = 3;
 /// Bytes at a file's start that decide whether it is text.
 const PROBE: usize = 8 * 1024;
+/// In a text at most one byte in so many is a NUL or another byte that no text needs, when it has a NUL.
+const ODD_ONE_IN: usize = 32;
 
 /// How large the two sides together may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,12 +119,14 @@ pub fn hunks(before: &[u8], after: &[u8], limits: Limits) -> Hunks {
     Hunks { added: count(Tag::Added), removed: count(Tag::Removed), hunks, elided: None }
 }
 
-/// Whether a content is text: no NUL near its start, and either UTF-8 or an older encoding's few high bytes
-/// among ordinary ones.
+/// Whether a content is text: either UTF-8 or an older encoding's few high bytes among ordinary ones. A few NULs
+/// make no binary of a text: interpreters run such a file, so a human is shown it.
 #[must_use]
 pub fn is_text(content: &[u8]) -> bool {
     let start = &content[..content.len().min(PROBE)];
-    if start.contains(&0) {
+    let odd = |byte: &&u8| matches!(**byte, 0..=8 | 14..=26 | 28..=31 | 127);
+    let odd = start.iter().filter(odd).count();
+    if start.contains(&0) && odd * ODD_ONE_IN > start.len() {
         return false;
     }
     let cut = start.len() < content.len();
@@ -131,15 +135,15 @@ pub fn is_text(content: &[u8]) -> bool {
         // The probe may end within a character.
         Err(error) if cut && error.error_len().is_none() => true,
         Err(_) => {
-            let odd = |byte: &&u8| matches!(**byte, 0..=8 | 14..=26 | 28..=31 | 127..=159);
             let high = start.iter().filter(|byte| !byte.is_ascii()).count();
-            start.iter().filter(odd).count() == 0 && high * 3 <= start.len()
+            odd == 0 && !start.iter().any(|byte| matches!(byte, 128..=159)) && high * 3 <= start.len()
         }
     }
 }
 
 /// What the two contents say about a change's risk. An absent side is empty. What they are as a manifest
-/// is left open: that is [`crate::refuse::touched`]'s, which needs the path and all of both contents.
+/// is left open: that is [`crate::refuse::touched`]'s, which needs the path and all of both contents. So is
+/// whether it is disguised, which is [`crate::lint::disguised`]'s.
 #[must_use]
 pub fn content(before: &[u8], after: &[u8], hunks: &Hunks) -> Content {
     let binary = hunks.elided == Some(Elided::Binary) || !is_text(before) || !is_text(after);
@@ -152,6 +156,7 @@ pub fn content(before: &[u8], after: &[u8], hunks: &Hunks) -> Content {
     };
     Content {
         binary,
+        disguised: false,
         hidden_characters,
         script: after.starts_with(b"#!"),
         was_script: before.starts_with(b"#!"),
@@ -318,7 +323,8 @@ mod tests {
     #[test]
     fn text_is_told_from_binaries() {
         let long = [vec![b'a'; PROBE - 1], "\u{e9}tat".into()].concat();
-        for text in [&b""[..], b"a\n", "h\u{f6}he\x1b".as_bytes(), b"caf\xe9 au lait\n", &long] {
+        let few_nuls = [&b"/* \0 */ run(\"something that is long enough\");\n"[..], &[b'x'; 40]].concat();
+        for text in [&b""[..], &few_nuls, b"a\n", "h\u{f6}he\x1b".as_bytes(), b"caf\xe9 au lait\n", &long] {
             assert!(is_text(text), "{}", text.escape_ascii());
         }
         for binary in [&b"\x7fELF\x02\x01\x01\0"[..], b"\x89PNG\r\n\x1a\n\x01", b"\xff\xfe\xfd", b"a\0"] {

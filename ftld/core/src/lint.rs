@@ -10,6 +10,7 @@
 
 mod assigned;
 mod destructive;
+mod disguise;
 mod drawn;
 mod known;
 mod lexed;
@@ -27,6 +28,7 @@ use std::ops::Range;
 use crate::hunk::{Hunks, Tag};
 use crate::tree::RelPath;
 
+pub use disguise::disguised;
 pub use known::Known;
 use place::Place;
 use text::Text;
@@ -89,13 +91,13 @@ struct Found {
 #[must_use]
 pub fn lint(path: &RelPath, before: &[u8], after: &[u8], added: &Added, known: &Known) -> Vec<Finding> {
     let place = Place::of(path, after);
-    let text = Text::new(after);
+    let text = Text::new(after, disguise::is_read_as_text(&place, after));
     let mut found = known.in_text(after, before);
     // What is decoded has other places than the bytes it comes from.
     let decoded = text.is_decoded();
     let mut rest = credentials(&place, &text, before);
     if !text.is_binary() {
-        let old = Text::new(before);
+        let old = Text::new(before, true);
         rest.extend(destructive::search(&place, text.bytes(), old.bytes()));
     }
     rest.truncate(2 * MOST);
@@ -121,6 +123,27 @@ pub fn lint(path: &RelPath, before: &[u8], after: &[u8], added: &Added, known: &
     placed.sort_by(|(one, a), (other, b)| (one, a.span.start, a.class).cmp(&(other, b.span.start, b.class)));
     let mut seen = HashMap::new();
     placed.into_iter().map(|(line, found)| found.into_finding(path, line, &mut seen)).collect()
+}
+
+/// What a human should see in a path and in where the link that stands there leads: a name can say as much as a
+/// content.
+#[must_use]
+pub fn lint_name(path: &RelPath, target: Option<&[u8]>, known: &Known) -> Vec<Finding> {
+    let mut seen = HashMap::new();
+    let mut found = Vec::new();
+    for (name, told) in [(Some(path.as_bytes()), "the path itself"), (target, "where the link leads")] {
+        let Some(name) = name else { continue };
+        let place = Place::of(path, b"");
+        let mut here = known.in_text(name, b"");
+        let vendors = vendor::search(&place, name);
+        let new: Vec<Found> =
+            vendors.into_iter().filter(|new| !here.iter().any(|old| touch(&old.span, &new.span))).collect();
+        here.extend(new);
+        let here =
+            here.into_iter().map(|one| Found { message: format!("in {told}: {}", one.message), ..one });
+        found.extend(here.map(|one| one.into_finding(path, 0, &mut seen)));
+    }
+    found
 }
 
 /// What looks like a credential, each place once.

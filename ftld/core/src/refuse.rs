@@ -5,6 +5,7 @@
 //! data: `host_exec.txt` and `secret.txt` beside this module. Must not know contents, except for the facts
 //! that [`Content`] carries.
 
+mod around;
 mod bare;
 mod manifest;
 mod name;
@@ -19,10 +20,11 @@ use std::fmt;
 use crate::diff::{After, Change, SpecialKind};
 use crate::tree::{Node, RelPath, Tree};
 
+pub use around::{Around, Surroundings, Sweep};
 pub use manifest::{Touched, touched};
 pub use name::{fold, protected};
 pub(crate) use risk::hides_characters;
-pub use risk::{Content, Risk, collisions, risks};
+pub use risk::{Content, Risk, risks};
 pub use secret::{KEY_WINDOW, holds_private_key, secret_at_end};
 
 /// Why a change is never applied.

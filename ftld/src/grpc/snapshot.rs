@@ -170,13 +170,13 @@ impl SnapshotService for SnapshotApi {
         let compared = self
             .blocking(move |sessions| Ok(compare(&sessions.point(&before)?, &sessions.point(&after)?)))
             .await?;
-        let Compared { base, changes, collisions } = compared;
+        let Compared { base, changes, around } = compared;
         let header = v1::DiffHeader {
             base: base.to_string(),
             entries: wide(changes.len()),
             ..v1::DiffHeader::default()
         };
-        let appraiser = Appraiser::new(Arc::clone(&self.0.parts().store), collisions);
+        let appraiser = Appraiser::new(Arc::clone(&self.0.parts().store), around);
         Ok(Response::new(super::entry::streamed(appraiser, header, changes, (stat_only, false))))
     }
 

@@ -3,7 +3,7 @@
 //! Owns the reading of both sides' contents for that, within limits, and on several processors. Must not
 //! know why it is asked, or how the answer is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use ftl_core::diff::{Change, renames};
 use ftl_core::hunk::{self, Elided, Hunks, Limits};
 use ftl_core::id::Hash;
-use ftl_core::lint::{Added, Finding, Known, Windows, lint, lint_windows};
-use ftl_core::refuse::{self, Content, Risk};
+use ftl_core::lint::{Added, Finding, Known, Windows, disguised, lint, lint_name, lint_windows};
+use ftl_core::refuse::{self, Content, Risk, Surroundings};
 use ftl_core::tree::{Node, RelPath};
 
 use super::Error;
@@ -31,8 +31,8 @@ pub struct Appraiser {
     store: Arc<LocalStore>,
     /// Contents that the store does not have.
     beside: BTreeMap<Hash, Vec<u8>>,
-    /// New paths that a host which folds names would take for another one.
-    collisions: BTreeSet<RelPath>,
+    /// What all changes say of each of them.
+    around: Arc<Surroundings>,
     /// The values that added content is searched for; without them it is not searched at all.
     known: Option<Arc<Known>>,
     /// Files that are found under another name: the old path and what stood there, by the new path.
@@ -67,9 +67,9 @@ pub struct Appraisal {
 impl Appraiser {
     /// One over what the store has.
     #[must_use]
-    pub fn new(store: Arc<LocalStore>, collisions: BTreeSet<RelPath>) -> Self {
+    pub fn new(store: Arc<LocalStore>, around: Arc<Surroundings>) -> Self {
         let (beside, renamed) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, beside, collisions, known: None, renamed, looked: None }
+        Self { store, beside, around, known: None, renamed, looked: None }
     }
 
     /// The same, which also searches added content for these values and for whatever a human should see.
@@ -100,7 +100,7 @@ impl Appraiser {
         };
         let key = Key {
             change: change.clone(),
-            collides: self.collisions.contains(&change.path),
+            around: self.around.at(change),
             renamed: self.renamed.get(&change.path).map(|(_, node)| node.clone()),
             known: self.known.as_ref().map(|known| known.mark()),
         };
@@ -127,21 +127,20 @@ impl Appraiser {
         self.count(|looked| looked.compared.fetch_add(1, Ordering::Relaxed));
         let takes_a_place = change.before.as_ref().is_some_and(|node| !node.is_dir());
         let is_dir = change.result().is_some_and(Node::is_dir) && !takes_a_place;
-        let collides = self.collisions.contains(&change.path);
+        let around = self.around.at(change);
         let (before, after) = (change.before.as_ref(), change.result());
         if before.and_then(Node::hash) == after.and_then(Node::hash) {
-            let risks = refuse::risks(change, Content::default(), collides);
-            return Ok(Appraisal {
-                hunks: Arc::default(),
-                binary: false,
-                risks,
-                findings: Vec::new(),
-                is_dir,
-            });
+            let risks = refuse::risks(change, Content::default(), &around);
+            let findings = self.search_name(change);
+            return Ok(Appraisal { hunks: Arc::default(), binary: false, risks, findings, is_dir });
         }
         let sides = self.sides(before, after)?;
         let (hunks, content) = compare(&change.path, &sides);
-        let risks = refuse::risks(change, content, collides);
+        let is_executable = after.is_some_and(|node| node.mode() & 0o111 != 0);
+        let is_file = after.and_then(Node::hash).is_some();
+        let disguised = is_file && disguised(&change.path, is_executable, &sides.old, &sides.new);
+        let content = Content { disguised, ..content };
+        let risks = refuse::risks(change, content, &around);
         let findings = self.search(change, &sides, &hunks)?;
         let hunks = match self.renamed.get(&change.path) {
             Some((_, old)) if Node::hash(old) == after.and_then(Node::hash) => Hunks::default(),
@@ -209,7 +208,7 @@ impl Appraiser {
             return Ok(Vec::new());
         };
         if after.and_then(Node::hash).is_none() {
-            return Ok(Vec::new());
+            return Ok(self.search_name(change));
         }
         if sides.whole {
             return Ok(lint(&change.path, &sides.old, &sides.new, &Added::of(hunks), known));
@@ -218,6 +217,19 @@ impl Appraiser {
         let (mut old, mut new) = (self.open(change.before.as_ref())?, self.open(after)?);
         lint_windows(&change.path, &mut old, &mut new, known, Windows::default())
             .map_err(|_| Error::Interrupted)
+    }
+
+    /// The same of a name, and of where a link leads.
+    fn search_name(&self, change: &Change) -> Vec<Finding> {
+        let Some(known) = self.known.as_ref().filter(|_| change.refused.is_none()) else { return Vec::new() };
+        match (change.result(), change.before.as_ref()) {
+            (Some(Node::Symlink { target }), _) => lint_name(&change.path, Some(target), known),
+            // A directory that changes its mode only has the name that it had.
+            (Some(Node::Dir { .. }), None | Some(Node::File { .. } | Node::Symlink { .. })) => {
+                lint_name(&change.path, None, known)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Looks at many, on as many processors as there are.

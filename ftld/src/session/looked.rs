@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ftl_core::diff::Change;
 use ftl_core::id::{Hash, SessionId};
+use ftl_core::refuse::Around;
 use ftl_core::tree::{Node, RelPath};
 
 use super::appraise::Appraisal;
@@ -47,7 +48,7 @@ struct Found {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Key {
     pub(super) change: Change,
-    pub(super) collides: bool,
+    pub(super) around: Around,
     pub(super) renamed: Option<Node>,
     /// What was searched for.
     pub(super) known: Option<Hash>,

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use ftl_core::diff::{self, Change, SPECIAL_BITS, SeenFiles, UpperNode, UpperTree};
 use ftl_core::id::SnapshotId;
 use ftl_core::lifecycle::Refusal;
+use ftl_core::refuse::Surroundings;
+use ftl_core::stack;
 use ftl_core::tree::{RelPath, Tree};
-use ftl_core::{refuse, stack};
 
 use super::{Error, Sessions, captured, checkpoint, layers, workspace};
 
@@ -40,8 +41,8 @@ pub struct Compared {
     pub base: SnapshotId,
     /// The changes; those that a review refuses are marked.
     pub changes: Vec<Change>,
-    /// New paths that a host which folds names would take for another one.
-    pub collisions: BTreeSet<RelPath>,
+    /// What all changes say of each of them.
+    pub around: Arc<Surroundings>,
 }
 
 /// How the id of every session begins.
@@ -156,8 +157,8 @@ pub fn compare(before: &Point, after: &Point) -> Compared {
         shown.any(|node| change.result() == Some(node))
     };
     changes.retain(|change| !is_shown(change));
-    let collisions = refuse::collisions(&old, &changes);
-    Compared { base: before.tree.id(), changes, collisions }
+    let around = Arc::new(Surroundings::of(&old, &changes));
+    Compared { base: before.tree.id(), changes, around }
 }
 
 /// Whether a node is something that a tree cannot hold.

@@ -14,6 +14,7 @@ use ftl_core::id::{Hash, SessionId};
 use ftl_core::lifecycle::Request;
 use ftl_core::lint::{Finding, Known};
 use ftl_core::merge::{Host, to_observe};
+use ftl_core::refuse::Surroundings;
 use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
 use ftl_core::tree::{Node, RelPath};
 
@@ -86,7 +87,7 @@ impl Sessions {
     pub async fn appraiser(&self, id: &SessionId, reviewed: &Reviewed) -> Result<Appraiser, Error> {
         let known = known(self.parts(), &self.get(id)?).await?;
         let store = Arc::clone(&self.parts().store);
-        Ok(Appraiser::new(store, reviewed.collisions.clone()).searching(known))
+        Ok(Appraiser::new(store, Arc::clone(&reviewed.around)).searching(known))
     }
 }
 
@@ -122,12 +123,12 @@ fn propose(
     let reviewed = reviewed(parts, record)?;
     let changes = reviewed.review.changes();
     if changes.iter().any(|change| change.before.is_none() && wanted.parts.contains_key(&change.path)) {
-        let appraiser = Appraiser::new(Arc::clone(&parts.store), BTreeSet::new());
+        let appraiser = Appraiser::new(Arc::clone(&parts.store), Arc::default());
         wanted.renamed = appraiser.with_renames(changes).renamed();
     }
     let looked = parts.looked.of(&record.id);
     let begun = looked.counts();
-    let appraiser = Appraiser::new(Arc::clone(&parts.store), reviewed.collisions.clone())
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), Arc::clone(&reviewed.around))
         .searching(Arc::clone(&known))
         .remembering(Arc::clone(&looked));
     let judged = judge(&appraiser, &reviewed, &wanted, parts.user.processors)?;
@@ -138,7 +139,7 @@ fn propose(
     let places = Places { store: &parts.store, root, seen: RefCell::default() };
     let project = &record.project.root.0;
     let proposal = Proposal::new(&reviewed.review, project, selected, &wanted, &host, &places)?;
-    let (appraisals, renamed) = appraise(parts, (&reviewed.collisions, known), &places, &proposal)?;
+    let (appraisals, renamed) = appraise(parts, (&reviewed.around, known), &places, &proposal)?;
     let (compared, read) = looked.counts();
     tracing::debug!(compared = compared - begun.0, read = read - begun.1, "looked at what would be written");
     Ok(Proposed { renamed, reviewed, proposal, appraisals, accepted, host })
@@ -178,14 +179,14 @@ fn brings(exact: &BTreeSet<&RelPath>, change: &Change) -> bool {
 /// Looks at what would be written, over what the project has.
 pub(super) fn appraise(
     parts: &Parts,
-    (collisions, known): (&BTreeSet<RelPath>, Arc<Known>),
+    (around, known): (&Arc<Surroundings>, Arc<Known>),
     places: &Places<'_>,
     proposal: &Proposal,
 ) -> Result<(Vec<Appraisal>, BTreeMap<RelPath, RelPath>), Error> {
     let mut beside = places.beside(proposal)?;
     beside.extend(proposal.made().clone());
     let changes: Vec<Change> = proposal.items().iter().map(|item| item.change.clone()).collect();
-    let appraiser = Appraiser::new(Arc::clone(&parts.store), collisions.clone())
+    let appraiser = Appraiser::new(Arc::clone(&parts.store), Arc::clone(around))
         .searching(known)
         .remembering(parts.looked.of(proposal.session()))
         .beside(beside)

@@ -104,7 +104,7 @@ impl Driver {
                 let open = proposal.items().iter().filter(|item| item.is_open());
                 return Err(Error::UndoConflicts { at: open.map(place).collect() });
             }
-            let (appraisals, _) = appraise(&parts, (&BTreeSet::new(), known), &places, &proposal)?;
+            let (appraisals, _) = appraise(&parts, (&Arc::default(), known), &places, &proposal)?;
             Ok(WouldUndo { apply, proposal, appraisals, record, host })
         })
         .await

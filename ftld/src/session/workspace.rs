@@ -3,7 +3,7 @@
 //! Owns how a session's upper layer becomes a review. Runs only when every process of the sandbox has
 //! ended, so that what is shown cannot change any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ftl_core::diff::{self, SeenFiles, UpperTree};
@@ -11,7 +11,7 @@ use ftl_core::event::{Kind, LISTED, Level, Stage as StageName};
 use ftl_core::id::SnapshotId;
 use ftl_core::landed;
 use ftl_core::lifecycle::{Changes, Request, Step};
-use ftl_core::refuse;
+use ftl_core::refuse::Surroundings;
 use ftl_core::review::Review;
 use ftl_core::tree::{Entry, RelPath, Tree};
 use serde_json::json;
@@ -35,8 +35,8 @@ pub struct Reviewed {
     pub ignored: u64,
     /// What could not be read and is not part of the diff, one sentence each.
     pub unread: Vec<String>,
-    /// New paths that a host which folds names would take for another one.
-    pub collisions: BTreeSet<RelPath>,
+    /// What all changes say of each of them.
+    pub around: Arc<Surroundings>,
 }
 
 impl Driver {
@@ -185,9 +185,9 @@ pub(super) fn reviewed(parts: &Parts, record: &Record) -> Result<Reviewed, Error
         let changes = diff::between_seen(&now, &seen, &landed::upper(&base, &upper, &landed), &never).changes;
         (Arc::new(now), changes)
     };
-    let collisions = refuse::collisions(&base, &changes);
+    let around = Arc::new(Surroundings::of(&base, &changes));
     let review = Review::new(record.id.clone(), &record.project.root.0, base_id, base, changes);
-    Ok(Reviewed { review, ignored: count(work.left_out.len()), unread: work.unread, collisions })
+    Ok(Reviewed { review, ignored: count(work.left_out.len()), unread: work.unread, around })
 }
 
 /// How the turn went, in words.

@@ -18,9 +18,10 @@ pub(super) struct Text<'a> {
 const PROBE: usize = 1024;
 
 impl<'a> Text<'a> {
-    pub(super) fn new(content: &'a [u8]) -> Self {
+    /// `is_read` is whether tools take it for text, whatever bytes it has.
+    pub(super) fn new(content: &'a [u8], is_read: bool) -> Self {
         let decoded = utf16(content);
-        let binary = decoded.is_none() && !hunk::is_text(content);
+        let binary = decoded.is_none() && !is_read && !hunk::is_text(content);
         let bytes = decoded.map_or(Cow::Borrowed(content), |text| Cow::Owned(text.into_bytes()));
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         let starts = std::iter::once(0).chain(ends).collect();

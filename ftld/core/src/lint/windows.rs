@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 
+use super::disguise::is_read_as_text;
+use super::place::Place;
 use super::{Added, Finding, Known, MOST, lint};
 use crate::hunk;
 use crate::tree::RelPath;
@@ -46,7 +48,7 @@ pub fn lint_windows(
     let mut seen = HashSet::new();
     let mut binary = None;
     windows.each(after, &mut |window| {
-        let is_binary = *binary.get_or_insert_with(|| !hunk::is_text(window.bytes));
+        let is_binary = *binary.get_or_insert_with(|| !has_lines(path, window.bytes));
         for finding in window.search(path, known) {
             if found.len() == MOST {
                 return;
@@ -110,6 +112,10 @@ impl Windows {
             }
         }
     }
+}
+
+fn has_lines(path: &RelPath, beginning: &[u8]) -> bool {
+    hunk::is_text(beginning) || is_read_as_text(&Place::of(path, beginning), beginning)
 }
 
 fn newlines(text: &[u8]) -> u64 {

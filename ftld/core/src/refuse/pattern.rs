@@ -67,6 +67,19 @@ impl Patterns {
         })
     }
 
+    /// The first pattern that names something beneath a path, by what the path is called.
+    pub(super) fn leading(&self, path: &[Cow<'_, str>]) -> Option<&Pattern> {
+        self.patterns.iter().find(|pattern| {
+            (1..pattern.components.len()).any(|count| {
+                let ends = path.len().checked_sub(count).map(|start| path[start..].iter());
+                let globs = &pattern.components[..count];
+                ends.is_some_and(|names| {
+                    names.zip(globs).all(|(name, glob)| fits(name.as_bytes(), glob.as_bytes()))
+                })
+            })
+        })
+    }
+
     /// The first accepted pattern that names what is called `last` and stands beneath `above`.
     pub(super) fn ending(
         &self,

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use super::around::{Around, Sweep};
 use super::manifest::Touched;
 use super::name::{fold, folded_stem, is_invisible, is_like_a_separator};
 use super::pattern::{Pattern, Patterns};
@@ -19,7 +20,7 @@ static HOST_EXECUTION: LazyLock<Patterns> = LazyLock::new(|| Patterns::parse(inc
 
 /// Removed lines from which on a change counts as a large deletion.
 const MANY_LINES: u64 = 200;
-/// The same in bytes, where lines are not counted.
+/// The same in bytes: lines may be long.
 const MANY_BYTES: u64 = 16 * 1024;
 
 /// The class of lock files and of lists of packages.
@@ -48,6 +49,11 @@ pub enum Risk {
     SecretFile,
     /// Many lines are gone.
     LargeDeletion,
+    /// It is one of the losses that are many together.
+    MassDeletion {
+        /// Why they are many.
+        why: Sweep,
+    },
     /// A path is gone.
     Deletion,
     /// The name or the content holds characters that are not drawn, or that redirect what is.
@@ -58,6 +64,8 @@ pub enum Risk {
     Symlink,
     /// A file that is not text.
     Binary,
+    /// A file that is not shown as text, although tools may run it as one.
+    Disguised,
     /// On a host that ignores case or normal form it is the same file as another one.
     CaseCollision,
     /// A tool reads it, and runs nothing because of it.
@@ -69,6 +77,8 @@ pub enum Risk {
 pub struct Content {
     /// It is not text, before or after.
     pub binary: bool,
+    /// It is not shown as text, although tools may run it as one; see [`crate::lint::disguised`].
+    pub disguised: bool,
     /// The added lines hold characters that are not drawn, or that redirect what is.
     pub hidden_characters: bool,
     /// It starts with `#!`.
@@ -81,27 +91,30 @@ pub struct Content {
     pub touched: Touched,
 }
 
-/// The risks of one change, the gravest first. `collides` is whether [`collisions`] names it.
+/// The risks of one change, the gravest first. `around` is what [`super::Surroundings`] says of it.
 #[must_use]
-pub fn risks(change: &Change, content: Content, collides: bool) -> Vec<Risk> {
+pub fn risks(change: &Change, content: Content, around: &Around) -> Vec<Risk> {
     let (before, result) = (change.before.as_ref(), change.result());
     let open = |node: Option<&Node>| {
         node.is_some_and(|node| !matches!(node, Node::Symlink { .. }) && node.mode() & 0o002 != 0)
     };
     let is_dir = result.is_some_and(Node::is_dir);
-    let [obeyed, depends, read] = by_name(change, content);
+    let secret = std::iter::once(&change.path).chain(&around.also).any(|path| keeps_secrets(path, is_dir));
+    let [obeyed, depends, read] = by_names(change, content, around);
     let mut found: Vec<Risk> = [
         obeyed,
         executable(change, content),
         depends,
-        keeps_secrets(&change.path, is_dir).then_some(Risk::SecretFile),
+        secret.then_some(Risk::SecretFile),
+        content.disguised.then_some(Risk::Disguised),
         loses_much(before, result, content).then_some(Risk::LargeDeletion),
+        around.swept.map(|why| Risk::MassDeletion { why }),
         (change.after == After::Absent).then_some(Risk::Deletion),
         (content.hidden_characters || hidden_in_name(&change.path)).then_some(Risk::ControlCharacters),
         (open(result) && !open(before)).then_some(Risk::WorldWritable),
         matches!(result, Some(Node::Symlink { .. })).then_some(Risk::Symlink),
         content.binary.then_some(Risk::Binary),
-        collides.then_some(Risk::CaseCollision),
+        around.collides.then_some(Risk::CaseCollision),
         read,
     ]
     .into_iter()
@@ -111,11 +124,27 @@ pub fn risks(change: &Change, content: Content, collides: bool) -> Vec<Risk> {
     found
 }
 
-/// What the lists of names say: what is run, what names packages, what is only read.
-fn by_name(change: &Change, content: Content) -> [Option<Risk>; 3] {
+/// What the lists of names say of all names that a path has: what is run, what names packages, what is only read.
+fn by_names(change: &Change, content: Content, around: &Around) -> [Option<Risk>; 3] {
+    let mut found = by_name(&change.path, change, content);
+    for path in &around.also {
+        // What is known of a manifest is known of the name that it was read by.
+        let touched = if path.name() == change.path.name() { content.touched } else { Touched::Unknown };
+        let more = by_name(path, change, Content { touched, ..content });
+        found = std::array::from_fn(|at| found[at].or(more[at]));
+    }
+    let reason = "more links lead to it than are followed, and a tool may run it by one of them";
+    let unknown = around.more.then_some(Risk::HostExecution { class: "links", reason });
+    [found[0].or(unknown), found[1], found[2]]
+}
+
+/// The same of one name.
+fn by_name(path: &RelPath, change: &Change, content: Content) -> [Option<Risk>; 3] {
     // Elsewhere a backslash separates components.
-    let folded: Vec<Cow<'_, str>> = change.path.components().flat_map(parts).collect();
-    let Some(Pattern { class, reason, tree, .. }) = HOST_EXECUTION.matching(&folded) else {
+    let folded: Vec<Cow<'_, str>> = path.components().flat_map(parts).collect();
+    let is_link = matches!(change.result(), Some(Node::Symlink { .. }));
+    let leads = || if is_link { HOST_EXECUTION.leading(&folded) } else { None };
+    let Some(Pattern { class, reason, tree, .. }) = HOST_EXECUTION.matching(&folded).or_else(leads) else {
         return [None; 3];
     };
     let is_dir = change.result().is_some_and(Node::is_dir);
@@ -148,19 +177,18 @@ fn executable(change: &Change, content: Content) -> Option<Risk> {
     runs.then_some(Risk::Executable { new: (is && !was) || (content.script && !content.was_script && !was) })
 }
 
-/// Whether many lines are gone, or many bytes where no lines are counted.
+/// Whether many lines are gone, or many bytes: a few lines may be long.
 fn loses_much(before: Option<&Node>, after: Option<&Node>, content: Content) -> bool {
     let size = |node: Option<&Node>| match node {
         Some(Node::File { size, .. }) => *size,
         _ => 0,
     };
     let bytes = size(before).saturating_sub(size(after));
-    content.removed_lines >= MANY_LINES || (content.removed_lines == 0 && bytes >= MANY_BYTES)
+    content.removed_lines >= MANY_LINES || bytes >= MANY_BYTES
 }
 
 /// The new paths that are, after folding, the same as another path of the result.
-#[must_use]
-pub fn collisions(base: &Tree, changes: &[Change]) -> BTreeSet<RelPath> {
+pub(super) fn collisions(base: &Tree, changes: &[Change]) -> BTreeSet<RelPath> {
     let changed: BTreeMap<RelPath, &Change> =
         changes.iter().filter(|change| change.refused.is_none()).map(|c| (c.path.clone(), c)).collect();
     let added: Vec<_> = changed.values().filter(|c| c.before.is_none() && c.result().is_some()).collect();
@@ -214,11 +242,13 @@ impl Risk {
             Self::Dependencies => "dependencies",
             Self::SecretFile => "secret-file",
             Self::LargeDeletion => "large-deletion",
+            Self::MassDeletion { .. } => "mass-deletion",
             Self::Deletion => "deletion",
             Self::ControlCharacters => "control-characters",
             Self::WorldWritable => "world-writable",
             Self::Symlink => "symlink",
             Self::Binary => "binary",
+            Self::Disguised => "disguised",
             Self::CaseCollision => "case-collision",
             Self::Settings => "settings",
         }
@@ -234,11 +264,13 @@ impl Risk {
             Self::Dependencies => "it says which packages are installed, and from where",
             Self::SecretFile => "secrets are kept under this name",
             Self::LargeDeletion => "much of what was there is gone",
+            Self::MassDeletion { why } => why.reason(),
             Self::Deletion => "what was there is gone",
             Self::ControlCharacters => "it holds characters that are not drawn, or that change what is",
             Self::WorldWritable => "every user of the host may write to it",
             Self::Symlink => "it leads to another path",
             Self::Binary => "it is not text, so its change cannot be read",
+            Self::Disguised => "tools may run it as a text, and it holds bytes that no text has",
             Self::CaseCollision => "some file systems take its name for that of another file",
             Self::Settings => "a tool reads it, and runs nothing because of it",
         }
@@ -252,7 +284,9 @@ impl Risk {
             | Self::Executable { new: true }
             | Self::Dependencies
             | Self::SecretFile
-            | Self::LargeDeletion => true,
+            | Self::Disguised
+            | Self::LargeDeletion
+            | Self::MassDeletion { .. } => true,
             Self::Executable { new: false }
             | Self::Deletion
             | Self::ControlCharacters

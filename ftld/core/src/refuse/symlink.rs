@@ -46,19 +46,27 @@ pub(super) fn all(outcome: &Outcome<'_>) -> BTreeMap<RelPath, Refusal> {
     outcome.standing().filter(is_link).map(|change| (change.path.clone(), Refusal::SymlinkLoops)).collect()
 }
 
+/// Where a link leads in the end (`None` is the root); nothing for what is no link, or leads nowhere.
+pub(super) fn end(outcome: &Outcome<'_>, link: &RelPath) -> Option<Option<RelPath>> {
+    let Some(Node::Symlink { target }) = outcome.get(link) else { return None };
+    resolve(outcome, link, target, &mut BTreeSet::from([link.clone()])).ok()
+}
+
 /// Follows a link to its end. What is missing on the way is taken for a directory: it may be made later.
 fn resolve(
     outcome: &Outcome<'_>,
     link: &RelPath,
     target: &[u8],
     through: &mut BTreeSet<RelPath>,
-) -> Result<(), Refusal> {
+) -> Result<Option<RelPath>, Refusal> {
     let mut at = link.parent();
     let mut todo: VecDeque<Vec<u8>> = VecDeque::new();
     let mut links = 1;
     follow(target, &mut todo)?;
     for _ in 0..MOST_STEPS {
-        let Some(name) = todo.pop_front() else { return may_end(outcome, at.as_ref()) };
+        let Some(name) = todo.pop_front() else {
+            return may_end(outcome, at.as_ref()).map(|()| at);
+        };
         match name.as_slice() {
             b"" | b"." => {}
             b".." => at = at.ok_or(Refusal::SymlinkLeaves)?.parent(),

@@ -145,7 +145,7 @@ fn new_names_that_some_host_takes_for_another_collide() {
     let in_base = base(&["Makefile", "d/", "d/x", "old"]);
     let layer = upper(&["makefile", "d/", "d/X", "d/y", "!old", "OLD", "caf\u{e9}", "cafe\u{301}"]);
     let diff = between(&in_base, &layer, &|_, _| false);
-    let found: Vec<_> = collisions(&in_base, &diff.changes).into_iter().collect();
+    let found: Vec<_> = risk::collisions(&in_base, &diff.changes).into_iter().collect();
     assert_eq!(found, ["cafe\u{301}", "caf\u{e9}", "d/X", "makefile"].map(path));
 }
 

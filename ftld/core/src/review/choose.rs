@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ApproveRefused, Review, Wanted};
-use crate::diff::Change;
+use crate::diff::{After, Change};
 use crate::refuse;
 use crate::tree::{Node, RelPath};
 
@@ -23,7 +23,8 @@ pub struct LeftOut {
 
 impl Review {
     /// The changes that are wanted, and those that are left out because they must be named and are not. A path
-    /// is named by itself or by one of its hunks, not by a directory above it.
+    /// is named by itself or by one of its hunks, not by a directory above it; only who names a directory that
+    /// goes names the removal of all that was in it.
     ///
     /// # Errors
     /// When a path names nothing that can be applied, or something chosen could not be applied without what
@@ -38,9 +39,15 @@ impl Review {
             self.check_selects(path)?;
         }
         let exact: BTreeSet<&RelPath> = named.iter().collect();
+        let removed = self.changes.iter().filter(|change| change.after == After::Absent);
+        let gone: BTreeSet<&RelPath> =
+            removed.map(|change| &change.path).filter(|path| exact.contains(path)).collect();
         let mut left_out = Vec::new();
         let all = self.chosen(&named, &BTreeSet::new());
-        for change in all.iter().filter(|change| !exact.contains(&change.path)) {
+        let goes_with = |change: &Change| {
+            change.after == After::Absent && change.path.ancestors().any(|above| gone.contains(&above))
+        };
+        for change in all.iter().filter(|change| !exact.contains(&change.path) && !goes_with(change)) {
             if let Some(why) = needs_naming(change) {
                 left_out.push(LeftOut { path: change.path.clone(), why });
             }
@@ -50,12 +57,18 @@ impl Review {
             return if all.is_empty() { Err(ApproveRefused::Nothing) } else { Ok((all, left_out)) };
         }
         let mut out: BTreeSet<RelPath> = left_out.iter().map(|left| left.path.clone()).collect();
-        for change in all.iter().filter(|change| takes_the_place(change) && !exact.contains(&change.path)) {
+        let mut more = Vec::new();
+        let dirs = all.iter().filter(|change| takes_the_place(change) && !exact.contains(&change.path));
+        for change in dirs.filter(|change| !out.contains(&change.path)) {
             if out.iter().any(|path| path.is_beneath(&change.path)) {
-                let why = "something in it must be named, and it takes the place of that".to_owned();
-                left_out.push(LeftOut { path: change.path.clone(), why });
+                let why = match change.after {
+                    After::Absent => "something in it must be named to go",
+                    _ => "something in it must be named, and it takes the place of that",
+                };
+                more.push(LeftOut { path: change.path.clone(), why: why.to_owned() });
             }
         }
+        left_out.extend(more);
         let places: Vec<&Change> =
             all.iter().filter(|change| makes_way(change) && out.contains(&change.path)).collect();
         for change in all.iter().filter(|change| !out.contains(&change.path)) {
@@ -139,9 +152,9 @@ impl Review {
     }
 }
 
-/// Whether something that is no directory comes where one is.
+/// Whether a directory goes, and what is in it with it.
 fn takes_the_place(change: &Change) -> bool {
-    change.before.as_ref().is_some_and(Node::is_dir) && change.result().is_some_and(|node| !node.is_dir())
+    change.before.as_ref().is_some_and(Node::is_dir) && !change.result().is_some_and(Node::is_dir)
 }
 
 /// Whether a directory comes where something else is. What is in it cannot come without it.

@@ -190,3 +190,32 @@ fn refused_changes_are_not_in_the_digest_and_alone_have_none() {
     );
     assert_eq!(approve(&review, "000000000000", &[]), Err(ApproveRefused::Nothing));
 }
+
+#[test]
+fn a_directory_that_goes_is_named_with_all_that_was_in_it() {
+    let node = |node| Entry { node, mtime_ns: 0 };
+    let old = Node::File { mode: 0o644, size: 3, hash: Hash::of(b"old") };
+    let base: Tree = [
+        (path("d"), node(Node::Dir { mode: 0o755 })),
+        (path("d/big"), node(old.clone())),
+        (path("d/small"), node(old.clone())),
+        (path("e"), node(old)),
+    ]
+    .into();
+    let upper: UpperTree =
+        [("d", UpperNode::Whiteout), ("e", file(b"1"))].map(|(at, node)| (path(at), node)).into();
+    let changes = between(&base, &upper, &|_, _| false).changes;
+    let session = SessionId::from_random([7; 10]);
+    let review = Review::new(session, b"/project", SnapshotId(Hash::of(b"b")), Arc::new(base), changes);
+    let naming = |change: &Change| (change.path == path("d/big")).then(|| "it is large".to_owned());
+    let select = |paths: &[&str]| {
+        let wanted = Wanted { paths: paths.iter().map(|at| path(at)).collect(), ..Wanted::default() };
+        let (taken, left) = review.select(&wanted, &naming).unwrap();
+        let taken: Vec<_> = taken.iter().map(|change| change.path.to_string()).collect();
+        let left: Vec<_> = left.iter().map(|left| left.path.to_string()).collect();
+        (taken.join(" "), left.join(" "))
+    };
+    // The directory cannot go while something in it stays.
+    assert_eq!(select(&[]), ("d/small e".to_owned(), "d d/big".to_owned()));
+    assert_eq!(select(&["d"]), ("d d/big d/small".to_owned(), String::new()));
+}

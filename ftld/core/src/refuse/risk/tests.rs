@@ -17,7 +17,7 @@ fn new(at: impl AsRef<[u8]>, mode: u32) -> Change {
 }
 
 fn names(change: &Change, content: Content) -> Vec<&'static str> {
-    risks(change, content, false).into_iter().map(Risk::name).collect()
+    risks(change, content, &Around::default()).into_iter().map(Risk::name).collect()
 }
 
 #[test]
@@ -47,9 +47,12 @@ fn risks_have_their_names() {
         assert_eq!(names(&new(at, mode), content), expected, "{}", at.escape_ascii());
     }
     let gone = Change::new(&path("a"), None, After::Absent);
-    assert_eq!(risks(&gone, plain, false), [Risk::Deletion]);
+    assert_eq!(risks(&gone, plain, &Around::default()), [Risk::Deletion]);
     let link = Change::new(&path("a"), None, After::Node(Node::Symlink { target: b"b".into() }));
-    assert_eq!(risks(&link, plain, true), [Risk::Symlink, Risk::CaseCollision]);
+    assert_eq!(
+        risks(&link, plain, &Around { collides: true, ..Around::default() }),
+        [Risk::Symlink, Risk::CaseCollision]
+    );
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn every_disguise_of_a_name_has_its_risk() {
         (".mise.local.toml", "host-execution"),
         ("cla\u{1bca0}ude.md", "control-characters"),
     ] {
-        let found = risks(&new(at, 0o644), Content::default(), false);
+        let found = risks(&new(at, 0o644), Content::default(), &Around::default());
         assert!(found.iter().any(|risk| risk.name() == expected), "{at}: {found:?}");
         let hidden = expected == "control-characters";
         // What hides characters has the risk of the name without them, too.
@@ -144,7 +147,9 @@ fn a_manifest_is_judged_by_what_of_it_differs() {
 
 #[test]
 fn what_needs_naming() {
-    let naming = |change: &Change, content| risks(change, content, false).into_iter().any(Risk::needs_naming);
+    let naming = |change: &Change, content| {
+        risks(change, content, &Around::default()).into_iter().any(Risk::needs_naming)
+    };
     let plain = Content::default();
     let script = Content { script: true, ..plain };
     let both = Content { script: true, was_script: true, ..plain };
@@ -152,6 +157,8 @@ fn what_needs_naming() {
         let before = before.map(|mode| file(mode, b"1"));
         Change::new(&path("src/x"), before.as_ref(), After::Node(file(after, b"2")))
     };
+    let sized = |size| Node::File { mode: 0o644, size, hash: Hash::of(&[size as u8]) };
+    let shrunk = |from, to| Change::new(&path("src/x"), Some(&sized(from)), After::Node(sized(to)));
     for (change, content, expected) in [
         (change(None, 0o644), plain, false),
         (change(None, 0o755), plain, true),
@@ -163,6 +170,10 @@ fn what_needs_naming() {
         (change(Some(0o755), 0o644), plain, false),
         (change(Some(0o644), 0o644), Content { removed_lines: 500, ..plain }, true),
         (change(Some(0o644), 0o644), Content { binary: true, ..plain }, false),
+        (change(Some(0o644), 0o644), Content { binary: true, disguised: true, ..plain }, true),
+        // A few lines may be long.
+        (shrunk(1_350_000, 10), Content { removed_lines: 150, ..plain }, true),
+        (shrunk(9_000, 10), Content { removed_lines: 150, ..plain }, false),
         (change(Some(0o644), 0o646), plain, false),
         (Change::new(&path("a"), Some(&file(0o644, b"x")), After::Absent), plain, false),
         (Change::new(&path("a"), Some(&file(0o644, &[0; 20_000])), After::Absent), plain, true),
@@ -185,9 +196,9 @@ fn every_class_of_the_list_says_why() {
         let (_, reason) = line.split_once(']').unwrap();
         assert!(reason.len() > 10 && !reason.ends_with('.'), "{line}");
     }
-    let ci = risks(&new(".github/workflows/ci.yml", 0o644), Content::default(), false);
+    let ci = risks(&new(".github/workflows/ci.yml", 0o644), Content::default(), &Around::default());
     assert_eq!(ci[0].reason(), "a build server runs it, often with secrets");
     assert!(matches!(ci[0], Risk::HostExecution { class: "ci", .. }));
-    let hook = risks(&new(".husky/pre-commit", 0o644), Content::default(), false);
+    let hook = risks(&new(".husky/pre-commit", 0o644), Content::default(), &Around::default());
     assert_eq!(hook[0].reason(), "git runs it on commit, checkout or push");
 }
