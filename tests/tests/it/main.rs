@@ -59,6 +59,7 @@ mod promises;
 mod real_project;
 mod remote;
 mod review_parts;
+mod review_risks;
 mod review_tui;
 mod scale;
 mod secrets;

@@ -168,3 +168,14 @@ fn hostile_contents_are_searched_in_bounded_work() {
         }
     }
 }
+
+#[test]
+fn names_and_targets_are_searched_too() {
+    let class = |at: &str, target: Option<&str>| -> Vec<Class> {
+        lint_name(&path(at), target.map(str::as_bytes), &KNOWN).iter().map(|one| one.class).collect()
+    };
+    assert_eq!(class(&format!("d-{KEY}"), None), [Class::Secret]);
+    assert_eq!(class("link", Some(&format!("../{KEY}/x"))), [Class::Secret]);
+    assert_eq!(class("link", Some("AKIAQ3EGRZ7LXWPN5TBV")), [Class::VendorKey]);
+    assert_eq!(class("src/dir", Some("../lib/other")), []);
+}
