@@ -141,6 +141,7 @@ fn row(error: &Error) -> Row {
         | Error::NoKey { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
         Error::Approve(_)
+        | Error::AnotherWork
         | Error::Propose(_)
         | Error::Held { .. }
         | Error::Conflicts(_)
@@ -261,6 +262,7 @@ fn decision_row(error: &Error) -> Row {
     let (code, reason, hint) = match error {
         Error::Approve(refused) => return approve_row(refused),
         Error::Propose(error) => return propose_row(error),
+        Error::AnotherWork => (Code::Aborted, "work-changed", "look at it again, and choose from what is there"),
         Error::Conflicts(_) | Error::Merge(MergeError::Changed(_)) => {
             (Code::Aborted, "project-changed", SEE_MERGE)
         }
