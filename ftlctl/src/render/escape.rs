@@ -122,6 +122,27 @@ pub(crate) fn json(json: &str) -> String {
     safe
 }
 
+/// Whether a terminal shows the bytes as they are: they hold nothing that moves its cursor, hides or reorders.
+/// A carriage return may stand at the end of a line.
+pub(crate) fn is_harmless(bytes: &[u8]) -> bool {
+    let mut units = bytes.utf8_chunks().flat_map(|chunk| {
+        let broken = chunk.invalid().iter().copied().map(Unit::Byte);
+        chunk.valid().chars().map(Unit::Char).chain(broken)
+    });
+    let mut last = '\0';
+    units.all(|unit| {
+        let is_fine = match unit {
+            Unit::Char('\n' | '\t') => true,
+            Unit::Char(char) => last != '\r' && (char == '\r' || !is_hostile(char)),
+            Unit::Alike(_) => true,
+            // Where text is not UTF-8, these are control characters of their own.
+            Unit::Byte(byte) => last != '\r' && !(0x80..=0x9f).contains(&byte),
+        };
+        last = if let Unit::Char(char) = unit { char } else { '\0' };
+        is_fine
+    })
+}
+
 fn escape(bytes: &[u8], layout: Layout, style: Style) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for unit in units(bytes) {

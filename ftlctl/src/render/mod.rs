@@ -3,6 +3,7 @@
 //! Owns how everything looks. Must not know connections, files or terminals: messages in, text out.
 
 pub(crate) mod alike;
+pub(crate) mod blame;
 pub(crate) mod diff;
 pub(crate) mod egress;
 pub(crate) mod escape;

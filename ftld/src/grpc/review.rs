@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, wide};
 use super::entry::{self, Pieces};
-use super::status::status;
+use super::status::{status, status_of};
 use super::wanted;
 use crate::session::{Application, Asked, Outcome, Proposed, Reviewed, Sessions, Undo, Undone, WouldUndo};
 
@@ -36,8 +36,8 @@ impl ReviewService for ReviewApi {
     ) -> Result<Response<Self::GetDiffStream>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
-        let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status(&error))?;
+        let reviewed = self.0.review(&id).await.map_err(|error| status_of(&id, &error))?;
+        let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status_of(&id, &error))?;
         let changes = reviewed.review.changes().to_vec();
         Ok(Response::new(entry::streamed(appraiser, header(&reviewed), changes, request.stat_only)))
     }
@@ -50,14 +50,18 @@ impl ReviewService for ReviewApi {
         let id = super::resolve(&self.0, &request.session)?;
         let asked = wanted::asked(request.selection, request.resolutions, request.accepted)?;
         let asked = Asked { shown: request.shown, ..asked };
-        let proposed = self.0.preview(&id, asked).await.map_err(|error| status(&error))?;
+        let proposed = self.0.preview(&id, asked).await.map_err(|error| status_of(&id, &error))?;
         let header = preview_header(&proposed);
         let (stat_only, merged_hunks) = (request.stat_only, request.merged_hunks);
         let entries = move || {
             (0..proposed.proposal.items().len()).filter_map(move |at| {
                 let item = proposed.proposal.items().get(at)?;
                 let found = proposed.appraisals.get(at)?.clone();
-                let mut entry = entry::proposed(item, found, stat_only && !(merged_hunks && item.merged));
+                let mut entry = entry::proposed(
+                    item,
+                    found,
+                    stat_only && !(merged_hunks && (item.merged || !item.conflicts.is_empty())),
+                );
                 for finding in &mut entry.findings {
                     finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
                 }
@@ -88,15 +92,12 @@ impl ReviewService for ReviewApi {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn blame(
-        &self,
-        request: Request<v1::BlameRequest>,
-    ) -> Result<Response<Self::BlameStream>, Status> {
+    async fn blame(&self, request: Request<v1::BlameRequest>) -> Result<Response<Self::BlameStream>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let mut paths = convert::rel_paths(vec![request.path])?;
         let path = paths.pop().ok_or_else(|| Status::invalid_argument("no path"))?;
-        let origins = self.0.blame(&id, path).await.map_err(|error| status(&error))?;
+        let origins = self.0.blame(&id, path).await.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(super::blame::streamed(origins)))
     }
 
@@ -109,7 +110,8 @@ impl ReviewService for ReviewApi {
         let selection = wanted::of_paths(request.paths, request.selection)?;
         let asked = wanted::asked(Some(selection), request.resolutions, request.accepted)?;
         let asked = Asked { shown: request.shown, ..asked };
-        let outcome = self.0.approve(&id, request.digest, asked).await.map_err(|error| status(&error))?;
+        let outcome =
+            self.0.approve(&id, request.digest, asked).await.map_err(|error| status_of(&id, &error))?;
         let Outcome { apply, paths, left_alone, record } = outcome;
         Ok(Response::new(v1::ApproveReply {
             apply: apply.to_string(),
@@ -128,7 +130,7 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let rejected = self.0.reject(&id, request.why, request.go_on).await;
-        let record = rejected.map_err(|error| status(&error))?;
+        let record = rejected.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::RejectReply {
             kept_until_us: self.0.kept_until_us(&record).map_err(|error| status(&error))?,
             checkpoint: record.at,
@@ -143,7 +145,8 @@ impl ReviewService for ReviewApi {
             return Err(Status::invalid_argument("`merge` without the `digest` that PreviewUndo tells"));
         }
         let how = Undo { merge: request.merge, digest: request.digest };
-        let Undone::Done(outcome) = self.0.undo(&id, how).await.map_err(|error| status(&error))? else {
+        let Undone::Done(outcome) = self.0.undo(&id, how).await.map_err(|error| status_of(&id, &error))?
+        else {
             return Err(Status::internal("nothing was taken back"));
         };
         Ok(Response::new(v1::UndoReply {
@@ -161,7 +164,8 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let id = self.applied(&request.session, request.project)?;
         let how = Undo { merge: true, digest: String::new() };
-        let Undone::Would(would) = self.0.undo(&id, how).await.map_err(|error| status(&error))? else {
+        let Undone::Would(would) = self.0.undo(&id, how).await.map_err(|error| status_of(&id, &error))?
+        else {
             return Err(Status::internal("it was taken back unasked"));
         };
         let WouldUndo { proposal, appraisals, record, .. } = would;

@@ -202,7 +202,11 @@ fn origin(
     let calls_total = of_turns.iter().map(|told| told.naming).sum();
     Origin {
         turns_total: turns.len(),
-        turns: turns.iter().skip(turns.len().saturating_sub(LISTED)).map(|turn| (*turn, text(*turn))).collect(),
+        turns: turns
+            .iter()
+            .skip(turns.len().saturating_sub(LISTED))
+            .map(|turn| (*turn, text(*turn)))
+            .collect(),
         others: of_turns.iter().map(|told| told.all).sum::<usize>() - calls_total,
         calls_total,
         calls: of_turns.iter().flat_map(|told| &told.calls).take(LISTED).cloned().collect(),
