@@ -216,6 +216,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn harmless_is_what_a_terminal_shows_as_it_is() {
+        let table: [(&[u8], bool); 12] = [
+            (b"plain\n\ttabs\r\nends\r\n", true),
+            ("漢字 é Приве́т".as_bytes(), true),
+            (b"caf\xe9\n", true),
+            (b"", true),
+            (b"a\rb", false),
+            (b"a\r\rb\n", false),
+            (b"\x1b[2K", false),
+            (b"\x07", false),
+            ("\u{202e}".as_bytes(), false),
+            ("\u{9b}2K".as_bytes(), false),
+            (b"\x9b2K", false),
+            ("zero\u{200b}width".as_bytes(), false),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(is_harmless(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn every_hostile_character_is_spelt_out() {
         let table: [(&[u8], &str); 20] = [
             (b"plain \xc3\xa9 \xe6\xbc\xa2", "plain é 漢"),

@@ -293,3 +293,46 @@ fn content(parts: &Parts, node: Option<&Node>) -> Result<Vec<u8>, Error> {
     parts.store.open_blob(hash)?.read_to_end(&mut content).map_err(|_| Error::Interrupted)?;
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn hunks_of_the_same_turns_share_what_is_known() {
+        let hunks = 2500;
+        let turns = |number: usize| BTreeSet::from([1, 2 + u32::from(number.is_multiple_of(2))]);
+        let found = (0..hunks).map(|number| (Some(number.to_string()), turns(number))).collect();
+        let looked = Cell::new(0);
+        let of = shared(found, |turns| {
+            looked.set(looked.get() + 1);
+            origin(turns, &BTreeMap::new(), &[], &|_| String::new())
+        });
+        assert_eq!((of.len(), looked.get()), (hunks, 2));
+        assert!(Arc::ptr_eq(&of[0].origin, &of[2].origin) && !Arc::ptr_eq(&of[0].origin, &of[1].origin));
+    }
+
+    #[test]
+    fn what_is_kept_and_told_has_an_end() {
+        let path = RelPath::new("src/a.rs").unwrap();
+        let mut told = BTreeMap::new();
+        for turn in 1..=300 {
+            let of_turn: &mut Told = told.entry(turn).or_default();
+            for seq in 0..1000 {
+                let detail = if seq % 2 == 0 { "src/a.rs" } else { "src/b.rs" };
+                let (name, detail) = ("Edit".to_owned(), detail.to_owned());
+                let names = of_turn.take(&path, Call { seq, turn, name, detail, time_us: 5 });
+                assert_eq!(names, seq % 2 == 0);
+            }
+            assert_eq!((of_turn.calls.len(), of_turn.naming, of_turn.all), (LISTED, 500, 1000));
+        }
+        let hosts: Vec<(i64, String, u64)> = (0..300).map(|host| (host % 7, host.to_string(), 1)).collect();
+        let origin = origin(&(1..=300).collect(), &told, &hosts, &|_| String::new());
+        assert_eq!((origin.turns.len(), origin.turns[99].0, origin.turns_total), (LISTED, 300, 300));
+        assert_eq!((origin.calls.len(), origin.calls_total, origin.others), (LISTED, 150_000, 150_000));
+        // Those of the sixth microsecond came later.
+        assert_eq!((origin.fetched.len(), origin.fetched_total), (LISTED, 258));
+    }
+}
