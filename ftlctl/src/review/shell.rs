@@ -154,7 +154,10 @@ impl Shell<'_> {
                 Heard::PageOver(number, failed) => self.state.page_over(number, failed),
                 Heard::Deaf(why) => {
                     self.is_deaf = true;
-                    self.state.grow_stale(why);
+                    // A session that has ended tells nothing more, and said that it has.
+                    if self.state.stale.is_none() {
+                        self.state.grow_stale(why);
+                    }
                 }
                 Heard::Previewed(request, purpose, whole) => {
                     self.state.previewed(*request, purpose, whole.0, whole.1);

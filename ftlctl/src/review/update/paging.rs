@@ -51,8 +51,7 @@ impl State {
             self.complain("put the cursor on a file first");
             return None;
         };
-        let in_diff = self.focus == Focus::Diff || !self.shows_both();
-        let part = self.pane.index.part_at(self.pane.cursor).filter(|_| in_diff);
+        let part = self.pane.index.part_at(self.pane.cursor).filter(|_| self.focus == Focus::Diff);
         let hunk = part.and_then(|(hunk, _)| entry.hunks.get(hunk)).map(|hunk| hunk.id.clone());
         let title = format!("where it comes from: {}", escape::name(&entry.path));
         let path = entry.path.clone();
