@@ -237,10 +237,10 @@ pub(crate) async fn ask(context: &Context, fetched: &Fetched, screen: bool) -> R
 }
 
 fn question(changes: u64, digest: &str, screen: bool) -> String {
-    let screen = if screen { "[v]iew and choose / " } else { "" };
+    let screen = if screen { "[v]iew / " } else { "" };
     let these = if changes == 1 { "this" } else { "these" };
     let (changes, digest) = (plural(changes, "change", "changes"), event::short(digest));
-    format!("Apply {these} {changes} (digest {digest})? [y]es / [n]o, keep for later / {screen}[r]eject: ")
+    format!("Apply {these} {changes} (digest {digest})? [y]es / {screen}[n]o, keep for later / [r]eject: ")
 }
 
 /// What was meant; an empty line is not a yes.
@@ -388,7 +388,7 @@ mod tests {
     fn the_question_names_what_is_approved() {
         let end = "(digest abc123def456)? [y]es / [n]o, keep for later / [r]eject: ";
         assert_eq!(question(4, "abc123def4567890", false), format!("Apply these 4 changes {end}"));
-        let end = end.replace("[r]", "[v]iew and choose / [r]");
+        let end = end.replace("[n]", "[v]iew / [n]");
         assert_eq!(question(1, "abc123def4567890", true), format!("Apply this 1 change {end}"));
     }
 

@@ -15,10 +15,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::render::style::Style;
 use crate::render::{escape, json};
-use crate::review::page::{BESIDE, Subject};
+use crate::review::page::BESIDE;
 use crate::review::remote::{Heard, Remote};
 use crate::review::screen::Screen;
-use crate::review::state::{Effect, Mode, State};
+use crate::review::state::{Effect, State};
 use crate::review::view::theme::Theme;
 use crate::review::{End, editor};
 use crate::terminal;
@@ -145,6 +145,7 @@ impl Shell<'_> {
     }
 
     async fn hear(&mut self, batch: &mut Vec<Heard>) -> Result<Option<End>, Failure> {
+        let was_asked = self.state.is_asked();
         for heard in batch.drain(..) {
             match heard {
                 Heard::Entry(entry) => self.state.push(*entry),
@@ -173,18 +174,17 @@ impl Shell<'_> {
                 Heard::Rejected(reply, go_on) => return Ok(Some(End::Rejected(reply, go_on))),
             }
         }
-        let is_asked = match &self.state.mode {
-            Mode::Approving(approving) => approving.typed.is_empty(),
-            Mode::Page(page) => page.top == 0 && matches!(page.of, Subject::Merged(_)),
-            _ => false,
-        };
-        if is_asked {
-            self.show_before_keys().await?;
+        if self.state.is_asked() && !was_asked {
+            self.state.is_early = true;
+            let shown = self.show_before_keys().await;
+            self.state.is_early = false;
+            shown?;
         }
         Ok(None)
     }
 
-    /// What was typed before the approving screen could be seen is no answer to it.
+    /// What was typed before the approving screen could be seen is no answer to it. What to type stands there only
+    /// when it counts.
     async fn show_before_keys(&mut self) -> Result<(), Failure> {
         self.screen.draw(&self.state, self.theme).map_err(Failure::io("use the terminal"))?;
         terminal::forget_typed();

@@ -225,6 +225,8 @@ pub(crate) struct State {
     pub(crate) stale: Option<String>,
     /// Columns and rows of the screen.
     pub(crate) size: (u16, u16),
+    /// What is typed now was typed before the human could see what it would be an answer to.
+    pub(crate) is_early: bool,
     /// Pages that were opened so far.
     pub(crate) pages: u64,
     /// Whether the list's rows are those of all entries.
@@ -253,6 +255,7 @@ impl State {
             message: None,
             stale: None,
             size,
+            is_early: false,
             pages: 0,
             is_listed: false,
         }

@@ -107,6 +107,7 @@ fn a_merge_with_the_humans_edits_is_shown_before_its_digest() {
         tmux.kind("*y");
         let screen = tmux.wait_for("with your own edits, this would be written");
         assert!(screen.contains("+ the agent") && !screen.contains("Type "), "{screen}");
+        tmux.wait_for("y on to the digest");
         tmux.press(["Enter"]);
         tmux.kind("y");
         let digest = asked(&tmux.wait_for("Enter to approve"));
@@ -117,7 +118,7 @@ fn a_merge_with_the_humans_edits_is_shown_before_its_digest() {
         tmux.wait_for("nothing was applied");
         assert_eq!(read(&world, "f"), lines("3", "the human again"));
         tmux.kind("y");
-        tmux.wait_for("this would be written");
+        tmux.wait_for("y on to the digest");
         tmux.kind("y");
         tmux.kind(&asked(&tmux.wait_for("Enter to approve")));
         tmux.press(["Enter"]);
@@ -132,7 +133,7 @@ fn the_question_of_code_opens_the_screen_and_comes_to_its_end() {
     world.files(&[("a", "1\n"), ("b", "1\n")]);
     let line = "ftlctl code --agent shell 'echo 2 > a; echo 2 > b; echo the agent speaks'";
     let tmux = Tmux::open(&world, (80, 24), line);
-    tmux.wait_for("[v]iew and choose");
+    tmux.wait_for("[v]iew /");
     tmux.kind("v");
     tmux.press(["Enter"]);
     let screen = tmux.wait(|screen| screen.contains("review s-") && !screen.contains("loading"));

@@ -8,7 +8,6 @@ use ftl_proto::v1;
 use crate::render::measure::plural;
 use crate::review::choice::{Choice, Mark};
 use crate::review::document::{Document, is_beneath};
-use crate::review::page::{Page, Subject};
 use crate::review::state::{Approving, Edited, Effect, Focus, Mode, Purpose, Question, State};
 
 /// Characters of the digest that are typed to approve.
@@ -121,7 +120,7 @@ impl State {
 
     /// What is shown is not the session's work any more. The text is escaped.
     pub(crate) fn grow_stale(&mut self, why: String) {
-        if matches!(self.mode, Mode::Approving(_) | Mode::Page(Page { of: Subject::Merged(_), .. })) {
+        if self.is_asked() {
             self.mode = Mode::Review;
         }
         self.message = None;

@@ -78,6 +78,15 @@ impl State {
         (!page.is_whole).then_some(Effect::EndPage)
     }
 
+    /// Whether the screen is a part of an approval.
+    pub(crate) fn is_asked(&self) -> bool {
+        match &self.mode {
+            Mode::Approving(_) => true,
+            Mode::Page(page) => matches!(page.of, Subject::Merged(_)),
+            _ => false,
+        }
+    }
+
     /// From what was merged to the digest.
     fn pass_merged(&mut self) {
         if let Mode::Page(Page { of: Subject::Merged(approving), .. }) =

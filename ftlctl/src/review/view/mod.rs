@@ -147,6 +147,9 @@ fn footer(state: &State, canvas: &mut Canvas<'_>) {
         canvas.put(1, y, &format!("asking the daemon: {what}…"), Ink::Faint);
         return;
     }
+    if state.is_early {
+        return;
+    }
     let (text, ink) = match (&state.message, &state.stale) {
         (Some((Tone::Plain, text)), _) => (text.clone(), Ink::Plain),
         (Some((Tone::Bad, text)), _) => (text.clone(), Ink::Bad),
