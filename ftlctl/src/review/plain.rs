@@ -188,7 +188,12 @@ impl Plain<'_> {
 
     fn index(&self, entry: &v1::DiffEntry, choices: &FileChoices) -> Index {
         let folded = std::collections::HashSet::new();
-        Index::build(entry, choices, Plan { side_by_side: false, folded: &folded, width: usize::MAX })
+        let session = &self.state.session.session;
+        Index::build(
+            entry,
+            choices,
+            Plan { side_by_side: false, folded: &folded, width: usize::MAX, session },
+        )
     }
 
     fn show(

@@ -275,15 +275,21 @@ async fn origins(
     tell: impl Fn(Vec<Line>),
 ) -> Result<(), Failure> {
     let mut origins = reviews.blame(v1::BlameRequest { session, path }).await?.into_inner();
-    let mut number = 0;
+    let (mut number, mut found) = (0, false);
     while let Some(origin) = origins.message().await? {
         number += 1;
-        if hunk.as_ref().is_some_and(|hunk| *hunk != origin.hunk) {
+        // A file may be too large to be told by hunks.
+        if hunk.as_ref().is_some_and(|hunk| *hunk != origin.hunk && !origin.hunk.is_empty()) {
             continue;
         }
+        found = true;
         let lines = blame::lines(&origin, number).into_iter().enumerate();
         let voice = |at| if at == 0 { Voice::Heading } else { Voice::Plain };
         tell(lines.map(|(at, text)| Line::new(voice(at), text)).collect());
+    }
+    if !found {
+        let text = "nothing is known of this hunk alone; in the list, b tells of all of the file";
+        tell(vec![Line::new(Voice::Warning, text)]);
     }
     Ok(())
 }

@@ -344,7 +344,7 @@ impl State {
         let folded = self.folded.iter().filter(|(file, _)| *file == place).map(|(_, hunk)| *hunk).collect();
         let side_by_side = self.options.side_by_side && self.room_for_two();
         let width = usize::from(self.diff_width()).saturating_sub(3);
-        let plan = Plan { side_by_side, folded: &folded, width };
+        let plan = Plan { side_by_side, folded: &folded, width, session: &self.session.session };
         let at = self.pane.index.rows.get(self.pane.cursor).copied();
         let distance = self.pane.cursor.saturating_sub(self.pane.top);
         let choices = self.choices.of(entry);

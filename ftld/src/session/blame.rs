@@ -10,12 +10,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ftl_core::blame::{self, Call, Version};
+use ftl_core::diff::Change;
 use ftl_core::event::Kind;
 use ftl_core::hunk::{Hunks, Limits, hunks};
 use ftl_core::id::{Hash, SessionId};
-use ftl_core::review::ApproveRefused;
+use ftl_core::review::{ApproveRefused, Review};
 use ftl_core::tree::{Node, RelPath};
 
+use super::appraise::Appraiser;
 use super::decide::blocking;
 use super::outlet::{Wanted, rows};
 use super::record::Record;
@@ -93,10 +95,13 @@ impl Sessions {
         let change = reviewed.review.changes().iter().find(|change| change.path == path);
         let change = change.ok_or(ApproveRefused::Unknown { path })?.clone();
         let record = self.get(id)?;
-        let versions = self.versions(&record, &change.path)?;
+        // A file that is found under another name is compared with what it was there.
+        let renamed = self.renamed(&reviewed.review, &change).await?;
+        let versions = self.versions(&record, &change.path, renamed.as_ref().map(|(path, _)| path))?;
         let parts = Arc::clone(self.parts());
         blocking(move || {
-            let found = by_turns(&parts, change.before.as_ref(), change.result(), &versions)?;
+            let before = change.before.as_ref().or(renamed.as_ref().map(|(_, node)| node));
+            let found = by_turns(&parts, before, change.result(), &versions)?;
             let told = told(&parts, &record, &change.path)?;
             let fetched = forwarded(&parts, &record.id)?;
             let text = |turn: u32| {
@@ -108,8 +113,28 @@ impl Sessions {
         .await
     }
 
+    /// Where a new file was before, and what stood there.
+    async fn renamed(&self, review: &Review, change: &Change) -> Result<Option<(RelPath, Node)>, Error> {
+        if change.before.is_some() {
+            return Ok(None);
+        }
+        let (store, changes) = (Arc::clone(&self.parts().store), review.changes().to_vec());
+        let path = change.path.clone();
+        blocking(move || {
+            let appraiser = Appraiser::new(store, BTreeSet::new()).with_renames(&changes);
+            let Some(from) = appraiser.renamed_from(&path).cloned() else { return Ok(None) };
+            Ok(appraiser.renamed().remove(&path).map(|node| (from, node)))
+        })
+        .await
+    }
+
     /// What stood at a path after each turn that the work came along, the first one first.
-    fn versions(&self, record: &Record, path: &RelPath) -> Result<Vec<(u32, Option<Node>)>, Error> {
+    fn versions(
+        &self,
+        record: &Record,
+        path: &RelPath,
+        renamed_from: Option<&RelPath>,
+    ) -> Result<Vec<(u32, Option<Node>)>, Error> {
         let (mut found, mut at) = (Vec::new(), record.at);
         while let Some(checkpoint) = record.checkpoint(at) {
             at = checkpoint.parent;
@@ -118,8 +143,8 @@ impl Sessions {
                 continue;
             }
             let point = self.point(&format!("{}@{}", record.id, checkpoint.number))?;
-            let node = point.tree.get(path).map(|entry| entry.node.clone());
-            found.push((checkpoint.turn, node));
+            let at = |path: &RelPath| point.tree.get(path).map(|entry| entry.node.clone());
+            found.push((checkpoint.turn, at(path).or_else(|| renamed_from.and_then(at))));
         }
         found.reverse();
         Ok(found)
