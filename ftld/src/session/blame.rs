@@ -121,7 +121,7 @@ impl Sessions {
         let (store, changes) = (Arc::clone(&self.parts().store), review.changes().to_vec());
         let path = change.path.clone();
         blocking(move || {
-            let appraiser = Appraiser::new(store, BTreeSet::new()).with_renames(&changes);
+            let appraiser = Appraiser::new(store, Arc::default()).with_renames(&changes);
             let Some(from) = appraiser.renamed_from(&path).cloned() else { return Ok(None) };
             Ok(appraiser.renamed().remove(&path).map(|node| (from, node)))
         })
