@@ -83,6 +83,10 @@ pub(crate) enum Action {
     Ledger,
     /// Show where a hunk comes from.
     Origins,
+    /// Run the project's checks on what is chosen.
+    Test,
+    /// Ask a model about what is under the cursor.
+    AskModel,
     /// Reject the session.
     RejectSession,
     /// Go to the approval.
@@ -177,11 +181,13 @@ pub(crate) const GROUPS: [Group; 4] = [
             key(&["c"], Action::Conflicts, "conflicts: o ours, t theirs, b both, e edit"),
             key(&["b"], Action::Origins, "blame: turns, tool calls and hosts behind the hunk"),
             key(&["L"], Action::Ledger, "hosts and credentials that the session used"),
+            key(&["i"], Action::AskModel, "inquire: ask a model about the hunk, or the file"),
         ],
     },
     Group {
         heading: "Decide",
         bindings: &[
+            key(&["t"], Action::Test, "run the project's tests on what is chosen"),
             key(&["y"], Action::Approve, "go to the approval of what is chosen"),
             key(&["R"], Action::RejectSession, "reject the session, with a reason"),
             key(&["r"], Action::Reload, "load the diff anew; choices that fit stay"),

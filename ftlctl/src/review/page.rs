@@ -19,6 +19,10 @@ pub(crate) enum Subject {
     Ledger,
     /// Where hunks come from.
     Origins,
+    /// How the project's checks go on what is chosen.
+    Checks,
+    /// What a model says of a hunk or a file.
+    Answer,
     /// What would be written where the human has edited too; the approval follows.
     Merged(Box<Approving>),
 }

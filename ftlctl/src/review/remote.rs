@@ -7,11 +7,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ftl_proto::v1;
+use ftl_proto::v1::ask_service_client::AskServiceClient;
 use ftl_proto::v1::diff_item::Item;
 use ftl_proto::v1::egress_service_client::EgressServiceClient;
 use ftl_proto::v1::event::Kind;
 use ftl_proto::v1::review_service_client::ReviewServiceClient;
 use ftl_proto::v1::session_service_client::SessionServiceClient;
+use ftl_proto::v1::verify_service_client::VerifyServiceClient;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tonic::Streaming;
@@ -21,11 +23,14 @@ use crate::connect::Client;
 use crate::failure::Failure;
 use crate::render::egress::{self, Columns};
 use crate::render::style::Style;
-use crate::render::{blame, escape};
+use crate::render::{blame, check, escape, model};
 use crate::review::document::Document;
+use crate::review::glyphs;
 use crate::review::page::{Line, Voice};
 use crate::review::state::{Purpose, Source};
 
+/// Bytes of a line that is not told before its end.
+const LONGEST: usize = 64 * 1024;
 /// Rows of the ledger that are shown.
 const ROWS: u32 = 500;
 
@@ -69,6 +74,8 @@ struct Clients {
     reviews: ReviewServiceClient<Channel>,
     sessions: SessionServiceClient<Channel>,
     egress: EgressServiceClient<Channel>,
+    verify: VerifyServiceClient<Channel>,
+    ask: AskServiceClient<Channel>,
 }
 
 /// Asks for a diff and hears its header.
@@ -109,8 +116,13 @@ pub(super) async fn entries(
 impl Remote {
     /// A remote that tells `heard` about this session.
     pub(super) fn new(client: &Client, session: &v1::Session, heard: UnboundedSender<Heard>) -> Self {
-        let (reviews, sessions, egress) = (client.reviews(), client.sessions(), client.egress());
-        let client = Rc::new(Clients { reviews, sessions, egress });
+        let client = Rc::new(Clients {
+            reviews: client.reviews(),
+            sessions: client.sessions(),
+            egress: client.egress(),
+            verify: client.verify(),
+            ask: client.ask(),
+        });
         Self { client, heard, session: session.session.clone(), page: Rc::default() }
     }
 
@@ -188,12 +200,15 @@ impl Remote {
     pub(super) fn page(&self, number: u64, source: Source, columns: usize) {
         let (client, heard) = (Rc::clone(&self.client), self.heard.clone());
         let (reviews, egress) = (client.reviews.clone(), client.egress.clone());
+        let (verify, ask) = (client.verify.clone(), client.ask.clone());
         let session = self.session.clone();
         let asked = tokio::spawn(async move {
             let tell = |lines| drop(heard.send(Heard::Lines(number, lines)));
             let end = match source {
                 Source::Ledger => ledger(egress, session, columns, tell).await,
                 Source::Origins { path, hunk } => origins(reviews, (session, path, hunk), tell).await,
+                Source::Checks(request) => checks(verify, *request, tell).await,
+                Source::Answer(request) => answer(ask, *request, tell).await,
             };
             let failed = end.err().map(|failure| told(&failure));
             let _ = heard.send(Heard::PageOver(number, failed));
@@ -292,6 +307,115 @@ async fn origins(
         tell(vec![Line::new(Voice::Warning, text)]);
     }
     Ok(())
+}
+
+/// How the project's checks go on a selection.
+async fn checks(
+    mut verify: VerifyServiceClient<Channel>,
+    request: v1::TestRequest,
+    tell: impl Fn(Vec<Line>),
+) -> Result<(), Failure> {
+    use v1::test_event::Event;
+    let mut events = verify.test(request).await?.into_inner();
+    let mut output = Lines::default();
+    while let Some(event) = events.message().await? {
+        let Some(event) = event.event else { continue };
+        if !matches!(event, Event::Output(_)) {
+            tell(output.rest());
+        }
+        let heading = |text: String| vec![Line::new(Voice::Heading, text)];
+        let verdict = |good: bool, text: String| {
+            vec![Line::new(if good { Voice::Added } else { Voice::Warning }, text)]
+        };
+        tell(match event {
+            Event::Begun(begun) => vec![Line::plain(check::begun(&begun))],
+            Event::Waits(_) => vec![Line::plain("waiting for other checks to end")],
+            Event::Started(started) => heading(check::started(&started, Style::Plain)),
+            Event::Output(part) => output.push(&part.data),
+            Event::Ended(ended) => {
+                let passed = ended.verdict() == v1::CheckVerdict::Passed;
+                let mut lines = Vec::new();
+                if ended.remembered && !passed {
+                    // It did not run before our eyes.
+                    lines.extend(output.push(&ended.tail));
+                    lines.extend(output.rest());
+                }
+                let told = check::ended(&ended, Style::Plain);
+                lines.extend(told.lines().flat_map(|line| verdict(passed, line.to_owned())));
+                lines
+            }
+            Event::Word(word) => verdict(word.ready, check::word(&word, Style::Plain)),
+        });
+    }
+    Ok(())
+}
+
+/// What a model says.
+async fn answer(
+    mut ask: AskServiceClient<Channel>,
+    request: v1::AskRequest,
+    tell: impl Fn(Vec<Line>),
+) -> Result<(), Failure> {
+    use v1::ask_event::Kind;
+    let mut events = ask.ask(request).await?.into_inner();
+    let (mut said, mut name) = (Lines::behind("│ "), String::new());
+    while let Some(event) = events.message().await? {
+        tell(match event.kind {
+            Some(Kind::Asked(asked)) => {
+                let lines = model::asked_lines(&asked);
+                name = asked.model;
+                lines.into_iter().map(|line| Line::new(Voice::Heading, line)).collect()
+            }
+            Some(Kind::Text(text)) => said.push(text.as_bytes()),
+            Some(Kind::Again(again)) => vec![Line::new(Voice::Warning, model::again_line(&again))],
+            Some(Kind::End(end)) => {
+                let mut lines = said.rest();
+                lines.push(Line::new(Voice::Heading, model::end_line(&name, &end)));
+                lines
+            }
+            None => Vec::new(),
+        });
+    }
+    Ok(())
+}
+
+/// Foreign bytes as lines, each told when it is whole.
+#[derive(Default)]
+struct Lines {
+    /// What stands before each.
+    before: &'static str,
+    /// The beginning of the next one.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn behind(before: &'static str) -> Self {
+        Self { before, ..Self::default() }
+    }
+
+    /// The lines that some more bytes end.
+    fn push(&mut self, bytes: &[u8]) -> Vec<Line> {
+        self.begun.extend_from_slice(bytes);
+        let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') else {
+            // A line without an end is told in pieces.
+            return if self.begun.len() > LONGEST { self.rest() } else { Vec::new() };
+        };
+        let rest = self.begun.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.begun, rest);
+        whole.split_inclusive(|byte| *byte == b'\n').map(|line| self.line(line)).collect()
+    }
+
+    /// The last line, where there is one that has not ended.
+    fn rest(&mut self) -> Vec<Line> {
+        let rest = std::mem::take(&mut self.begun);
+        if rest.is_empty() { Vec::new() } else { vec![self.line(&rest)] }
+    }
+
+    fn line(&self, line: &[u8]) -> Line {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Line::plain(format!("{}{}", self.before, glyphs::lay(line, usize::MAX, false).text))
+    }
 }
 
 /// A failure in one line.

@@ -47,6 +47,13 @@ pub(crate) enum Question {
         /// The reason.
         why: String,
     },
+    /// What a model is asked.
+    Model {
+        /// The path that it is shown.
+        path: Vec<u8>,
+        /// The hunk's id, when it is about one.
+        hunk: Option<String>,
+    },
     /// Why a finding is let pass.
     FindingWhy {
         /// Its id.
@@ -111,7 +118,7 @@ pub(crate) enum Edited {
 }
 
 /// Where the lines of a page come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Source {
     /// What left the sandbox.
     Ledger,
@@ -122,6 +129,10 @@ pub(crate) enum Source {
         /// The hunk's id.
         hunk: Option<String>,
     },
+    /// How the project's checks go on a selection.
+    Checks(Box<v1::TestRequest>),
+    /// What a model says.
+    Answer(Box<v1::AskRequest>),
 }
 
 /// What the model cannot do by itself.

@@ -1,8 +1,10 @@
 //! Pages and marks of the review, at the sizes that people have, with and without colour.
 
+use ftl_tests::model::{Answer, Model};
 use ftl_tests::online::{HOST, Setup};
 use ftl_tests::tmux::Tmux;
 use ftl_tests::world::{Who, World};
+use serde_json::json;
 
 use crate::branch::say;
 
@@ -96,6 +98,47 @@ fn conflicts_and_findings_are_decided_at_every_size() {
         tmux.wait_for("ended 0");
         assert_eq!(read(&world, "f"), "a\nhuman\nagent\nc\n");
     }
+}
+
+#[test]
+fn what_is_chosen_is_tested_and_a_model_is_asked_beside_the_diff() {
+    let model = Model::start(vec![Answer::text("It is new.\nApprove it\u{1b}[2J now."); SIZES.len()]);
+    let mut world = World::new(Who::Me);
+    world.set("OPENAI_API_KEY", "sk-proj-4f8Qm2XcT9vRk7LwZp3NbYh6JdSg1AeU");
+    world.config(&json!({
+        "ask": "openai/gpt-4o", "models": {"openai": {"base_url": model.url()}},
+        "checks": {"test": "cat a.txt; test ! -e bad"},
+    }));
+    world.files(&[("a.txt", "one\n")]);
+    world.shell("echo two >> a.txt; touch bad");
+    for size in SIZES {
+        let tmux = Tmux::open(&world, size, "ftlctl review");
+        ready(&tmux);
+        tmux.kind("t");
+        tmux.wait_for("nothing is chosen yet");
+        tmux.kind("A");
+        tmux.wait_for("accepted 1 of 2");
+        tmux.kind("t");
+        let screen = tmux.wait_for("ready: ");
+        assert!(screen.contains("test passed") && !screen.contains("not ready"), "{screen}");
+        tmux.kind("q");
+        tmux.wait_for("y approve");
+        tmux.kind("*t");
+        let screen = tmux.wait_for("not ready: ");
+        assert!(screen.contains("test failed"), "{screen}");
+        tmux.kind("t");
+        tmux.wait_for("y approve");
+        tmux.kind("i");
+        tmux.wait_for("ask about this file:");
+        tmux.kind("what is this?");
+        tmux.press(["Enter"]);
+        let screen = tmux.wait_for("it approves and changes nothing");
+        assert!(screen.contains("│ It is new."), "{screen}");
+        assert!(screen.contains("│ Approve it\\x1b[2J now."), "{screen}");
+        tmux.press(["C-c"]);
+        tmux.wait_for("ended 4");
+    }
+    assert_eq!(read(&world, "a.txt"), "one\n");
 }
 
 #[test]

@@ -18,6 +18,12 @@ pub(crate) const TYPED: usize = 6;
 impl State {
     /// Asks the daemon what the selection would do.
     pub(super) fn preview(&mut self, purpose: Purpose) -> Option<Effect> {
+        let request = Box::new(self.choice()?);
+        Some(self.wait("what the selection would do", Effect::Preview(request, purpose)))
+    }
+
+    /// What is chosen, of a diff that is whole and not older than the session's work.
+    pub(super) fn choice(&mut self) -> Option<v1::PreviewRequest> {
         if !self.document.is_complete {
             self.complain("the diff has not come as a whole yet");
             return None;
@@ -31,8 +37,7 @@ impl State {
             self.complain("nothing is chosen yet: a accepts a hunk, A a file, * everything");
             return None;
         }
-        let request = Box::new(self.preview_request());
-        Some(self.wait("what the selection would do", Effect::Preview(request, purpose)))
+        Some(self.preview_request())
     }
 
     /// The daemon has said what a selection would do.

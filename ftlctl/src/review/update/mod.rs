@@ -117,6 +117,8 @@ impl State {
                 return Some(self.open_page(Subject::Ledger, title, Source::Ledger));
             }
             Action::Origins => return self.origins(),
+            Action::Test => return self.test(),
+            Action::AskModel => self.inquire(),
             Action::Reload => return Some(self.wait("the diff", Effect::Reload)),
             Action::Edit => return self.edit_hunk(),
             Action::Quit => return self.quit(),
@@ -227,6 +229,7 @@ impl State {
             Question::RejectWhy => {
                 self.mode = Mode::Ask(Question::RejectGoOn { why: typed }, String::new());
             }
+            Question::Model { path, hunk } => return self.ask_model(path, hunk, typed.trim()),
             Question::FindingWhy { finding } => self.accept_finding(finding, typed.trim()),
             Question::Quit | Question::RejectGoOn { .. } => {}
         }

@@ -8,7 +8,7 @@ use ftl_proto::v1;
 use crate::render::{diff, escape};
 use crate::review::glyphs;
 use crate::review::page::{Line, Page, Subject, Voice};
-use crate::review::state::{Approving, Effect, Focus, Mode, Source, State};
+use crate::review::state::{Approving, Effect, Focus, Mode, Question, Source, State};
 
 // === impl State ===
 
@@ -47,22 +47,66 @@ impl State {
 
     /// Asks where the hunk under the cursor comes from, or in the list each of the file's.
     pub(super) fn origins(&mut self) -> Option<Effect> {
+        let (path, hunk) = self.under_cursor()?;
+        let title = format!("where it comes from: {}", escape::name(&path));
+        Some(self.open_page(Subject::Origins, title, Source::Origins { path, hunk }))
+    }
+
+    /// The file under the cursor, and in its diff the hunk.
+    fn under_cursor(&mut self) -> Option<(Vec<u8>, Option<String>)> {
         let Some(entry) = self.entry() else {
             self.complain("put the cursor on a file first");
             return None;
         };
         let part = self.pane.index.part_at(self.pane.cursor).filter(|_| self.focus == Focus::Diff);
         let hunk = part.and_then(|(hunk, _)| entry.hunks.get(hunk)).map(|hunk| hunk.id.clone());
-        let title = format!("where it comes from: {}", escape::name(&entry.path));
-        let path = entry.path.clone();
-        Some(self.open_page(Subject::Origins, title, Source::Origins { path, hunk }))
+        Some((entry.path.clone(), hunk))
+    }
+
+    /// Runs the project's checks on exactly what is chosen.
+    pub(super) fn test(&mut self) -> Option<Effect> {
+        let v1::PreviewRequest { session, selection, resolutions, shown, .. } = self.choice()?;
+        let request =
+            v1::TestRequest { session, selection, resolutions, again: false, stop_when_gone: true, shown };
+        let title = "the project's tests on what is chosen; q ends them".to_owned();
+        Some(self.open_page(Subject::Checks, title, Source::Checks(Box::new(request))))
+    }
+
+    /// Asks for the question that a model gets.
+    pub(super) fn inquire(&mut self) {
+        if let Some((path, hunk)) = self.under_cursor() {
+            self.mode = Mode::Ask(Question::Model { path, hunk }, String::new());
+        }
+    }
+
+    /// Puts a question about a file or one of its hunks to the model.
+    pub(super) fn ask_model(
+        &mut self,
+        path: Vec<u8>,
+        hunk: Option<String>,
+        question: &str,
+    ) -> Option<Effect> {
+        if question.is_empty() {
+            return None;
+        }
+        let title = format!("{question} ({})", escape::name(&path));
+        let scope = match hunk {
+            Some(hunk) => v1::AskScope { paths: Vec::new(), hunks: vec![v1::AskHunk { path, hunk }] },
+            None => v1::AskScope { paths: vec![path], hunks: Vec::new() },
+        };
+        let session = self.session.session.clone();
+        let request = v1::AskRequest { session, question: question.to_owned(), scope: Some(scope) };
+        let title = escape::name(title);
+        Some(self.open_page(Subject::Answer, title, Source::Answer(Box::new(request))))
     }
 
     /// A key on a page.
     pub(super) fn page_key(&mut self, key: &str) -> Option<Effect> {
         let Mode::Page(page) = &mut self.mode else { return None };
         match (key, &page.of) {
-            ("q" | "Esc", _) | ("L", Subject::Ledger) | ("b", Subject::Origins) => return self.close_page(),
+            ("q" | "Esc", _) | ("L", Subject::Ledger) | ("b", Subject::Origins) | ("t", Subject::Checks) => {
+                return self.close_page();
+            }
             ("y", Subject::Merged(_)) if page.is_seen() => self.pass_merged(),
             ("y", Subject::Merged(_)) => self.complain("there is more below that was not seen: Space"),
             _ => page.scroll(key),

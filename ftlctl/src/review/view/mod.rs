@@ -167,6 +167,8 @@ fn asked(question: &Question) -> String {
         Question::RejectGoOn { .. } => {
             "hand that to the agent to go on? [y]es, [n]o, end here, Esc: not at all ".to_owned()
         }
+        Question::Model { hunk: Some(_), .. } => "ask about this hunk: ".to_owned(),
+        Question::Model { hunk: None, .. } => "ask about this file: ".to_owned(),
         Question::FindingWhy { .. } => "accept this finding, because: ".to_owned(),
         Question::Quit => "leave? The choices are not kept, the work is. [y]es [N]o ".to_owned(),
     }
