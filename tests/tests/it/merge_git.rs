@@ -414,7 +414,9 @@ fn released() -> Vec<Case> {
                     continue;
                 };
                 let [first, second, third] = <[Vec<u8>; 3]>::try_from(texts).expect("three");
-                let is_text = [&first, &second, &third].into_iter().all(|text| hunk::is_text(text) && !text.contains(&0));
+                let is_text = [&first, &second, &third]
+                    .into_iter()
+                    .all(|text| hunk::is_text(text) && !text.contains(&0));
                 if !is_text || first == second || second == third || first == third {
                     continue;
                 }
