@@ -11,6 +11,7 @@ pub mod appraise;
 pub mod ask;
 pub mod blame;
 mod branch;
+mod builtin;
 mod captured;
 pub mod check;
 mod checkpoint;

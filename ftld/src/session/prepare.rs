@@ -85,7 +85,12 @@ fn has_key(
     settings: &Settings,
     agent: &dyn AgentAdapter,
 ) -> Result<(), Error> {
-    let url = settings.agent_settings(agent.name()).model_base_url;
+    let agent_settings = settings.agent_settings(agent.name());
+    if agent.name() == agent::BUILTIN {
+        // The key itself is asked for when the turn begins: it may come from another program.
+        return super::ask::of_agent(parts, agent_settings.model.as_deref()).map(drop);
+    }
+    let url = agent_settings.model_base_url;
     if agent.keys().is_empty() || url.is_some_and(|url| is_loopback(&url)) {
         return Ok(());
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::builtin::limit::Allowance;
 use crate::history::Depth;
 use crate::llm::Api;
 use crate::llm::name::{BaseUrl, ProviderSettings, is_provider};
@@ -101,6 +102,8 @@ pub struct AgentSettings {
     pub model_base_url: Option<String>,
     /// Which model to ask for.
     pub model: Option<String>,
+    /// What FTL's own agent may use for one instruction; other agents have limits of their own.
+    pub budget: Allowance,
 }
 
 impl UserConfig {
@@ -281,10 +284,29 @@ impl AgentSettings {
             model: object.checked("model", "must be a model's name", |model: &String| {
                 !model.is_empty() && !model.starts_with('-') && !model.chars().any(char::is_control)
             })?,
+            budget: allowance(&mut object)?,
         };
         object.finish()?;
         Ok(settings)
     }
+}
+
+/// What FTL's own agent may use.
+fn allowance(object: &mut Object<'_>) -> Result<Allowance, ConfigError> {
+    let mut within = |name, why, least: u64, most: u64| {
+        object.checked(name, why, move |value: &u64| (least..=most).contains(value))
+    };
+    let usual = Allowance::default();
+    let requests = within("max_requests", "must be between 1 and 1000", 1, 1000)?;
+    let tokens = within("max_tokens", "must be between 1 and 1000000000", 1, 1_000_000_000)?;
+    let cents = within("max_cost_cents", "must be between 1 and 1000000", 1, 1_000_000)?;
+    let context = within("context_tokens", "must be between 2000 and 2000000", 2000, 2_000_000)?;
+    Ok(Allowance {
+        requests: requests.unwrap_or(usual.requests),
+        tokens: tokens.unwrap_or(usual.tokens),
+        micro_usd: cents.map_or(usual.micro_usd, |cents| cents * 10_000),
+        context_tokens: context.unwrap_or(usual.context_tokens),
+    })
 }
 
 /// Whether a path does not depend on the working directory.
