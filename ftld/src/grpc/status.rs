@@ -112,7 +112,9 @@ fn row(error: &Error) -> Row {
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
         Error::Store(error) => return store_row(error),
         Error::Db(_) => (Code::Internal, "db", ""),
-        Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => (Code::Internal, "write", "see that the disk has space"),
+        Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => {
+            (Code::Internal, "write", "see that the disk has space")
+        }
         Error::Audit(_) => {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }

@@ -18,7 +18,7 @@ use super::checkpoint::changes;
 use super::decide::{blocking, new_session_id};
 use super::driver::{Driver, told};
 use super::record::{Checkpoint, Layer, Record, Spec, Stack, Work};
-use super::{Error, Sessions, captured, builtin, history, layers, prepare, project, standing, taking, trust};
+use super::{Error, Sessions, builtin, captured, history, layers, prepare, project, standing, taking, trust};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::snapshot;

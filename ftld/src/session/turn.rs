@@ -22,7 +22,8 @@ use super::exec::{self, ExecInput, ExecOutput, ExecSpec};
 use super::{Command, Error, Reply};
 use crate::agent::EventStream;
 use crate::sandbox::{
-    Command as Program, Ending, ExitStatus, Process, ProcessControl, Reader, Sandbox, SandboxError, Size, Stdio,
+    Command as Program, Ending, ExitStatus, Process, ProcessControl, Reader, Sandbox, SandboxError, Size,
+    Stdio,
 };
 
 /// How a turn ended. Its work is captured in any case.

@@ -47,7 +47,8 @@ pub fn compact(messages: &mut Vec<Message>, most: u64) -> bool {
     }
     let mut at = 0;
     while tokens(messages) > goal && at < messages.len().saturating_sub(NEWEST) {
-        let is_pair = matches!(messages.get(at..at + 2), Some([Message::Assistant { .. }, Message::Results(_)]));
+        let is_pair =
+            matches!(messages.get(at..at + 2), Some([Message::Assistant { .. }, Message::Results(_)]));
         // The first message after what goes must not be one of the newest' results.
         if is_pair && at + 2 <= messages.len().saturating_sub(NEWEST) {
             messages.drain(at..at + 2);
@@ -106,7 +107,8 @@ fn size(message: &Message) -> u64 {
     let bytes = match message {
         Message::User(text) => text.len(),
         Message::Assistant { text, calls } => {
-            text.len() + calls.iter().map(|call| call.name.len() + call.input.to_string().len()).sum::<usize>()
+            text.len()
+                + calls.iter().map(|call| call.name.len() + call.input.to_string().len()).sum::<usize>()
         }
         Message::Results(results) => results.iter().map(|result| result.text.len()).sum(),
     };

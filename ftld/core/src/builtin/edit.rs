@@ -12,13 +12,17 @@ pub enum EditError {
     #[error("old_text and new_text are the same")]
     Same,
     /// The piece is not there.
-    #[error("old_text does not occur in the file; read the file and give the text exactly as it stands there")]
+    #[error(
+        "old_text does not occur in the file; read the file and give the text exactly as it stands there"
+    )]
     Absent,
     /// It is there, with other spaces.
     #[error("old_text does not occur in the file; it does with other white space: give the text exactly")]
     OtherSpace,
     /// It is there more than once.
-    #[error("old_text occurs {0} times in the file; give more of the lines around it, so that it occurs once")]
+    #[error(
+        "old_text occurs {0} times in the file; give more of the lines around it, so that it occurs once"
+    )]
     Several(usize),
     /// The file is no text.
     #[error("the file is not UTF-8 text; change it with bash")]
@@ -38,7 +42,11 @@ pub fn replace(content: &[u8], old: &str, new: &str) -> Result<String, EditError
     }
     let text = std::str::from_utf8(content).map_err(|_| EditError::NotText)?;
     let Some(at) = text.find(old) else {
-        return Err(if squeezed(text).contains(&squeezed(old)) { EditError::OtherSpace } else { EditError::Absent });
+        return Err(if squeezed(text).contains(&squeezed(old)) {
+            EditError::OtherSpace
+        } else {
+            EditError::Absent
+        });
     };
     let more = further(text, old, at);
     if more > 0 {

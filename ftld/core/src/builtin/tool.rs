@@ -58,7 +58,8 @@ const WRITE: &str = r#"[ ! -e "$1" ] || [ -f "$1" ] || { echo "$1 is no file" >&
 const LIST: &str = r#"exec ls -1Ap -- "$1""#;
 const SEARCH: &str = r#"exec grep -rnIE --exclude-dir=.git -e "$1" -- "$2""#;
 const BASH: &str = r#"command -v bash > /dev/null && exec bash -c "$1"; exec sh -c "$1""#;
-const LAYOUT: &str = r"exec find . -maxdepth 2 ! -path './.git/*' ! -path './node_modules/*' ! -path './target/*'";
+const LAYOUT: &str =
+    r"exec find . -maxdepth 2 ! -path './.git/*' ! -path './node_modules/*' ! -path './target/*'";
 
 /// What the model may call.
 #[must_use]
@@ -310,14 +311,20 @@ mod tests {
         ] {
             let Ok(Action::Run(program)) = read(&call(name, input)) else { panic!("{name}") };
             assert_eq!((program.argv[0].as_str(), program.argv[1].as_str()), ("/bin/sh", "-c"));
-            assert!(!program.argv[2].contains("touch") && program.argv[4..].contains(&hostile.to_owned()), "{program:?}");
+            assert!(
+                !program.argv[2].contains("touch") && program.argv[4..].contains(&hostile.to_owned()),
+                "{program:?}"
+            );
         }
     }
 
     #[test]
     fn a_call_that_is_wrong_is_explained() {
         let table = [
-            (call("fly", json!({})), "there is no tool \"fly\"; the tools are read, write, edit, list, search, bash"),
+            (
+                call("fly", json!({})),
+                "there is no tool \"fly\"; the tools are read, write, edit, list, search, bash",
+            ),
             (call("read", json!({})), "read needs path"),
             (call("read", json!({"path": ""})), "path is empty"),
             (call("read", json!({"path": 7})), "path must be a string"),
@@ -340,7 +347,8 @@ mod tests {
         };
         assert_eq!(seconds(json!({"command": "x"})), COMMAND_SECONDS);
         assert_eq!(seconds(json!({"command": "x", "seconds": 9_999_999})), MOST_SECONDS);
-        let Ok(Action::Run(program)) = read(&call("read", json!({"path": "a", "first_line": 0, "lines": 99_999})))
+        let Ok(Action::Run(program)) =
+            read(&call("read", json!({"path": "a", "first_line": 0, "lines": 99_999})))
         else {
             panic!("read")
         };
@@ -352,7 +360,10 @@ mod tests {
         let reads = || read(&call("list", json!({})));
         let changes = || read(&call("bash", json!({"command": "x"})));
         let wrong = || read(&call("fly", json!({})));
-        assert_eq!(groups(&[reads(), reads(), changes(), changes(), reads(), wrong(), reads()]), [2, 1, 1, 1, 1, 1]);
+        assert_eq!(
+            groups(&[reads(), reads(), changes(), changes(), reads(), wrong(), reads()]),
+            [2, 1, 1, 1, 1, 1]
+        );
         assert!(groups(&[]).is_empty());
     }
 
@@ -365,7 +376,9 @@ mod tests {
             }
             let all: Map<String, Value> = properties
                 .iter()
-                .map(|(name, schema)| (name.clone(), if schema["type"] == "integer" { json!(1) } else { json!("x") }))
+                .map(|(name, schema)| {
+                    (name.clone(), if schema["type"] == "integer" { json!(1) } else { json!("x") })
+                })
                 .collect();
             assert!(read(&call(&tool.name, Value::Object(all))).is_ok(), "{}", tool.name);
         }
@@ -373,7 +386,8 @@ mod tests {
 
     #[test]
     fn ids_differ_and_names_are_plain() {
-        let with = |id: &str, name: &str| ToolCall { id: id.to_owned(), name: name.to_owned(), input: json!({}) };
+        let with =
+            |id: &str, name: &str| ToolCall { id: id.to_owned(), name: name.to_owned(), input: json!({}) };
         let calls = tidy(vec![with("a", "read"), with("a", "read"), with("", "x y"), with("b\n", "z")], 7);
         let ids: Vec<&str> = calls.iter().map(|call| call.id.as_str()).collect();
         assert_eq!(ids, ["a", "ftl_7_1", "ftl_7_2", "ftl_7_3"]);

@@ -46,7 +46,10 @@ pub(in crate::session) async fn for_agent(
 }
 
 /// The model of the agent `builtin`, and where it is.
-pub(in crate::session) fn of_agent(parts: &Parts, model: Option<&str>) -> Result<(ModelName, Endpoint), Error> {
+pub(in crate::session) fn of_agent(
+    parts: &Parts,
+    model: Option<&str>,
+) -> Result<(ModelName, Endpoint), Error> {
     let name = ModelName::parse(model.ok_or(ModelError::NoAgentModel)?).map_err(ModelError::from)?;
     let user = crate::config::user(parts.home.root())?;
     let endpoint = name.endpoint(&user.models).map_err(ModelError::from)?;

@@ -82,7 +82,11 @@ impl Asker {
     }
 
     /// Asks, and says the answer's text as it comes.
-    pub(super) async fn ask(&mut self, conversation: Conversation, saying: &Saying) -> Result<Answer, Failed> {
+    pub(super) async fn ask(
+        &mut self,
+        conversation: Conversation,
+        saying: &Saying,
+    ) -> Result<Answer, Failed> {
         self.record_begun(conversation.messages.len()).await.map_err(fatal)?;
         self.is_open = true;
         let mut answer = Answer::default();
@@ -160,15 +164,14 @@ impl Asker {
 
     fn failed(&self, error: &LlmError) -> Failed {
         let name = self.key.as_ref().map(|(name, _)| name.as_str());
-        let mut why = format!("{}/{} gives no answer: {}", self.endpoint.provider, self.endpoint.model, told(error));
+        let mut why =
+            format!("{}/{} gives no answer: {}", self.endpoint.provider, self.endpoint.model, told(error));
         let hint = error.hint(&self.endpoint.provider, name);
         if !hint.is_empty() {
             why = format!("{why}; {hint}");
         }
-        let may_be_repeated = matches!(
-            error,
-            LlmError::Broken(_) | LlmError::Stream(StreamError::Cut) | LlmError::Slow(_)
-        );
+        let may_be_repeated =
+            matches!(error, LlmError::Broken(_) | LlmError::Stream(StreamError::Cut) | LlmError::Slow(_));
         Failed { why: self.without_key(&why), may_be_repeated }
     }
 

@@ -28,8 +28,8 @@ use crate::agent::BUILTIN;
 use crate::app::Parts;
 use crate::sandbox::{ExitStatus, ProcessControl, Sandbox, SandboxError, Size};
 use call::{Answer, Asker};
-pub(super) use store::SAID;
 use saying::Saying;
+pub(super) use store::SAID;
 use store::Store;
 use tool::Bench;
 
@@ -181,7 +181,8 @@ impl Agent<'_> {
                 .iter()
                 .map(|call| ToolResult {
                     id: call.id.clone(),
-                    text: "the answer was cut at its longest, so nothing was done; do less at once".to_owned(),
+                    text: "the answer was cut at its longest, so nothing was done; do less at once"
+                        .to_owned(),
                     failed: true,
                 })
                 .collect(),

@@ -72,7 +72,8 @@ impl Store {
     pub(super) async fn save(&self, messages: &[Message]) -> Result<(), Error> {
         let path = Arc::clone(&self.path);
         let failed = move |source| Error::Conversation { path: path.to_path_buf(), source };
-        let text = serde_json::to_vec(&Written { version: VERSION, messages }).map_err(|error| failed(error.into()))?;
+        let text = serde_json::to_vec(&Written { version: VERSION, messages })
+            .map_err(|error| failed(error.into()))?;
         let path = Arc::clone(&self.path);
         blocking(move || {
             private::replace(&path, &text)

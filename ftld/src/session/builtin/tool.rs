@@ -76,7 +76,13 @@ impl<'a> Bench<'a> {
         results
     }
 
-    async fn one(&self, id: String, call: &ToolCall, action: Result<Action, String>, room: usize) -> ToolResult {
+    async fn one(
+        &self,
+        id: String,
+        call: &ToolCall,
+        action: Result<Action, String>,
+        room: usize,
+    ) -> ToolResult {
         let (name, detail) = (call.name.clone(), tool::detail(call));
         self.saying.say(AgentEvent::ToolStarted { id: id.clone(), name, detail }).await;
         let done = match action {
