@@ -19,7 +19,7 @@ use super::prepare::Opened;
 use super::publish::Teller;
 use super::record::{Record, Spec};
 use super::turn::{Done, Ended, NOTHING_RAN, Stage, Voice};
-use super::{Command, Error, Reply, builtin, prepare, project, taking, trust, warm, watching};
+use super::{Command, Error, Reply, prepare, project, taking, trust, warm, watching};
 use crate::app::Parts;
 use crate::audit::{Entry, Sync};
 use crate::db;
@@ -349,10 +349,7 @@ impl Driver {
             }
         }
         if self.record.spec.agent == crate::agent::BUILTIN {
-            let place = (stage.sandbox, stage.telling());
-            let (running, shown) = builtin::start(&self.parts, &self.record, settings, text, place).await?;
-            self.audit("agent_started", json!({ "program": shown }), Sync::Kernel).await?;
-            return Ok(self.follow(stage, Some(running), voice, inbox, stopping).await);
+            return self.builtin_turn(stage, settings, text, voice, (inbox, stopping)).await;
         }
         let agent = prepare::agent(&self.parts, &self.record, settings, text)?;
         voice.stream = agent.stream;

@@ -26,6 +26,7 @@ mod history;
 pub mod kept;
 mod layers;
 pub mod looked;
+mod made_home;
 pub mod outlet;
 mod point;
 pub mod prepare;

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::builtin::limit::Allowance;
 use crate::history::Depth;
 use crate::llm::Api;
 use crate::llm::name::{BaseUrl, ProviderSettings, is_provider};
 
+use super::agent_settings::AgentSettings;
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, checks, command, limits};
 use crate::retention::{ENDED_US, Policy, USUAL};
@@ -91,19 +91,6 @@ pub struct StoreConfig {
     pub max_mb: Option<u64>,
     /// MiB that sessions may have on disk together: homes, workspaces, temporary files.
     pub max_sessions_mb: Option<u64>,
-}
-
-/// How to run one agent.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct AgentSettings {
-    /// Its program, when it is not to be looked for; absolute or beginning with `~/`.
-    pub path: Option<String>,
-    /// Where its model's API is served, as the program itself wants it written.
-    pub model_base_url: Option<String>,
-    /// Which model to ask for.
-    pub model: Option<String>,
-    /// What FTL's own agent may use for one instruction; other agents have limits of their own.
-    pub budget: Allowance,
 }
 
 impl UserConfig {
@@ -272,56 +259,9 @@ impl DockerConfig {
     }
 }
 
-impl AgentSettings {
-    fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
-        let settings = Self {
-            path: object.checked("path", "must begin with `/` or `~/`", |path: &String| is_placed(path))?,
-            model_base_url: object.checked(
-                "model_base_url",
-                "must be an http or https URL without a user name or password",
-                |url: &String| is_base_url(url),
-            )?,
-            model: object.checked("model", "must be a model's name", |model: &String| {
-                !model.is_empty() && !model.starts_with('-') && !model.chars().any(char::is_control)
-            })?,
-            budget: allowance(&mut object)?,
-        };
-        object.finish()?;
-        Ok(settings)
-    }
-}
-
-/// What FTL's own agent may use.
-fn allowance(object: &mut Object<'_>) -> Result<Allowance, ConfigError> {
-    let mut within = |name, why, least: u64, most: u64| {
-        object.checked(name, why, move |value: &u64| (least..=most).contains(value))
-    };
-    let usual = Allowance::default();
-    let requests = within("max_requests", "must be between 1 and 1000", 1, 1000)?;
-    let tokens = within("max_tokens", "must be between 1 and 1000000000", 1, 1_000_000_000)?;
-    let cents = within("max_cost_cents", "must be between 1 and 1000000", 1, 1_000_000)?;
-    let context = within("context_tokens", "must be between 2000 and 2000000", 2000, 2_000_000)?;
-    Ok(Allowance {
-        requests: requests.unwrap_or(usual.requests),
-        tokens: tokens.unwrap_or(usual.tokens),
-        micro_usd: cents.map_or(usual.micro_usd, |cents| cents * 10_000),
-        context_tokens: context.unwrap_or(usual.context_tokens),
-    })
-}
-
 /// Whether a path does not depend on the working directory.
-fn is_placed(path: &str) -> bool {
+pub(super) fn is_placed(path: &str) -> bool {
     (path.starts_with('/') || path.starts_with("~/")) && !path.contains('\0')
-}
-
-/// A password in the URL would enter the sandbox with it.
-fn is_base_url(url: &str) -> bool {
-    let lower = url.to_ascii_lowercase();
-    let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://")).unwrap_or("");
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    !authority.is_empty()
-        && !authority.contains('@')
-        && !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
 }
 
 #[cfg(test)]

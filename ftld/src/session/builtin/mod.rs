@@ -19,13 +19,16 @@ use ftl_core::builtin::{compact, prompt, tool as meaning};
 use ftl_core::config::Settings;
 use ftl_core::llm::price::cost;
 use ftl_core::llm::{Conversation, End, Message, ToolResult, Usage};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::driver::{Driver, Inbox, Stopping};
 use super::record::Record;
-use super::turn::{Running, Telling};
+use super::turn::{Ended, Running, Stage, Telling, Voice};
 use super::{Error, ask};
 use crate::agent::BUILTIN;
 use crate::app::Parts;
+use crate::audit::Sync;
 use crate::sandbox::{ExitStatus, ProcessControl, Sandbox, SandboxError, Size};
 use call::{Answer, Asker};
 use saying::Saying;
@@ -52,11 +55,28 @@ const MAX_TOKENS: u32 = 8192;
 /// Attempts for an answer that breaks off in the middle; those before its beginning are the client's.
 const ATTEMPTS: u32 = 3;
 
+impl Driver {
+    /// The agent's part of a turn.
+    pub(super) async fn builtin_turn(
+        &mut self,
+        stage: &mut Stage<'_>,
+        settings: &Settings,
+        text: &str,
+        voice: &mut Voice,
+        (inbox, stopping): (&mut Inbox, &mut Stopping),
+    ) -> Result<Ended, Error> {
+        let place = (stage.sandbox, stage.telling());
+        let (running, shown) = start(&self.parts, &self.record, settings, text, place).await?;
+        self.audit("agent_started", json!({ "program": shown }), Sync::Kernel).await?;
+        Ok(self.follow(stage, Some(running), voice, inbox, stopping).await)
+    }
+}
+
 /// Starts the agent. What it runs is in `sandbox`, and what it says goes to `tell`.
 ///
 /// # Errors
 /// When no model or no key is configured, or the conversation so far cannot be read.
-pub(super) async fn start<'a>(
+async fn start<'a>(
     parts: &Arc<Parts>,
     record: &Record,
     settings: &Settings,
