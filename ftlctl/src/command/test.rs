@@ -44,6 +44,7 @@ pub(crate) async fn tried(
         resolutions: meant.resolutions,
         again,
         stop_when_gone: true,
+        shown: String::new(),
     };
     let mut events = client.verify().test(request).await?.into_inner();
     let mut view = View::new(context.output.style);

@@ -81,6 +81,12 @@ pub(crate) enum Action {
     Conflicts,
     /// Show what left the sandbox.
     Ledger,
+    /// Show where a hunk comes from.
+    Origins,
+    /// Run the project's checks on what is chosen.
+    Test,
+    /// Ask a model about what is under the cursor.
+    AskModel,
     /// Reject the session.
     RejectSession,
     /// Go to the approval.
@@ -173,12 +179,15 @@ pub(crate) const GROUPS: [Group; 4] = [
             key(&["Z"], Action::FoldAll, "fold all hunks of the file"),
             key(&["f"], Action::Findings, "findings, and accept one with a reason"),
             key(&["c"], Action::Conflicts, "conflicts: o ours, t theirs, b both, e edit"),
+            key(&["b"], Action::Origins, "blame: turns, tool calls and hosts behind the hunk"),
             key(&["L"], Action::Ledger, "hosts and credentials that the session used"),
+            key(&["i"], Action::AskModel, "inquire: ask a model about the hunk, or the file"),
         ],
     },
     Group {
         heading: "Decide",
         bindings: &[
+            key(&["t"], Action::Test, "run the project's tests on what is chosen"),
             key(&["y"], Action::Approve, "go to the approval of what is chosen"),
             key(&["R"], Action::RejectSession, "reject the session, with a reason"),
             key(&["r"], Action::Reload, "load the diff anew; choices that fit stay"),

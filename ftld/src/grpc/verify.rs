@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::wanted;
+use crate::session::Asked;
 use crate::session::Sessions;
 use crate::session::check::{Ended, Trial, Tried, guessed_from};
 
@@ -24,9 +25,11 @@ impl VerifyService for VerifyApi {
     type TestStream = UnboundedReceiverStream<Result<v1::TestEvent, Status>>;
 
     async fn test(&self, request: Request<v1::TestRequest>) -> Result<Response<Self::TestStream>, Status> {
-        let v1::TestRequest { session, selection, resolutions, again, stop_when_gone } = request.into_inner();
+        let v1::TestRequest { session, selection, resolutions, again, stop_when_gone, shown } =
+            request.into_inner();
         let id = super::resolve(&self.0, &session)?;
         let asked = wanted::asked(selection, resolutions, Vec::new())?;
+        let asked = Asked { shown, ..asked };
         let trial = Trial { asked, again, stop_when_gone };
         let mut heard = self.0.test(&id, trial).await.map_err(|error| status(&error))?;
         // What a check may print is limited, and so is what waits here for a client that does not read.
