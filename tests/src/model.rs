@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 pub enum Answer {
     /// Text, streamed in these pieces.
     Says(Vec<String>),
-    /// The same, and then the connection breaks off.
+    /// Text, and then calls of these tools with these inputs.
+    Calls(String, Vec<(&'static str, Value)>),
+    /// Text, and then the connection breaks off.
     Breaks(Vec<String>),
     /// The same, and then nothing more comes.
     Stops(Vec<String>),
@@ -143,6 +145,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
     };
     let is_messages = path.ends_with("/messages");
+    let number = lock(&shared.asked).len();
     let answer = match fault.is_empty() {
         true => answer,
         false => Answer::Fails(400, Vec::new(), json!({"error": {"message": fault}}).to_string()),
@@ -150,6 +153,15 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let mut send = |text: &str| stream.write_all(text.as_bytes()).is_ok();
     let pieces = match &answer {
         Answer::Says(pieces) | Answer::Breaks(pieces) | Answer::Stops(pieces) => pieces,
+        Answer::Calls(text, calls) => {
+            send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n");
+            send(&if is_messages {
+                messages_calls(text, calls, number)
+            } else {
+                chat_calls(text, calls, number)
+            });
+            return;
+        }
         Answer::Fails(status, headers, body) => {
             let headers: String =
                 headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -172,7 +184,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             let _gone = reader.read(&mut [0]);
             *lock(&shared.left) += 1;
         }
-        Answer::Breaks(_) | Answer::Fails(..) => {}
+        Answer::Breaks(_) | Answer::Calls(..) | Answer::Fails(..) => {}
     }
 }
 
@@ -212,15 +224,85 @@ fn fault(method: &str, asked: &Asked) -> Option<&'static str> {
         (body["model"].is_string(), "no model"),
         (body["stream"] == true, "no stream"),
         (limits.iter().any(|name| body[*name].as_u64().is_some_and(|limit| limit > 0)), "no limit"),
-        (roles.ends_with(&["user"]), "nobody asks"),
+        (roles.ends_with(&["user"]) || roles.ends_with(&["tool"]), "nobody asks"),
+        (is_answered(body, is_messages), "a call without its result, or a result without its call"),
         (!is_messages || asked.header("anthropic-version") == ["2023-06-01"], "no version"),
         (
-            !is_messages || body["system"].is_string() && roles == ["user"],
+            !is_messages
+                || body["system"].is_string()
+                    && roles.iter().all(|role| matches!(*role, "user" | "assistant")),
             "a system message among the others",
         ),
         (is_messages || body["stream_options"]["include_usage"] == true, "no usage"),
     ];
     checks.into_iter().find_map(|(good, fault)| (!good).then_some(fault))
+}
+
+/// Whether each call has its result in what comes right after it, as services insist.
+fn is_answered(body: &Value, is_messages: bool) -> bool {
+    let none = Vec::new();
+    let messages = body["messages"].as_array().unwrap_or(&none);
+    let ids = |value: &Value, kind: &str, name: &str| -> Vec<String> {
+        let parts = value.as_array().into_iter().flatten().filter(|part| part["type"] == kind);
+        parts.map(|part| part[name].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let mut open: Vec<String> = Vec::new();
+    for message in messages {
+        if is_messages {
+            if ids(&message["content"], "tool_result", "tool_use_id") != open {
+                return false;
+            }
+            open = ids(&message["content"], "tool_use", "id");
+        } else if message["role"] == "tool" {
+            let id = message["tool_call_id"].as_str().unwrap_or_default();
+            let Some(at) = open.iter().position(|open| open == id) else { return false };
+            open.remove(at);
+        } else if open.is_empty() {
+            open = ids(&message["tool_calls"], "function", "id");
+        } else {
+            return false;
+        }
+    }
+    open.is_empty()
+}
+
+fn messages_calls(text: &str, calls: &[(&'static str, Value)], number: usize) -> String {
+    let (before, _) = messages_frame();
+    let mut all = before + &messages_piece(text) + &event(&json!({"type": "content_block_stop", "index": 0}));
+    for ((name, input), at) in calls.iter().zip(1..) {
+        let block =
+            json!({"type": "tool_use", "id": format!("toolu_{number}_{at}"), "name": name, "input": {}});
+        all += &event(&json!({"type": "content_block_start", "index": at, "content_block": block}));
+        let input = input.to_string();
+        // Inputs come in pieces.
+        let half = (0..=input.len() / 2).rev().find(|at| input.is_char_boundary(*at)).unwrap_or(0);
+        for piece in [&input[..half], &input[half..]] {
+            let delta = json!({"type": "input_json_delta", "partial_json": piece});
+            all += &event(&json!({"type": "content_block_delta", "index": at, "delta": delta}));
+        }
+        all += &event(&json!({"type": "content_block_stop", "index": at}));
+    }
+    let stop = json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 34}});
+    all + &event(&stop) + &event(&json!({"type": "message_stop"}))
+}
+
+fn chat_calls(text: &str, calls: &[(&'static str, Value)], number: usize) -> String {
+    let (before, _) = chat_frame();
+    let chunk = |delta: Value, reason: Option<&str>| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": reason});
+        format!("data: {}\n\n", json!({"object": "chat.completion.chunk", "choices": [choice]}))
+    };
+    let mut all = before + &chat_piece(text);
+    for ((name, input), at) in calls.iter().zip(0..) {
+        let id = format!("call_{number}_{at}");
+        let first =
+            json!({"index": at, "id": id, "type": "function", "function": {"name": name, "arguments": ""}});
+        all += &chunk(json!({"tool_calls": [first]}), None);
+        let rest = json!({"index": at, "function": {"arguments": input.to_string()}});
+        all += &chunk(json!({"tool_calls": [rest]}), None);
+    }
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 120, "completion_tokens": 34}});
+    all + &chunk(json!({}), Some("tool_calls")) + &format!("data: {usage}\n\ndata: [DONE]\n\n")
 }
 
 fn event(value: &Value) -> String {

@@ -13,7 +13,7 @@ pub(crate) struct Code {
     /// What to do; for the agent `shell`, a script
     #[arg(value_name = "TASK")]
     pub(crate) task: String,
-    /// Agent: claude-code, codex, aider, opencode, gemini, kiro, shell or command [default: the configured one]
+    /// Agent: claude-code, codex, aider, opencode, gemini, kiro, builtin, shell or command [default: the configured one]
     #[arg(long, value_name = "AGENT", conflicts_with = "session")]
     pub(crate) agent: Option<String>,
     /// Sandbox: native or auto [default: the configured one]

@@ -7,7 +7,7 @@
 mod aider;
 mod claude;
 mod codex;
-mod detail;
+pub(crate) mod detail;
 mod endpoint;
 mod gemini;
 mod lines;

@@ -7,17 +7,19 @@
 //! A project's configuration comes with the project, perhaps from a stranger. Until the human has pinned
 //! its digest, every setting of it that could widen what a session may do is inert, and named.
 
+mod agent_settings;
 mod effective;
 mod environment;
 mod json;
 mod project;
 mod user;
 
+pub use agent_settings::AgentSettings;
 pub use effective::{Settings, effective, widening};
 pub use environment::{Forwarded, Refusal, forwardable, reserved};
 pub use json::{ConfigError, Position};
 pub use project::{ProjectConfig, digest, template};
-pub use user::{AgentSettings, DockerConfig, StoreConfig, UserConfig};
+pub use user::{DockerConfig, StoreConfig, UserConfig};
 
 use std::collections::BTreeMap;
 

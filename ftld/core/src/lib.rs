@@ -13,6 +13,7 @@
 
 pub mod agent;
 pub mod blame;
+pub mod builtin;
 pub mod chain;
 pub mod config;
 pub mod credential;

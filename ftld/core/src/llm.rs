@@ -15,6 +15,7 @@ pub mod name;
 pub mod price;
 mod sse;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use anthropic::Messages;
@@ -44,7 +45,7 @@ pub struct Conversation {
 }
 
 /// Something that was said.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Message {
     /// By whoever asks.
     User(String),
@@ -71,7 +72,7 @@ pub struct Tool {
 }
 
 /// A call that a model wants.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ToolCall {
     /// The service's id of it.
     pub id: String,
@@ -82,7 +83,7 @@ pub struct ToolCall {
 }
 
 /// What came of a call.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ToolResult {
     /// [`ToolCall::id`].
     pub id: String,
@@ -115,7 +116,7 @@ pub enum Event {
 }
 
 /// How an answer ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum End {
     /// The model has said what it wanted.
     Done,
@@ -126,6 +127,7 @@ pub enum End {
     /// The model, or a filter of its service, refuses.
     Refused,
     /// For a reason that this version does not know.
+    #[default]
     Unknown,
 }
 

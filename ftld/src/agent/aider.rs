@@ -101,7 +101,7 @@ mod tests {
         let settings = AgentSettings {
             model_base_url: Some("http://127.0.0.1:1/v1".into()),
             model: Some("openai/m".into()),
-            path: None,
+            ..AgentSettings::default()
         };
         let program = Some(Path::new("/opt/aider"));
         let first = TurnSpec { task: "--yes", turn: 1, conversation: None, settings: &settings, program };

@@ -87,7 +87,7 @@ mod tests {
         let settings = AgentSettings {
             model_base_url: Some("http://127.0.0.1:8099".into()),
             model: Some("some-model".into()),
-            path: None,
+            ..AgentSettings::default()
         };
         let program = Some(Path::new("/opt/claude"));
         let first = TurnSpec { task: "--help", turn: 1, conversation: None, settings: &settings, program };

@@ -132,7 +132,7 @@ mod tests {
         let settings = AgentSettings {
             model_base_url: Some("http://127.0.0.1/\"\n[x]".into()),
             model: Some("a\\b".into()),
-            path: None,
+            ..AgentSettings::default()
         };
         let text = config(&settings);
         assert!(text.contains("base_url = \"http://127.0.0.1/\\\"\\u000A[x]\"\n"), "{text}");

@@ -85,7 +85,7 @@ mod tests {
         let settings = AgentSettings {
             model_base_url: Some("http://127.0.0.1:1".into()),
             model: Some("m".into()),
-            path: None,
+            ..AgentSettings::default()
         };
         let program = Some(Path::new("/opt/gemini"));
         let first = TurnSpec { task: "-p", turn: 1, conversation: None, settings: &settings, program };

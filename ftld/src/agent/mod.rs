@@ -8,6 +8,7 @@
 //! own name; a program whose model is served inside the sandbox gets [`PLACEHOLDER`].
 
 mod aider;
+mod builtin;
 mod claude_code;
 mod codex;
 mod command;
@@ -30,12 +31,15 @@ pub use find::{Search, find_program};
 pub use install::Found;
 pub use tools::{Tools, tools};
 
+/// FTL's own agent: the session asks its model, and runs in the sandbox what that calls.
+pub const BUILTIN: &str = "builtin";
+
 /// The agent that runs no program: only the human's own commands.
 pub const MANUAL: &str = "manual";
 
 /// Every agent's name.
-pub const NAMES: [&str; 9] =
-    ["claude-code", "codex", "aider", "opencode", "gemini", "kiro", "command", MANUAL, "shell"];
+pub const NAMES: [&str; 10] =
+    ["claude-code", "codex", "aider", "opencode", "gemini", "kiro", BUILTIN, "command", MANUAL, "shell"];
 
 /// What stands in for a key where a program wants one. It is worth nothing.
 pub const PLACEHOLDER: &str = "ftl-placeholder-not-a-key";
@@ -149,6 +153,7 @@ pub enum AgentError {
 pub fn adapter(name: &str, command: &[OsString]) -> Result<Box<dyn AgentAdapter>, AgentError> {
     match name {
         "aider" => Ok(Box::new(aider::Aider)),
+        BUILTIN => Ok(Box::new(builtin::Builtin)),
         "claude-code" => Ok(Box::new(claude_code::ClaudeCode)),
         "codex" => Ok(Box::new(codex::Codex)),
         "gemini" => Ok(Box::new(gemini::Gemini)),

@@ -109,7 +109,11 @@ mod tests {
     fn the_provider_of_the_model_is_served_where_the_human_says() {
         let with = |model: Option<&str>, url: Option<&str>| {
             let own = |text: &str| text.to_owned();
-            config(&AgentSettings { path: None, model: model.map(own), model_base_url: url.map(own) })
+            config(&AgentSettings {
+                model: model.map(own),
+                model_base_url: url.map(own),
+                ..AgentSettings::default()
+            })
         };
         let plain = with(None, None);
         assert!(plain.get("model").is_none() && plain.get("provider").is_none(), "{plain}");

@@ -122,7 +122,9 @@ fn row(error: &Error) -> Row {
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
         Error::Store(error) => return store_row(error),
         Error::Db(_) => (Code::Internal, "db", ""),
-        Error::Home { .. } | Error::Write { .. } => (Code::Internal, "write", "see that the disk has space"),
+        Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => {
+            (Code::Internal, "write", "see that the disk has space")
+        }
         Error::Audit(_) => {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }
@@ -208,7 +210,7 @@ fn remote_row(error: &Error) -> Row {
 /// The table, as far as it is about models.
 fn model_row(error: &ModelError) -> Row {
     let (code, reason) = match error {
-        ModelError::NotConfigured { .. } => (Code::FailedPrecondition, "no-model"),
+        ModelError::NotConfigured { .. } | ModelError::NoAgentModel => (Code::FailedPrecondition, "no-model"),
         ModelError::Name(_) => (Code::FailedPrecondition, "model-name"),
         ModelError::NoKey { .. } => (Code::FailedPrecondition, "no-key"),
         ModelError::Same { .. } | ModelError::MaybeSame { .. } => (Code::FailedPrecondition, "same-model"),

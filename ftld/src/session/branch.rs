@@ -18,7 +18,7 @@ use super::checkpoint::changes;
 use super::decide::{blocking, new_session_id};
 use super::driver::{Driver, told};
 use super::record::{Checkpoint, Layer, Record, Spec, Stack, Work};
-use super::{Error, Sessions, captured, history, layers, prepare, project, standing, taking, trust};
+use super::{Error, Sessions, builtin, captured, history, layers, prepare, project, standing, taking, trust};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::snapshot;
@@ -170,7 +170,7 @@ fn copy_home(parts: &Parts, from: &SessionId, to: &SessionId) -> Result<(), Erro
     let (source, target) = (dir(from), dir(to));
     make_dir(&target)?;
     let copy = || {
-        for name in ["home", history::PARKED] {
+        for name in ["home", builtin::SAID, history::PARKED] {
             let (from, to) = (source.join(name), target.join(name));
             if from.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
                 snapshot::copy(&from, &to)?;

@@ -348,6 +348,9 @@ impl Driver {
                 other => return Ok(other),
             }
         }
+        if self.record.spec.agent == crate::agent::BUILTIN {
+            return self.builtin_turn(stage, settings, text, voice, (inbox, stopping)).await;
+        }
         let agent = prepare::agent(&self.parts, &self.record, settings, text)?;
         voice.stream = agent.stream;
         self.audit("agent_started", json!({ "program": agent.shown }), Sync::Kernel).await?;

@@ -136,6 +136,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// What the agent `builtin` and its model have said cannot be kept or read.
+    #[error("the agent's conversation in {} cannot be used", path.display())]
+    Conversation {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The sandbox's home cannot be made.
     #[error("cannot make the sandbox's home {}", path.display())]
     Home {

@@ -22,6 +22,7 @@ use super::decide::blocking;
 use super::driver::root;
 use super::history;
 use super::layers;
+use super::made_home::make_home;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
 use super::{seen, warm};
@@ -85,7 +86,12 @@ fn has_key(
     settings: &Settings,
     agent: &dyn AgentAdapter,
 ) -> Result<(), Error> {
-    let url = settings.agent_settings(agent.name()).model_base_url;
+    let agent_settings = settings.agent_settings(agent.name());
+    if agent.name() == agent::BUILTIN {
+        // The key itself is asked for when the turn begins: it may come from another program.
+        return super::ask::of_agent(parts, agent_settings.model.as_deref()).map(drop);
+    }
+    let url = agent_settings.model_base_url;
     if agent.keys().is_empty() || url.is_some_and(|url| is_loopback(&url)) {
         return Ok(());
     }
@@ -377,6 +383,11 @@ pub fn agents(parts: &Parts) -> Result<Vec<Check>, Error> {
             let (outcome, detail, remedy) = match (found, usable) {
                 (Err(Error::Agent(error)), _) => (Outcome::Warning, error.to_string(), error.hint()),
                 (Err(error), _) => (Outcome::Warning, super::told(&error), String::new()),
+                (Ok(_), Err(Error::Model(error))) => {
+                    // Nobody needs it who does not want it.
+                    let outcome = if settings.agent == name { Outcome::Warning } else { Outcome::Ok };
+                    (outcome, error.to_string(), error.hint())
+                }
                 (Ok(_), Err(error)) => {
                     let remedy = adapter.keys().first().map(|key| format!("ftlctl auth {key}"));
                     (Outcome::Warning, super::told(&error), remedy.unwrap_or_default())
@@ -455,47 +466,6 @@ pub(super) fn home_files(settings: &Settings, adapter: &dyn AgentAdapter) -> Vec
     let agent_settings = settings.agent_settings(adapter.name());
     let first = TurnSpec { task: "", turn: 1, conversation: None, settings: &agent_settings, program: None };
     adapter.turn(&first).map(|spec| spec.home_files).unwrap_or_default()
-}
-
-fn make_home(
-    home: &Path,
-    files: &[(PathBuf, Vec<u8>)],
-    links: &[(PathBuf, PathBuf)],
-    owner: Option<(u32, u32)>,
-) -> std::io::Result<()> {
-    let give = |path: &Path| match owner {
-        Some((uid, gid)) => std::os::unix::fs::lchown(path, Some(uid), Some(gid)),
-        None => Ok(()),
-    };
-    // Built aside and renamed: a crash leaves no home without its files.
-    let draft = home.with_extension("new");
-    if draft.exists() {
-        std::fs::remove_dir_all(&draft)?;
-    }
-    std::fs::create_dir_all(&draft)?;
-    give(&draft)?;
-    let parents = |name: &Path| {
-        let mut dir = draft.clone();
-        for part in name.parent().into_iter().flat_map(Path::components) {
-            dir.push(part);
-            if !dir.exists() {
-                std::fs::create_dir(&dir)?;
-                give(&dir)?;
-            }
-        }
-        std::io::Result::Ok(draft.join(name))
-    };
-    for (name, content) in files {
-        let path = parents(name)?;
-        std::fs::write(&path, content)?;
-        give(&path)?;
-    }
-    for (name, target) in links {
-        let path = parents(name)?;
-        std::os::unix::fs::symlink(target, &path)?;
-        give(&path)?;
-    }
-    std::fs::rename(draft, home)
 }
 
 fn session_dir(parts: &Parts, record: &Record) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use super::exec::{self, ExecInput, ExecOutput, ExecSpec};
 use super::{Command, Error, Reply};
 use crate::agent::EventStream;
 use crate::sandbox::{
-    Command as Program, Ending, Exiting, Process, ProcessControl, Reader, Sandbox, SandboxError, Size, Stdio,
+    Command as Program, Ending, ExitStatus, Process, ProcessControl, Reader, Sandbox, SandboxError, Size,
+    Stdio,
 };
 
 /// How a turn ended. Its work is captured in any case.
@@ -58,10 +59,17 @@ struct Ears {
     kept: usize,
 }
 
-struct Heard {
-    from: Source,
-    data: Vec<u8>,
+/// Something that was heard.
+enum Heard {
+    /// Bytes of a program.
+    Bytes { from: Source, data: Vec<u8> },
+    /// What FTL's own agent says.
+    Event(AgentEvent),
 }
+
+/// A way for FTL's own agent to be heard as a program is.
+#[derive(Clone)]
+pub(super) struct Telling(mpsc::Sender<Heard>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -132,7 +140,7 @@ impl<'a> Stage<'a> {
         program: Program,
         stdin: Vec<u8>,
         is_agent: bool,
-    ) -> Result<Running, Error> {
+    ) -> Result<Running<'static>, Error> {
         let Process { stdin: mut pipe, stdout, stderr, control, exit, .. } =
             self.sandbox.spawn(program).await?;
         tokio::spawn(async move {
@@ -152,12 +160,17 @@ impl<'a> Stage<'a> {
         tokio::spawn(async move {
             let mut chunk = vec![0; CHUNK];
             while let Ok(count @ 1..) = from.read(&mut chunk).await {
-                let heard = Heard { from: source, data: chunk[..count].to_vec() };
+                let heard = Heard::Bytes { from: source, data: chunk[..count].to_vec() };
                 if sender.send(heard).await.is_err() {
                     return;
                 }
             }
         });
+    }
+
+    /// A way to be heard in this turn.
+    pub(super) fn telling(&self) -> Telling {
+        Telling(self.ears.sender.clone())
     }
 
     /// Runs a human's command beside whatever runs.
@@ -199,7 +212,7 @@ impl<'a> Stage<'a> {
         self.over.cancel();
         drop(self.ears.sender);
         while let Some(heard) = self.ears.chunks.recv().await {
-            driver.hear(&heard, voice, &mut self.ears.kept).await;
+            driver.hear(heard, voice, &mut self.ears.kept).await;
         }
         while let Ok(fact) = self.facts.try_recv() {
             driver.teller.tell(fact).await;
@@ -223,7 +236,7 @@ impl Driver {
     pub(super) async fn follow(
         &mut self,
         stage: &mut Stage<'_>,
-        main: Option<Running>,
+        main: Option<Running<'_>>,
         voice: &mut Voice,
         inbox: &mut Inbox,
         stopping: &mut Stopping,
@@ -235,12 +248,12 @@ impl Driver {
         let by_commands = main.is_none();
         let (control, mut exit) = match main {
             Some(Running { control, exit }) => (Some(control), exit),
-            None => (None, Box::pin(std::future::pending()) as Exiting),
+            None => (None, Box::pin(std::future::pending()) as Ends<'_>),
         };
         loop {
             tokio::select! {
                 Some(heard) = stage.ears.chunks.recv() => {
-                    self.hear(&heard, voice, &mut stage.ears.kept).await;
+                    self.hear(heard, voice, &mut stage.ears.kept).await;
                 }
                 Some(fact) = stage.facts.recv() => self.teller.tell(fact).await,
                 why = sandbox.trouble(), if !stage.is_late => {
@@ -306,15 +319,21 @@ impl Driver {
         runs
     }
 
-    async fn hear(&mut self, heard: &Heard, voice: &mut Voice, kept: &mut usize) {
-        match (heard.from, &mut voice.stream) {
+    async fn hear(&mut self, heard: Heard, voice: &mut Voice, kept: &mut usize) {
+        let (from, data) = match heard {
+            Heard::Bytes { from, data } => (from, data),
+            Heard::Event(event) => {
+                return self.agent_event(event, &mut voice.tools, &mut voice.verdict, kept).await;
+            }
+        };
+        match (from, &mut voice.stream) {
             (Source::Agent, Some(stream)) => {
-                for event in stream.feed(&heard.data) {
+                for event in stream.feed(&data) {
                     self.agent_event(event, &mut voice.tools, &mut voice.verdict, kept).await;
                 }
             }
-            (Source::Agent, None) => self.raw(&heard.data, false, kept).await,
-            (Source::Raw { stderr }, _) => self.raw(&heard.data, stderr, kept).await,
+            (Source::Agent, None) => self.raw(&data, false, kept).await,
+            (Source::Raw { stderr }, _) => self.raw(&data, stderr, kept).await,
         }
     }
 
@@ -395,10 +414,26 @@ impl Driver {
     }
 }
 
-/// A program that the turn started.
-pub(super) struct Running {
+/// A program that the turn started, or FTL's own agent, which ends as one does.
+pub(super) struct Running<'a> {
     control: Arc<dyn ProcessControl>,
-    exit: Exiting,
+    exit: Ends<'a>,
+}
+
+/// The end of what runs.
+type Ends<'a> = Pin<Box<dyn Future<Output = Result<ExitStatus, SandboxError>> + Send + 'a>>;
+
+impl<'a> Running<'a> {
+    pub(super) fn new(control: Arc<dyn ProcessControl>, exit: Ends<'a>) -> Self {
+        Self { control, exit }
+    }
+}
+
+impl Telling {
+    /// Says something; when nobody hears it any more, nothing happens.
+    pub(super) async fn say(&self, event: AgentEvent) {
+        let _gone = self.0.send(Heard::Event(event)).await;
+    }
 }
 
 /// A program that is not there is the asker's concern, not the sandbox's.

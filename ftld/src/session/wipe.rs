@@ -12,6 +12,7 @@ use ftl_core::event::{Kind, Level};
 use ftl_core::lifecycle::{Request, Step};
 use serde_json::json;
 
+use super::builtin::SAID;
 use super::decide::blocking;
 use super::driver::Driver;
 use super::record::{Record, Stack};
@@ -43,7 +44,7 @@ pub struct Keeps {
 }
 
 /// What is in a session's directory and goes with its home.
-const HOME: [&str; 2] = ["home", "tmp"];
+const HOME: [&str; 3] = ["home", "tmp", SAID];
 /// What goes with its workspace.
 const WORKSPACE: [&str; 4] = ["upper", "work", history::PARKED, history::GIVEN];
 

@@ -30,6 +30,7 @@ mod ask;
 mod audit;
 mod blame;
 mod branch;
+mod builtin;
 mod checks;
 mod conformance;
 mod crash;

@@ -36,7 +36,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         "session",
         &[
             "session", "app", "agent", "audit", "clock", "config", "db", "egress", "history", "home", "llm",
-            "merge", "pipe", "policy", "s3", "sandbox", "snapshot", "vault", "verify",
+            "merge", "pipe", "policy", "private", "s3", "sandbox", "snapshot", "vault", "verify",
         ],
     ),
     (

@@ -23,7 +23,7 @@ const TELLING: [&str; 12] = [
 ];
 
 /// The most telling argument of a tool's input, cut to [`MAX_DETAIL`] characters.
-pub(super) fn detail(input: &Value) -> String {
+pub(crate) fn detail(input: &Value) -> String {
     let telling = TELLING.iter().find_map(|name| match input.get(name)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Array(words) => {

@@ -8,6 +8,7 @@ use crate::history::Depth;
 use crate::llm::Api;
 use crate::llm::name::{BaseUrl, ProviderSettings, is_provider};
 
+use super::agent_settings::AgentSettings;
 use super::json::{ConfigError, Object};
 use super::{LimitsConfig, MAX_LIMIT, SandboxChoice, agent, checks, command, limits};
 use crate::retention::{ENDED_US, Policy, USUAL};
@@ -90,17 +91,6 @@ pub struct StoreConfig {
     pub max_mb: Option<u64>,
     /// MiB that sessions may have on disk together: homes, workspaces, temporary files.
     pub max_sessions_mb: Option<u64>,
-}
-
-/// How to run one agent.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct AgentSettings {
-    /// Its program, when it is not to be looked for; absolute or beginning with `~/`.
-    pub path: Option<String>,
-    /// Where its model's API is served, as the program itself wants it written.
-    pub model_base_url: Option<String>,
-    /// Which model to ask for.
-    pub model: Option<String>,
 }
 
 impl UserConfig {
@@ -269,37 +259,9 @@ impl DockerConfig {
     }
 }
 
-impl AgentSettings {
-    fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
-        let settings = Self {
-            path: object.checked("path", "must begin with `/` or `~/`", |path: &String| is_placed(path))?,
-            model_base_url: object.checked(
-                "model_base_url",
-                "must be an http or https URL without a user name or password",
-                |url: &String| is_base_url(url),
-            )?,
-            model: object.checked("model", "must be a model's name", |model: &String| {
-                !model.is_empty() && !model.starts_with('-') && !model.chars().any(char::is_control)
-            })?,
-        };
-        object.finish()?;
-        Ok(settings)
-    }
-}
-
 /// Whether a path does not depend on the working directory.
-fn is_placed(path: &str) -> bool {
+pub(super) fn is_placed(path: &str) -> bool {
     (path.starts_with('/') || path.starts_with("~/")) && !path.contains('\0')
-}
-
-/// A password in the URL would enter the sandbox with it.
-fn is_base_url(url: &str) -> bool {
-    let lower = url.to_ascii_lowercase();
-    let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://")).unwrap_or("");
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    !authority.is_empty()
-        && !authority.contains('@')
-        && !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ pub fn sameness(reviewer: &ModelName, agent: &str, model: Option<&str>) -> Samen
         Some((whose, name)) if vendor == Some(whose) => (whose, name),
         _ => (reviewer.provider.as_str(), reviewer.model.as_str()),
     };
+    // FTL's own agent is told a provider with the model.
+    let model = match (agent, model) {
+        ("builtin", Some(model)) => Some(model.split_once('/').map_or(model, |(_, model)| model)),
+        _ => model,
+    };
     match model {
         // One name is one model, wherever it is served.
         Some(model) if undated(model) == undated(name) => Sameness::Same,
@@ -55,6 +60,8 @@ mod tests {
             ("openrouter/openai/gpt-5", "claude-code", None, Sameness::Different),
             ("ollama/qwen", "codex", Some("qwen"), Sameness::Same),
             ("openai/gpt-5", "codex", None, Sameness::Unknown),
+            ("openai/gpt-5-2025-01-01", "builtin", Some("openai/gpt-5"), Sameness::Same),
+            ("openai/gpt-5", "builtin", Some("ollama/qwen"), Sameness::Different),
             ("openai/gpt-5", "shell", None, Sameness::Different),
         ];
         for (reviewer, agent, model, expected) in table {

@@ -18,6 +18,9 @@ pub enum ModelError {
         /// The setting that names one.
         setting: &'static str,
     },
+    /// The agent `builtin` has no model.
+    #[error("no model is configured for the agent builtin")]
+    NoAgentModel,
     /// What is configured names none.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -93,6 +96,10 @@ impl ModelError {
                     providers().join(", ")
                 )
             }
+            Self::NoAgentModel => format!(
+                r#"name one in ~/.ftl/config: {{"agents": {{"builtin": {{"model": "PROVIDER/MODEL"}}}}}}; PROVIDER is one of: {}"#,
+                providers().join(", ")
+            ),
             Self::Name(NameError::Form(_)) => {
                 "write it as PROVIDER/MODEL in ~/.ftl/config, for instance ollama/qwen2.5-coder".to_owned()
             }

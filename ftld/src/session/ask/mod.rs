@@ -23,7 +23,7 @@ pub use error::ModelError;
 
 use super::{Error, Sessions};
 use call::Call;
-use model::Chosen;
+pub(super) use model::{Chosen, for_agent, of_agent};
 
 /// What of the work a model is to be shown; everything when nothing is named.
 #[derive(Clone, Debug, Default)]

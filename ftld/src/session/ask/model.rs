@@ -18,11 +18,11 @@ use crate::session::{Error, driver, trust};
 use crate::vault::{Scope, Source, VaultError};
 
 /// A model with all that a call needs.
-pub(super) struct Chosen {
-    pub(super) name: ModelName,
-    pub(super) endpoint: Endpoint,
+pub(in crate::session) struct Chosen {
+    pub(in crate::session) name: ModelName,
+    pub(in crate::session) endpoint: Endpoint,
     /// The key and its name, when the service wants one.
-    pub(super) key: Option<(String, Secret)>,
+    pub(in crate::session) key: Option<(String, Secret)>,
 }
 
 /// The model for a purpose.
@@ -32,6 +32,28 @@ pub(super) async fn choose(parts: &Arc<Parts>, record: &Record, purpose: Purpose
     let endpoint = name.endpoint(&user.models).map_err(ModelError::from)?;
     let key = key(parts, record, &endpoint).await?;
     Ok(Chosen { name, endpoint, key })
+}
+
+/// The model of the agent `builtin`, as its settings name it.
+pub(in crate::session) async fn for_agent(
+    parts: &Arc<Parts>,
+    record: &Record,
+    model: Option<&str>,
+) -> Result<Chosen, Error> {
+    let (name, endpoint) = of_agent(parts, model)?;
+    let key = key(parts, record, &endpoint).await?;
+    Ok(Chosen { name, endpoint, key })
+}
+
+/// The model of the agent `builtin`, and where it is.
+pub(in crate::session) fn of_agent(
+    parts: &Parts,
+    model: Option<&str>,
+) -> Result<(ModelName, Endpoint), Error> {
+    let name = ModelName::parse(model.ok_or(ModelError::NoAgentModel)?).map_err(ModelError::from)?;
+    let user = crate::config::user(parts.home.root())?;
+    let endpoint = name.endpoint(&user.models).map_err(ModelError::from)?;
+    Ok((name, endpoint))
 }
 
 /// That the reviewer is not the model that did the work.
