@@ -151,6 +151,7 @@ impl Driver {
                 Command::Wipe { wiping, reply } => answer(reply, self.wipe(wiping).await),
                 Command::Branch { checkpoint, reply } => answer(reply, self.branch(checkpoint).await),
                 Command::LookAgain { reply } => answer(reply, self.look_again().await),
+                Command::Settle { foreign, reply } => answer(reply, self.settle_late(&foreign).await),
                 Command::HearChecks { reply } => {
                     self.tell_of_checks().await;
                     answer(reply, Ok(()));
