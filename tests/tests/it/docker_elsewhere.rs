@@ -310,11 +310,13 @@ fn a_session_whose_engine_is_down_when_a_daemon_starts_comes_to_rest_when_it_is_
     let docker = json!({ "host": engine.host(), "image": engine.plain_image(), "workspace": "stream" });
     world.config(&json!({ "sandbox": "docker", "docker": docker }));
     world.files(&[("a.txt", "one\n")]);
-    let (mut running, _lines) = begin(&world, "echo kept > kept.txt; sync; echo ready; sleep 1000");
+    let (mut running, mut lines) = begin(&world, "echo kept > kept.txt; sync; echo ready; sleep 1000");
+    engine.kill();
+    assert!(lines.any(|line| line.contains("is read when")));
     let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
     rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
     running.wait().unwrap();
-    engine.kill();
+    // The next daemon.
     let sessions = world.json(0, ["sessions"]);
     assert_eq!(sessions["state"], "working", "{sessions}");
     engine.resume();
