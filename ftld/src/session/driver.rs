@@ -124,10 +124,7 @@ impl Driver {
                     }
                     Err(error) => answer(reply, Err(error)),
                 },
-                Command::Stop { reply, .. } => {
-                    let refused = self.may(Request::Stop).map(|()| self.record.clone());
-                    answer(reply, refused);
-                }
+                Command::Stop { reply, .. } => answer(reply, self.stop_waiting().await),
                 Command::Review { reply } => {
                     let reviewed = self.show().await;
                     answer(reply, reviewed.map(Arc::new));

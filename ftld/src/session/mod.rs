@@ -417,6 +417,8 @@ impl Sessions {
     /// Stops every agent, keeps all work, and returns when every task has ended.
     pub async fn shut_down(&self) {
         self.parts.checks.close().await;
+        // The next daemon waits for them as this one did.
+        let unsettled: Vec<SessionId> = self.lock().unsettled.drain(..).map(|one| one.id).collect();
         let busy: Vec<SessionId> = self
             .parts
             .db
@@ -425,6 +427,7 @@ impl Sessions {
             .into_iter()
             .filter(|record| !record.state.is_idle() && record.state != State::Applying)
             .map(|record| record.id)
+            .filter(|id| !unsettled.contains(id))
             .collect();
         for id in busy {
             if let Err(error) = self.stop(&id, "the daemon was shut down").await {

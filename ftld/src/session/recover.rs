@@ -5,11 +5,12 @@
 //! or whose work could not be had, is asked again beside everything else until it is at rest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ftl_core::id::SessionId;
-use ftl_core::lifecycle::{Changes, State, Step};
+use ftl_core::lifecycle::{Changes, Request, State, Step};
 use ftl_core::tree::RelPath;
 use serde_json::json;
 
@@ -31,8 +32,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A session that could not be brought to rest.
+#[derive(Clone)]
 pub(super) struct Unsettled {
-    id: SessionId,
+    pub(super) id: SessionId,
     /// Paths of the project that are neither as before its application nor as after.
     foreign: Vec<RelPath>,
 }
@@ -95,24 +97,24 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<Vec<Unsettled>, Error>
 
 /// Brings to rest, as soon as that can be done, what could not be at the daemon's start.
 pub async fn keep_trying(sessions: Arc<Sessions>) {
-    let mut waiting = std::mem::take(&mut sessions.lock().unsettled);
     let mut pause = PAUSE;
-    while !waiting.is_empty() {
+    loop {
+        let waiting = sessions.lock().unsettled.clone();
+        if waiting.is_empty() {
+            return;
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        let mut still = Vec::new();
-        for one in waiting {
-            let foreign = one.foreign.clone();
-            match sessions.ask(&one.id, |reply| Command::Settle { foreign, reply }).await {
-                Ok(()) => tracing::info!(session = %one.id, "it is at rest now"),
-                Err(Error::NoSuchSession { .. }) => {}
+        for Unsettled { id, foreign } in waiting {
+            match sessions.ask(&id, |reply| Command::Settle { foreign, reply }).await {
+                Ok(()) | Err(Error::NoSuchSession { .. }) => {
+                    sessions.lock().unsettled.retain(|one| one.id != id);
+                }
                 Err(error) => {
-                    tracing::debug!(session = %one.id, error = %told(&error), "it is not at rest yet");
-                    still.push(one);
+                    tracing::debug!(session = %id, error = %told(&error), "it is not at rest yet");
                 }
             }
         }
-        waiting = still;
     }
 }
 
@@ -125,6 +127,26 @@ impl Driver {
         sweep(&self.parts, &self.record).await?;
         settle(self, foreign).await
     }
+
+    /// Waits no longer for an engine that has the work of a session in which nothing runs here.
+    pub(super) async fn stop_waiting(&mut self) -> Result<Record, Error> {
+        self.may(Request::Stop)?;
+        let dir = self.parts.home.sessions().join(self.record.id.as_str());
+        match sweep(&self.parts, &self.record).await {
+            Ok(()) => settle(self, &[]).await?,
+            // What may still be written there is not what lies here.
+            Err(error) if is_away(&self.parts, &self.record, &dir) => {
+                let work = self.still_waits().await;
+                self.enter(Step::Failed { work }, told(&error), vec![]).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(self.record.clone())
+    }
+}
+
+fn is_away(parts: &Parts, record: &Record, dir: &Path) -> bool {
+    parts.sandboxes.get(record.spec.sandbox.as_str()).is_some_and(|backend| backend.holds_work(dir))
 }
 
 /// Removes what no session names.
@@ -148,12 +170,13 @@ async fn sweep_dirs(parts: &Arc<Parts>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends what is left of a session's sandbox.
+/// Ends what is left of a session's sandbox, and has its work here.
 async fn sweep(parts: &Parts, record: &Record) -> Result<(), Error> {
     let Some(backend) = parts.sandboxes.get(record.spec.sandbox.as_str()) else { return Ok(()) };
     let dir = parts.home.sessions().join(record.id.as_str());
     if !record.state.is_idle() && dir.exists() {
         backend.sweep(&record.id, &dir).await?;
+        backend.bring_home(&record.id, &dir).await?;
     }
     Ok(())
 }

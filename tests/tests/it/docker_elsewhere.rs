@@ -303,9 +303,9 @@ fn work_that_had_all_arrived_is_taken_although_the_engine_has_it_no_more() {
     assert!(!dir.join("away").exists());
 }
 
-#[test]
-fn a_session_whose_engine_is_down_when_a_daemon_starts_comes_to_rest_when_it_is_back() {
-    let engine = Engine::start("late");
+/// An engine that went away with a session's work, and then its daemon; the session, which works still.
+fn bereft(name: &str) -> (Engine, World, String) {
+    let engine = Engine::start(name);
     let world = World::new(Who::Me);
     let docker = json!({ "host": engine.host(), "image": engine.plain_image(), "workspace": "stream" });
     world.config(&json!({ "sandbox": "docker", "docker": docker }));
@@ -319,9 +319,30 @@ fn a_session_whose_engine_is_down_when_a_daemon_starts_comes_to_rest_when_it_is_
     // The next daemon.
     let sessions = world.json(0, ["sessions"]);
     assert_eq!(sessions["state"], "working", "{sessions}");
+    (engine, world, sessions["session"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_session_whose_engine_is_down_when_a_daemon_starts_comes_to_rest_when_it_is_back() {
+    let (engine, world, session) = bereft("late");
+    // Ending the daemon gives up nothing.
+    world.ok(["daemon", "stop"]);
+    assert_eq!(world.json(0, ["sessions"])["state"], "working");
     engine.resume();
-    // Follows the session until it is at rest.
-    let last = world.json_lines(0, ["attach", sessions["session"].as_str().unwrap()]).pop().unwrap();
+    let last = world.json_lines(0, ["attach", &session]).pop().unwrap();
     assert!(last.to_string().contains("awaiting_review"), "{last}");
-    assert!(world.ok(["diff", sessions["session"].as_str().unwrap()]).contains("kept.txt"));
+    assert!(world.ok(["diff", &session]).contains("kept.txt"));
+}
+
+#[test]
+fn nobody_has_to_wait_for_an_engine_that_does_not_come_back() {
+    let (_engine, world, session) = bereft("never");
+    world.ok(["stop", &session]);
+    assert_eq!(world.json(0, ["sessions"])["state"], "failed");
+    assert_ne!(world.run(["rm", &session]).code, 0);
+    let told = world.run(["rm", "--discard", &session]);
+    let away = world.ftl_home().join("sessions").join(&session).join("away");
+    assert!(told.code != 0 && told.err.contains(away.to_str().unwrap()), "{}", told.err);
+    std::fs::remove_file(away).unwrap();
+    world.ok(["rm", "--discard", &session]);
 }
