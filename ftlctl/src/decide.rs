@@ -17,6 +17,7 @@ use crate::render::diff::Depth;
 use crate::render::measure::plural;
 use crate::render::style::Tone;
 use crate::render::{diff, escape, event, json, measure};
+use crate::review::{self, End};
 use crate::totals;
 
 /// A diff as it came.
@@ -53,6 +54,17 @@ pub(crate) enum Answer {
     Keep,
     /// Say no.
     Reject,
+    /// Look at it on a screen, and choose.
+    Screen,
+}
+
+/// What was shown to the human who says yes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    /// Digest of what is to be applied.
+    pub(crate) digest: &'a str,
+    /// Digest of the session's whole work at that time; empty when nobody knows.
+    pub(crate) whole: &'a str,
 }
 
 // === impl Review ===
@@ -77,15 +89,15 @@ pub(crate) async fn conclude(
     review: Review,
 ) -> Result<Exit, Failure> {
     let output = &context.output;
-    let session = match (session.state(), review) {
+    let (session, goes_on) = match (session.state(), review) {
         (v1::State::AwaitingReview, Review::Ask | Review::Approve) => {
             decide(context, client, session, review).await?
         }
-        _ => session,
+        _ => (session, false),
     };
     output.json(&json::outcome(&session))?;
-    let exit = exit_of(&session, review);
-    if output.is_json() {
+    let exit = if goes_on { Exit::Refused } else { exit_of(&session, review) };
+    if output.is_json() || goes_on {
         return Ok(exit);
     }
     match session.state() {
@@ -100,30 +112,50 @@ pub(crate) async fn conclude(
     Ok(exit)
 }
 
+/// The session after the decision, and whether the agent goes on with a reason for a no, which was told.
 async fn decide(
     context: &Context,
     client: &Client,
     session: v1::Session,
     review: Review,
-) -> Result<v1::Session, Failure> {
+) -> Result<(v1::Session, bool), Failure> {
     let fetched = fetch(client, &session, Depth::Full).await?;
     show(&context.output, &fetched, Depth::Full)?;
     if fetched.header.digest.is_empty() {
-        return Ok(session);
+        return Ok((session, false));
     }
-    let answer = if review == Review::Approve { Answer::Yes } else { ask(context, &fetched).await? };
+    let answer = match review {
+        Review::Approve => Answer::Yes,
+        _ => ask(context, &fetched, true).await?,
+    };
+    let unsaid = Failure::Protocol { what: "did not say where the session stands" };
     match answer {
-        Answer::Keep => Ok(session),
+        Answer::Keep => Ok((session, false)),
         Answer::Yes => {
-            let meant = Meant::default();
-            let reply = approve(client, &session.session, &fetched.header.digest, meant).await?;
+            let digest = &fetched.header.digest;
+            let shown = Shown { digest, whole: digest };
+            let reply = approve(client, &session.session, shown, Meant::default()).await?;
             tell(&context.output, &reply)?;
-            reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
+            Ok((reply.session.ok_or(unsaid)?, false))
         }
+        Answer::Screen => match review::look(context, client, &session, false).await? {
+            None | Some(End::Left) => Ok((session, false)),
+            Some(End::Approved(reply)) => {
+                tell(&context.output, &reply)?;
+                Ok((reply.session.ok_or(unsaid)?, false))
+            }
+            Some(End::Rejected(reply, go_on)) => {
+                let after = reply.session.clone().ok_or(unsaid)?;
+                if go_on {
+                    tell_rejected(&context.output, &after, &reply, go_on)?;
+                }
+                Ok((after, go_on))
+            }
+        },
         Answer::Reject => {
             let request = v1::RejectRequest { session: session.session.clone(), ..Default::default() };
             let reply = client.reviews().reject(request).await?.into_inner();
-            reply.session.ok_or(Failure::Protocol { what: "did not say where the session stands" })
+            Ok((reply.session.ok_or(unsaid)?, false))
         }
     }
 }
@@ -169,6 +201,9 @@ pub(crate) async fn preview(
         resolutions: meant.resolutions,
         accepted: meant.accepted,
         stat_only: depth == Depth::Stat,
+        // What is shown next is the preview itself.
+        shown: String::new(),
+        merged_hunks: false,
     };
     let items = client.reviews().preview(request).await?.into_inner();
     let (header, entries) = collect(items).await?;
@@ -206,22 +241,25 @@ pub(crate) fn show(output: &Output, fetched: &Fetched, depth: Depth) -> Result<(
 }
 
 /// Asks the human about a diff that was just shown.
-pub(crate) async fn ask(context: &Context, fetched: &Fetched) -> Result<Answer, Failure> {
+///
+/// `screen` offers another way to look at it.
+pub(crate) async fn ask(context: &Context, fetched: &Fetched, screen: bool) -> Result<Answer, Failure> {
     let named = fetched.entries.iter().filter(|entry| entry.needs_naming).count() as u64;
     let all = diff::approvable(&fetched.entries);
-    let question = question(all.saturating_sub(named), &fetched.header.digest);
+    let question = question(all.saturating_sub(named), &fetched.header.digest, screen);
     loop {
         let Some(typed) = prompt::ask(context, &question).await? else { return Ok(Answer::Keep) };
-        if let Some(answer) = answer(&typed) {
+        if let Some(answer) = answer(&typed).filter(|answer| screen || *answer != Answer::Screen) {
             return Ok(answer);
         }
     }
 }
 
-fn question(changes: u64, digest: &str) -> String {
+fn question(changes: u64, digest: &str, screen: bool) -> String {
+    let screen = if screen { "[v]iew / " } else { "" };
     let these = if changes == 1 { "this" } else { "these" };
     let (changes, digest) = (plural(changes, "change", "changes"), event::short(digest));
-    format!("Apply {these} {changes} (digest {digest})? [y]es / [n]o, keep for later / [r]eject: ")
+    format!("Apply {these} {changes} (digest {digest})? [y]es / {screen}[n]o, keep for later / [r]eject: ")
 }
 
 /// What was meant; an empty line is not a yes.
@@ -230,6 +268,7 @@ fn answer(typed: &str) -> Option<Answer> {
         "y" | "yes" => Some(Answer::Yes),
         "n" | "no" | "" => Some(Answer::Keep),
         "r" | "reject" => Some(Answer::Reject),
+        "v" | "view" => Some(Answer::Screen),
         _ => None,
     }
 }
@@ -238,16 +277,17 @@ fn answer(typed: &str) -> Option<Answer> {
 pub(crate) async fn approve(
     client: &Client,
     session: &str,
-    digest: &str,
+    shown: Shown<'_>,
     meant: Meant,
 ) -> Result<v1::ApproveReply, Failure> {
     let request = v1::ApproveRequest {
         session: session.to_owned(),
-        digest: digest.to_owned(),
+        digest: shown.digest.to_owned(),
         paths: Vec::new(),
         selection: Some(meant.selection),
         resolutions: meant.resolutions,
         accepted: meant.accepted,
+        shown: shown.whole.to_owned(),
     };
     let mut reviews = client.reviews();
     tokio::select! {
@@ -353,6 +393,7 @@ mod tests {
             ("\n", Some(Answer::Keep)),
             ("n\n", Some(Answer::Keep)),
             ("r\n", Some(Answer::Reject)),
+            ("v\n", Some(Answer::Screen)),
             ("yy\n", None),
             ("y\ny\n", None),
             ("\u{fffd}y", None),
@@ -365,8 +406,9 @@ mod tests {
     #[test]
     fn the_question_names_what_is_approved() {
         let end = "(digest abc123def456)? [y]es / [n]o, keep for later / [r]eject: ";
-        assert_eq!(question(4, "abc123def4567890"), format!("Apply these 4 changes {end}"));
-        assert_eq!(question(1, "abc123def4567890"), format!("Apply this 1 change {end}"));
+        assert_eq!(question(4, "abc123def4567890", false), format!("Apply these 4 changes {end}"));
+        let end = end.replace("[n]", "[v]iew / [n]");
+        assert_eq!(question(1, "abc123def4567890", true), format!("Apply this 1 change {end}"));
     }
 
     #[test]

@@ -75,7 +75,9 @@ Exit code:
 
 pub(super) const DIFF: &str = "\
 Into a file or a pipe it is a patch that `git apply` takes; what a patch cannot
-hold stands in front of it, in lines that begin with #.
+hold stands in front of it, in lines that begin with #. A patch is exact: where it
+would hold characters that a terminal acts on or hides, --patch must ask for it,
+and --plain writes the page of a terminal, which spells them out.
 
 A hunk is named by its file and its number from 1 or its id, its lines are
 counted from 1 as they are shown. A removed line that is not chosen stays, an
@@ -107,7 +109,8 @@ Keys (`?` lists all of them):
   Space a A d D *    choose, accept and leave out hunks and files; u takes back
   s e v              split a hunk, edit it in $EDITOR, select lines of it
   = w W z /          side by side, white space, wrap, fold, search
-  f c L              findings, conflicts, what left the sandbox
+  f c b L            findings, conflicts, where a hunk comes from, what left the
+                     sandbox
   y                  the approval: type the first 6 characters of the digest
   R q                reject with a reason; leave, the work stays
 

@@ -8,7 +8,7 @@ use crate::choice::{self, Meant};
 use crate::command::test;
 use crate::connect::Client;
 use crate::context::Context;
-use crate::decide::{self, Answer};
+use crate::decide::{self, Answer, Shown};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::project;
 use crate::render::diff::Depth;
@@ -32,10 +32,11 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
         }
         tested = Some(word);
     }
-    let digest = match args.digest {
-        Some(digest) => digest,
+    // A digest that was typed is all that is known of what was shown.
+    let (digest, whole) = match args.digest {
+        Some(digest) => (digest, String::new()),
         None => match ask(context, &client, &session, &args.choose, &meant).await? {
-            Asked::Digest(digest) => digest,
+            Asked::Digest { digest, whole } => (digest, whole),
             Asked::Ended(exit) => return Ok(Outcome::Exit(exit)),
         },
     };
@@ -46,7 +47,8 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
         return Err(not_ready(session, word, &args.choose));
     }
     let chosen = !args.choose.is_empty();
-    let reply = decide::approve(&client, &session.session, &digest, meant).await?;
+    let shown = Shown { digest: &digest, whole: &whole };
+    let reply = decide::approve(&client, &session.session, shown, meant).await?;
     context.output.json(&json::approval(&reply))?;
     decide::tell(&context.output, &reply)?;
     Ok(Outcome::Exit(exit_of(&reply, chosen)))
@@ -54,8 +56,8 @@ pub(crate) async fn run(context: &Context, args: args::Approve) -> Result<Outcom
 
 /// What came of asking.
 enum Asked {
-    /// A yes to what has this digest.
-    Digest(String),
+    /// A yes to what has this digest, while the session's work as a whole had the other one.
+    Digest { digest: String, whole: String },
     /// No approval now.
     Ended(Exit),
 }
@@ -87,14 +89,14 @@ async fn ask(
     if digest.is_empty() {
         return match (fetched.header.conflicts, fetched.header.left_out.is_empty()) {
             // The daemon knows best what to say about paths that must be named.
-            (0, false) => Ok(Asked::Digest(session.digest.clone())),
+            (0, false) => Ok(Asked::Digest { digest: session.digest.clone(), whole: fetched.header.whole }),
             (0, true) => Err(Failure::NothingToApprove { session: id }),
             _ => Err(undecided(&id)),
         };
     }
-    match decide::ask(context, &fetched).await? {
-        Answer::Yes => Ok(Asked::Digest(digest)),
-        Answer::Keep => {
+    match decide::ask(context, &fetched, false).await? {
+        Answer::Yes => Ok(Asked::Digest { digest, whole: fetched.header.whole }),
+        Answer::Keep | Answer::Screen => {
             context.output.note(&decide::how_to_go_on(session))?;
             Ok(Asked::Ended(Exit::NeedsApproval))
         }

@@ -13,7 +13,7 @@ use crate::choice::Meant;
 use crate::command::code::search_path;
 use crate::connect::Client;
 use crate::context::Context;
-use crate::decide::{self, Answer, Fetched};
+use crate::decide::{self, Answer, Fetched, Shown};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::follow::{Follower, OnInterrupt};
 use crate::project::bytes;
@@ -78,7 +78,7 @@ impl Story<'_> {
         decide::show(&self.context.output, &fetched, Depth::Full)?;
         match self.answer(&fetched).await? {
             Some(Answer::Yes) => {}
-            Some(Answer::Keep | Answer::Reject) => return self.declined(&session, &before),
+            Some(Answer::Keep | Answer::Reject | Answer::Screen) => return self.declined(&session, &before),
             None => return self.unasked(&session),
         }
         self.apply(&client, &fetched, &before).await?;
@@ -117,7 +117,7 @@ impl Story<'_> {
         if !self.context.output.is_interactive() {
             return Ok(None);
         }
-        decide::ask(self.context, fetched).await.map(Some)
+        decide::ask(self.context, fetched, false).await.map(Some)
     }
 
     fn declined(&self, session: &v1::Session, before: &Tree) -> Result<Outcome, Failure> {
@@ -144,7 +144,8 @@ impl Story<'_> {
         // Each by its name: what runs on this computer later is no part of a mere "everything".
         let mut meant = Meant::default();
         meant.selection.paths = fetched.entries.iter().map(|entry| entry.path.clone()).collect();
-        let reply = decide::approve(client, &self.session, &fetched.header.digest, meant).await?;
+        let digest = &fetched.header.digest;
+        let reply = decide::approve(client, &self.session, Shown { digest, whole: digest }, meant).await?;
         let time = duration(micros(began));
         let after = self.read()?;
         if after == *before {

@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         return Ok(Outcome::DONE);
     }
     if is_patch {
-        return write_patch(context, &fetched);
+        return write_patch(context, &fetched, args.patch);
     }
     decide::show(&context.output, &fetched, depth)?;
     if !fetched.header.digest.is_empty() {
@@ -50,9 +50,23 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
     Ok(Outcome::DONE)
 }
 
-/// Writes the patch, and says what is not in it where the patch may not be looked at.
-fn write_patch(context: &Context, fetched: &Fetched) -> Result<Outcome, Failure> {
+/// Writes the patch, and says what is not in it where the patch may not be looked at. A patch is exact, so that
+/// nothing in it can be made harmless: what a terminal would act on goes only where it was asked for, and never to
+/// a terminal.
+fn write_patch(context: &Context, fetched: &Fetched, is_asked: bool) -> Result<Outcome, Failure> {
     let patch = patch::patch(&fetched.header, &fetched.entries);
+    let is_seen = context.output.width().is_some();
+    if let Some(path) = patch.hostile.as_ref().filter(|_| is_seen || !is_asked) {
+        let hint = if is_seen {
+            "write it into a file, as in `ftlctl diff --patch > work.patch`; without --patch the page spells them out"
+        } else {
+            "--patch writes the exact bytes all the same; --plain writes a page that spells them out"
+        };
+        return Err(Failure::Usage {
+            what: format!("the patch of {path} holds characters that a terminal would act on or hide"),
+            hint: hint.to_owned(),
+        });
+    }
     context.output.stdout(&patch.bytes)?;
     for line in &patch.missing {
         context.output.note(&format!("not in this patch: {line}"))?;

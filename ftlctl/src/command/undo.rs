@@ -24,40 +24,37 @@ pub(crate) async fn run(context: &Context, args: args::Undo) -> Result<Outcome, 
         Some(session) => request.session = session,
         None => request.project = context.project_bytes()?,
     }
-    let reply = client.reviews().undo(request.clone()).await?.into_inner();
-    if reply.digest.is_empty() {
-        return tell(context, &reply);
+    if request.merge && request.digest.is_empty() {
+        return would(context, &client, request).await;
     }
-    would(context, &client, request, reply).await
+    let reply = client.reviews().undo(request).await?.into_inner();
+    tell(context, &reply)
 }
 
 /// Shows what would be written around the human's edits, and asks.
-async fn would(
-    context: &Context,
-    client: &Client,
-    request: v1::UndoRequest,
-    reply: v1::UndoReply,
-) -> Result<Outcome, Failure> {
-    context.output.json(&json::undo(&reply))?;
-    let session = reply.session.as_ref().map_or("", |session| session.session.as_str()).to_owned();
-    let header = v1::DiffHeader {
-        digest: reply.digest.clone(),
-        entries: reply.would.len() as u64,
-        ..v1::DiffHeader::default()
-    };
-    context.output.line(&diff::diff(&header, &reply.would, Depth::Part, context.output.style))?;
+async fn would(context: &Context, client: &Client, request: v1::UndoRequest) -> Result<Outcome, Failure> {
+    let asked = v1::PreviewUndoRequest { session: request.session, project: request.project };
+    let items = client.reviews().preview_undo(asked).await?.into_inner();
+    let (header, entries) = decide::collect(items).await?;
+    context.output.json(&json::would_undo(&header, &entries))?;
+    context.output.line(&diff::diff(&header, &entries, Depth::Part, context.output.style))?;
+    let v1::DiffHeader { session, digest, .. } = header;
+    if digest.is_empty() {
+        context.output.note("there is nothing left to take back")?;
+        return Ok(Outcome::DONE);
+    }
     let command =
-        format!("ftlctl undo {} --merge --digest {}", escape::name(&session), escape::name(&reply.digest));
+        format!("ftlctl undo {} --merge --digest {}", escape::name(&session), escape::name(&digest));
     if !context.output.is_interactive() {
         context.output.line(&format!("take it back: {command}"))?;
         return Ok(Outcome::Exit(Exit::NeedsApproval));
     }
-    let question = format!("Write this (digest {})?", event::short(&reply.digest));
+    let question = format!("Write this (digest {})?", event::short(&digest));
     if !prompt::confirm(context, &question).await? {
         context.output.note(&format!("nothing was written; later: {command}"))?;
         return Ok(Outcome::Exit(Exit::NeedsApproval));
     }
-    let request = v1::UndoRequest { session, digest: reply.digest, project: Vec::new(), ..request };
+    let request = v1::UndoRequest { session, digest, merge: true, project: Vec::new() };
     let reply = client.reviews().undo(request).await?.into_inner();
     tell(context, &reply)
 }

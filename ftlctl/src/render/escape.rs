@@ -122,6 +122,27 @@ pub(crate) fn json(json: &str) -> String {
     safe
 }
 
+/// Whether a terminal shows the bytes as they are: they hold nothing that moves its cursor, hides or reorders.
+/// A carriage return may stand at the end of a line.
+pub(crate) fn is_harmless(bytes: &[u8]) -> bool {
+    let mut units = bytes.utf8_chunks().flat_map(|chunk| {
+        let broken = chunk.invalid().iter().copied().map(Unit::Byte);
+        chunk.valid().chars().map(Unit::Char).chain(broken)
+    });
+    let mut last = '\0';
+    units.all(|unit| {
+        let is_fine = match unit {
+            Unit::Char('\n' | '\t') => true,
+            Unit::Char(char) => last != '\r' && (char == '\r' || !is_hostile(char)),
+            Unit::Alike(_) => true,
+            // Where text is not UTF-8, these are control characters of their own.
+            Unit::Byte(byte) => last != '\r' && !(0x80..=0x9f).contains(&byte),
+        };
+        last = if let Unit::Char(char) = unit { char } else { '\0' };
+        is_fine
+    })
+}
+
 fn escape(bytes: &[u8], layout: Layout, style: Style) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for unit in units(bytes) {
@@ -211,6 +232,27 @@ fn is_like_a_separator(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn harmless_is_what_a_terminal_shows_as_it_is() {
+        let table: [(&[u8], bool); 12] = [
+            (b"plain\n\ttabs\r\nends\r\n", true),
+            ("漢字 é Приве́т".as_bytes(), true),
+            (b"caf\xe9\n", true),
+            (b"", true),
+            (b"a\rb", false),
+            (b"a\r\rb\n", false),
+            (b"\x1b[2K", false),
+            (b"\x07", false),
+            ("\u{202e}".as_bytes(), false),
+            ("\u{9b}2K".as_bytes(), false),
+            (b"\x9b2K", false),
+            ("zero\u{200b}width".as_bytes(), false),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(is_harmless(bytes), expected, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn every_hostile_character_is_spelt_out() {

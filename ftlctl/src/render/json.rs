@@ -13,7 +13,7 @@ use crate::render::{check, measure};
 pub(crate) mod egress;
 mod review;
 
-pub(crate) use review::{application, approval, diff, undo};
+pub(crate) use review::{application, approval, diff, undo, would_undo};
 
 /// A session, as `sessions --json` shows it.
 pub(crate) fn session(session: &v1::Session) -> Value {

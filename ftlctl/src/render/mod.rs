@@ -4,6 +4,7 @@
 
 pub(crate) mod alike;
 mod binary;
+pub(crate) mod blame;
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod egress;

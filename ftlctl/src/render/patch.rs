@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ftl_proto::v1;
 
-use crate::render::escape::name;
+use crate::render::escape::{is_harmless, name};
 
 /// A patch, and what is not in it.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Patch {
     pub(crate) bytes: Vec<u8>,
     /// One sentence for each path that it does not hold.
     pub(crate) missing: Vec<String>,
+    /// The first path whose lines hold what a terminal would act on. Escaped.
+    pub(crate) hostile: Option<String>,
 }
 
 /// The patch of a diff.
@@ -29,7 +31,12 @@ pub(crate) fn patch(header: &v1::DiffHeader, entries: &[v1::DiffEntry]) -> Patch
     for entry in entries.iter().filter(|entry| !gone.contains(entry.path.as_slice())) {
         let old = found.get(entry.renamed_from.as_slice()).and_then(|old| old.before.as_ref());
         match file(entry, old.or(entry.before.as_ref())) {
-            Ok(bytes) => files.extend(bytes),
+            Ok(bytes) => {
+                if patch.hostile.is_none() && !is_harmless(&bytes) {
+                    patch.hostile = Some(name(&entry.path));
+                }
+                files.extend(bytes);
+            }
             Err(why) => patch.missing.push(format!("{}: {why}", name(&entry.path))),
         }
     }

@@ -51,11 +51,23 @@ pub(crate) struct HunkChoices {
     pub(crate) edited: Option<Vec<u8>>,
 }
 
+/// What stands in an entry besides its hunks: with them all that a choice is about.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Of {
+    kind: i32,
+    before: Option<v1::Node>,
+    after: Option<v1::Node>,
+    renamed_from: Vec<u8>,
+    needs_naming: bool,
+}
+
 /// One file's choices.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct FileChoices {
     /// Where there are no hunks to choose from.
     whole: Choice,
+    /// What they were made about.
+    of: Of,
     /// In the order of the file's hunks.
     pub(crate) hunks: Vec<HunkChoices>,
 }
@@ -77,7 +89,7 @@ impl FileChoices {
             pieces: vec![Piece { lines: 0..hunk.lines.len(), choice: Choice::Open }],
             edited: None,
         });
-        Self { whole: Choice::Open, hunks: hunks.collect() }
+        Self { whole: Choice::Open, of: Of::new(entry), hunks: hunks.collect() }
     }
 
     /// What became of the file.
@@ -110,10 +122,24 @@ impl FileChoices {
         self.hunks.iter().any(|hunk| hunk.edited.is_some())
     }
 
-    /// Whether the choices were made about the same hunks.
+    /// Whether the choices were made about the same: the same hunks, from the same bytes and mode to the same.
     fn fits(&self, entry: &v1::DiffEntry) -> bool {
         let same = self.hunks.iter().zip(&entry.hunks).all(|(choices, hunk)| choices.is_of(hunk));
-        same && self.hunks.len() == entry.hunks.len()
+        same && self.hunks.len() == entry.hunks.len() && self.of == Of::new(entry)
+    }
+}
+
+// === impl Of ===
+
+impl Of {
+    fn new(entry: &v1::DiffEntry) -> Self {
+        Self {
+            kind: entry.kind,
+            before: entry.before.clone(),
+            after: entry.after.clone(),
+            renamed_from: entry.renamed_from.clone(),
+            needs_naming: entry.needs_naming,
+        }
     }
 }
 
@@ -290,7 +316,7 @@ impl Choices {
         true
     }
 
-    /// Keeps the choices that were made about the same hunks, and says how many files' are gone.
+    /// Keeps the choices that were made about the same bytes, and says how many files' are gone.
     pub(crate) fn keep_what_fits(&mut self, document: &Document) -> usize {
         let before = self.files.len();
         self.files.retain(|path, file| {

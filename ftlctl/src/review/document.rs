@@ -57,6 +57,8 @@ pub(crate) struct Document {
     places: HashMap<Vec<u8>, usize>,
     /// New directories that something new beneath them brings.
     implied: HashSet<usize>,
+    /// Where files went that are found under another name, by their old paths.
+    moved: HashMap<Vec<u8>, usize>,
 }
 
 // === impl Document ===
@@ -82,6 +84,9 @@ impl Document {
         if section(&entry) != Section::Refused && entry.after.is_some() {
             self.imply(&entry.path);
         }
+        if !entry.renamed_from.is_empty() {
+            self.moved.insert(entry.renamed_from.clone(), self.entries.len());
+        }
         self.places.insert(entry.path.clone(), self.entries.len());
         self.entries.push(entry);
     }
@@ -104,6 +109,12 @@ impl Document {
     /// Whether an entry comes with what is beneath it, and is not listed.
     pub(crate) fn is_implied(&self, place: usize) -> bool {
         self.implied.contains(&place)
+    }
+
+    /// The path under which a file is found that is gone at this one.
+    pub(crate) fn moved_to(&self, path: &[u8]) -> Option<&[u8]> {
+        let place = self.moved.get(path)?;
+        self.entries.get(*place).map(|entry| entry.path.as_slice())
     }
 
     /// The place of a path.

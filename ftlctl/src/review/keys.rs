@@ -81,6 +81,8 @@ pub(crate) enum Action {
     Conflicts,
     /// Show what left the sandbox.
     Ledger,
+    /// Show where a hunk comes from.
+    Origins,
     /// Reject the session.
     RejectSession,
     /// Go to the approval.
@@ -173,6 +175,7 @@ pub(crate) const GROUPS: [Group; 4] = [
             key(&["Z"], Action::FoldAll, "fold all hunks of the file"),
             key(&["f"], Action::Findings, "findings, and accept one with a reason"),
             key(&["c"], Action::Conflicts, "conflicts: o ours, t theirs, b both, e edit"),
+            key(&["b"], Action::Origins, "blame: turns, tool calls and hosts behind the hunk"),
             key(&["L"], Action::Ledger, "hosts and credentials that the session used"),
         ],
     },

@@ -5,6 +5,7 @@
 //! line by line. Decides nothing: what would be written, and whether it may be, is the daemon's word.
 
 use crate::args;
+use crate::connect::Client;
 use crate::context::Context;
 use crate::decide;
 use crate::failure::{Exit, Failure, Outcome};
@@ -14,6 +15,7 @@ mod document;
 mod editor;
 mod glyphs;
 mod keys;
+mod page;
 mod plain;
 mod remote;
 mod rows;
@@ -29,7 +31,7 @@ mod view;
 use ftl_proto::v1;
 
 /// How a review ended.
-enum End {
+pub(crate) enum End {
     /// The human left; the work stays.
     Left,
     /// Something was applied.
@@ -48,18 +50,32 @@ pub(crate) async fn run(context: &Context, args: args::Review) -> Result<Outcome
     }
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
-    let (header, items) = remote::open(&client, &session).await?;
-    if header.entries == 0 {
-        context.output.line("no changes")?;
-        return Ok(Outcome::DONE);
+    match look(context, &client, &session, args.plain).await? {
+        Some(end) => conclude(context, &session, end),
+        None => {
+            context.output.line("no changes")?;
+            Ok(Outcome::DONE)
+        }
     }
-    let is_plain = args.plain || context.environment.term == "dumb";
-    let end = if is_plain {
-        plain::run(context, &client, session.clone(), header, items).await?
+}
+
+/// Looks at a session's work and decides, on a screen or question by question; `None` when there is none.
+pub(crate) async fn look(
+    context: &Context,
+    client: &Client,
+    session: &v1::Session,
+    is_plain: bool,
+) -> Result<Option<End>, Failure> {
+    let (header, items) = remote::open(client, session).await?;
+    if header.entries == 0 {
+        return Ok(None);
+    }
+    let end = if is_plain || context.environment.term == "dumb" {
+        plain::run(context, client, session.clone(), header, items).await?
     } else {
-        shell::run(context, &client, session.clone(), header, items).await?
+        shell::run(context, client, session.clone(), header, items).await?
     };
-    conclude(context, &session, end)
+    Ok(Some(end))
 }
 
 fn conclude(context: &Context, session: &v1::Session, end: End) -> Result<Outcome, Failure> {

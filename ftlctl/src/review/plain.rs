@@ -17,9 +17,10 @@ use crate::render::measure::plural;
 use crate::render::style::Tone;
 use crate::review::choice::{Choice, FileChoices, Mark};
 use crate::review::document::{Row, Section, section};
+use crate::review::page::{Page, Subject};
 use crate::review::rows::{Index, Plan};
 use crate::review::state::{Edited, Mode, Purpose, State};
-use crate::review::update::TYPED;
+use crate::review::update::{TYPED, merged};
 use crate::review::{End, editor, remote};
 
 /// What the questions' letters mean.
@@ -187,7 +188,12 @@ impl Plain<'_> {
 
     fn index(&self, entry: &v1::DiffEntry, choices: &FileChoices) -> Index {
         let folded = std::collections::HashSet::new();
-        Index::build(entry, choices, Plan { side_by_side: false, folded: &folded, width: usize::MAX })
+        let session = &self.state.session.session;
+        Index::build(
+            entry,
+            choices,
+            Plan { side_by_side: false, folded: &folded, width: usize::MAX, session },
+        )
     }
 
     fn show(
@@ -255,6 +261,13 @@ impl Plain<'_> {
             let mode = std::mem::replace(&mut self.state.mode, Mode::Review);
             let is_decided = match mode {
                 Mode::Approving(approving) => return self.approve(*approving).await,
+                Mode::Page(Page { of: Subject::Merged(approving), .. }) => {
+                    self.line("With your own edits, this would be written:")?;
+                    for line in merged(&approving.entries) {
+                        self.line(&line.text)?;
+                    }
+                    return self.approve(*approving).await;
+                }
                 Mode::Conflicts(..) => self.conflicts().await?,
                 Mode::Findings(_) => self.findings().await?,
                 _ => {
@@ -336,6 +349,7 @@ impl Plain<'_> {
             selection: request.selection,
             resolutions: request.resolutions,
             accepted: request.accepted,
+            shown: request.shown,
         };
         Ok(End::Approved(Box::new(self.client.reviews().approve(request).await?.into_inner())))
     }

@@ -3,19 +3,28 @@
 //! Owns the calls, and that a diff that is not whole is never taken for one. Every call runs beside the
 //! screen and reports what it heard. Must not know the screen.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use ftl_proto::v1;
 use ftl_proto::v1::diff_item::Item;
+use ftl_proto::v1::egress_service_client::EgressServiceClient;
 use ftl_proto::v1::event::Kind;
+use ftl_proto::v1::review_service_client::ReviewServiceClient;
+use ftl_proto::v1::session_service_client::SessionServiceClient;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::connect::Client;
 use crate::failure::Failure;
 use crate::render::egress::{self, Columns};
-use crate::render::escape;
 use crate::render::style::Style;
+use crate::render::{blame, escape};
 use crate::review::document::Document;
-use crate::review::state::Purpose;
+use crate::review::page::{Line, Voice};
+use crate::review::state::{Purpose, Source};
 
 /// Rows of the ledger that are shown.
 const ROWS: u32 = 500;
@@ -32,8 +41,12 @@ pub(super) enum Heard {
     Approved(Box<v1::ApproveReply>),
     /// It was rejected; whether the agent goes on.
     Rejected(Box<v1::RejectReply>, bool),
-    /// What left the sandbox, as lines.
-    Ledger(Vec<String>),
+    /// More lines of a page.
+    Lines(u64, Vec<Line>),
+    /// A page has all its lines, or failed with what the daemon said, escaped.
+    PageOver(u64, Option<String>),
+    /// What happens in the session is not heard any more; why, escaped.
+    Deaf(String),
     /// The diff anew, and the session.
     Reloaded(Box<v1::Session>, Box<Document>),
     /// Where the session stands after something happened in it.
@@ -45,15 +58,17 @@ pub(super) enum Heard {
 /// Asks, and tells whoever holds the other end.
 #[derive(Clone)]
 pub(super) struct Remote {
-    client: std::rc::Rc<Clients>,
+    client: Rc<Clients>,
     heard: UnboundedSender<Heard>,
     session: String,
+    /// What is asked for the page that is open.
+    page: Rc<RefCell<Option<AbortHandle>>>,
 }
 
 struct Clients {
-    reviews: v1::review_service_client::ReviewServiceClient<tonic::transport::Channel>,
-    sessions: v1::session_service_client::SessionServiceClient<tonic::transport::Channel>,
-    egress: v1::egress_service_client::EgressServiceClient<tonic::transport::Channel>,
+    reviews: ReviewServiceClient<Channel>,
+    sessions: SessionServiceClient<Channel>,
+    egress: EgressServiceClient<Channel>,
 }
 
 /// Asks for a diff and hears its header.
@@ -95,8 +110,8 @@ impl Remote {
     /// A remote that tells `heard` about this session.
     pub(super) fn new(client: &Client, session: &v1::Session, heard: UnboundedSender<Heard>) -> Self {
         let (reviews, sessions, egress) = (client.reviews(), client.sessions(), client.egress());
-        let client = std::rc::Rc::new(Clients { reviews, sessions, egress });
-        Self { client, heard, session: session.session.clone() }
+        let client = Rc::new(Clients { reviews, sessions, egress });
+        Self { client, heard, session: session.session.clone(), page: Rc::default() }
     }
 
     /// Hears the entries behind a header.
@@ -124,17 +139,23 @@ impl Remote {
                 until_idle: false,
                 answers_egress: false,
             };
-            let Ok(events) = sessions.watch(request).await else { return };
-            let mut events = events.into_inner();
-            while let Ok(Some(event)) = events.message().await {
-                if !is_of_interest(event.kind.as_ref()) {
-                    continue;
+            let ended: Result<(), tonic::Status> = async {
+                let mut events = sessions.watch(request).await?.into_inner();
+                while let Some(event) = events.message().await? {
+                    if !is_of_interest(event.kind.as_ref()) {
+                        continue;
+                    }
+                    let request = v1::GetSessionRequest { session: session.clone(), project: Vec::new() };
+                    let now = sessions.get(request).await?.into_inner();
+                    let _ = heard.send(Heard::Moved(Box::new(now)));
                 }
-                let request = v1::GetSessionRequest { session: session.clone(), project: Vec::new() };
-                if let Ok(now) = sessions.get(request).await {
-                    let _ = heard.send(Heard::Moved(Box::new(now.into_inner())));
-                }
+                Ok(())
             }
+            .await;
+            let why = ended
+                .map_or_else(|status| format!(" ({})", escape::name(status.message())), |()| String::new());
+            let _ =
+                heard.send(Heard::Deaf(format!("what happens in the session is not heard any more{why}")));
         });
     }
 
@@ -163,24 +184,30 @@ impl Remote {
         });
     }
 
-    /// Asks what left the sandbox.
-    pub(super) fn ledger(&self, width: usize) {
-        let mut egress = self.client.egress.clone();
+    /// Asks for the lines of a page, for a table of so many columns. What is asked for an earlier one ends.
+    pub(super) fn page(&self, number: u64, source: Source, columns: usize) {
+        let (client, heard) = (Rc::clone(&self.client), self.heard.clone());
+        let (reviews, egress) = (client.reviews.clone(), client.egress.clone());
         let session = self.session.clone();
-        self.call(async move {
-            let request = v1::LedgerRequest { session, project: Vec::new(), limit: ROWS, since_us: 0 };
-            let mut rows = egress.ledger(request).await?.into_inner();
-            let mut page = Vec::new();
-            while let Some(row) = rows.message().await? {
-                page.push(row);
-            }
-            if page.is_empty() {
-                return Ok(Heard::Ledger(vec!["nothing left the sandbox, and nothing tried".to_owned()]));
-            }
-            let columns = Columns { session: false, wide: false, terminal: Some(width) };
-            let text = egress::page(&page, &columns, Style::Plain);
-            Ok(Heard::Ledger(text.lines().map(str::to_owned).collect()))
+        let asked = tokio::spawn(async move {
+            let tell = |lines| drop(heard.send(Heard::Lines(number, lines)));
+            let end = match source {
+                Source::Ledger => ledger(egress, session, columns, tell).await,
+                Source::Origins { path, hunk } => origins(reviews, (session, path, hunk), tell).await,
+            };
+            let failed = end.err().map(|failure| told(&failure));
+            let _ = heard.send(Heard::PageOver(number, failed));
         });
+        if let Some(earlier) = self.page.borrow_mut().replace(asked.abort_handle()) {
+            earlier.abort();
+        }
+    }
+
+    /// Ends what is asked for a page.
+    pub(super) fn end_page(&self) {
+        if let Some(asked) = self.page.borrow_mut().take() {
+            asked.abort();
+        }
     }
 
     /// Fetches the diff and the session anew.
@@ -207,6 +234,64 @@ impl Remote {
             let _ = heard.send(end);
         });
     }
+}
+
+/// What left the sandbox.
+async fn ledger(
+    mut egress: EgressServiceClient<Channel>,
+    session: String,
+    columns: usize,
+    tell: impl Fn(Vec<Line>),
+) -> Result<(), Failure> {
+    let request = v1::LedgerRequest { session, project: Vec::new(), limit: ROWS, since_us: 0 };
+    let mut rows = egress.ledger(request).await?.into_inner();
+    let mut page = Vec::new();
+    while let Some(row) = rows.message().await? {
+        page.push(row);
+    }
+    if page.is_empty() {
+        tell(vec![Line::plain("nothing left the sandbox, and nothing tried")]);
+        return Ok(());
+    }
+    let columns = Columns { session: false, wide: false, terminal: Some(columns) };
+    let text = egress::page(&page, &columns, Style::Plain);
+    let mut lines: Vec<Line> = text.lines().map(Line::plain).collect();
+    for (line, row) in lines.iter_mut().skip(1).zip(&page) {
+        if row.decision != "allowed" || row.unsent {
+            line.voice = Voice::Warning;
+        }
+    }
+    if let Some(headings) = lines.first_mut() {
+        headings.voice = Voice::Heading;
+    }
+    tell(lines);
+    Ok(())
+}
+
+/// Where a path's hunks come from, or one of them.
+async fn origins(
+    mut reviews: ReviewServiceClient<Channel>,
+    (session, path, hunk): (String, Vec<u8>, Option<String>),
+    tell: impl Fn(Vec<Line>),
+) -> Result<(), Failure> {
+    let mut origins = reviews.blame(v1::BlameRequest { session, path }).await?.into_inner();
+    let (mut number, mut found) = (0, false);
+    while let Some(origin) = origins.message().await? {
+        number += 1;
+        // A file may be too large to be told by hunks.
+        if hunk.as_ref().is_some_and(|hunk| *hunk != origin.hunk && !origin.hunk.is_empty()) {
+            continue;
+        }
+        found = true;
+        let lines = blame::lines(&origin, number).into_iter().enumerate();
+        let voice = |at| if at == 0 { Voice::Heading } else { Voice::Plain };
+        tell(lines.map(|(at, text)| Line::new(voice(at), text)).collect());
+    }
+    if !found {
+        let text = "nothing is known of this hunk alone; in the list, b tells of all of the file";
+        tell(vec![Line::new(Voice::Warning, text)]);
+    }
+    Ok(())
 }
 
 /// A failure in one line.

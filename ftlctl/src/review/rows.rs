@@ -82,6 +82,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) folded: &'a HashSet<usize>,
     /// Columns of a fact; a longer one takes several rows.
     pub(crate) width: usize,
+    /// The session's id, for commands that can be typed.
+    pub(crate) session: &'a str,
 }
 
 /// The rows of a file.
@@ -121,7 +123,8 @@ impl Row {
 impl Index {
     /// Finds the rows.
     pub(crate) fn build(entry: &v1::DiffEntry, choices: &FileChoices, plan: Plan<'_>) -> Self {
-        let facts = facts(entry).into_iter().flat_map(|fact| wrapped(fact, plan.width)).collect();
+        let facts =
+            facts(entry, plan.session).into_iter().flat_map(|fact| wrapped(fact, plan.width)).collect();
         let mut index = Self { facts, ..Self::default() };
         index.rows.extend((0..index.facts.len()).map(Row::Fact));
         for (number, hunk) in entry.hunks.iter().enumerate() {
@@ -273,14 +276,11 @@ fn typed(hunk: &v1::Hunk, edited: &[u8]) -> Vec<v1::Line> {
 }
 
 /// What is to be known about a file besides its lines.
-fn facts(entry: &v1::DiffEntry) -> Vec<Fact> {
+fn facts(entry: &v1::DiffEntry, session: &str) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut tell = |weight: Weight, text: String| facts.push(Fact { weight, text });
     if entry.kind() == v1::EntryKind::Refused {
         tell(Weight::Bad, format!("refused, never applied: {}", escape::name(&entry.reason)));
-    }
-    if !entry.renamed_from.is_empty() {
-        tell(Weight::Plain, format!("renamed from {}", escape::name(&entry.renamed_from)));
     }
     for (number, risk) in entry.risks.iter().enumerate() {
         let why = entry.risk_reasons.get(number).filter(|why| !why.is_empty());
@@ -309,7 +309,10 @@ fn facts(entry: &v1::DiffEntry) -> Vec<Fact> {
         tell(Weight::Warning, format!("no lines: {}", escape::name(&entry.elided)));
         tell(
             Weight::Plain,
-            "`ftlctl snapshots restore SESSION --to DIR` gives you the whole of it".to_owned(),
+            format!(
+                "`ftlctl snapshots restore {} --to DIR` gives you the whole of it",
+                escape::name(session)
+            ),
         );
     }
     facts

@@ -143,7 +143,11 @@ pub(super) fn preview(state: &State) -> (v1::DiffHeader, Vec<v1::DiffEntry>) {
     let mut entries = state.document.entries.clone();
     entries.retain(|entry| chosen.contains(&entry.path.as_slice()));
     entries.iter_mut().for_each(|entry| entry.hunks.clear());
-    let header =
-        v1::DiffHeader { digest: "c0ffee".repeat(10), entries: entries.len() as u64, ..Default::default() };
+    let header = v1::DiffHeader {
+        digest: "c0ffee".repeat(10),
+        whole: state.document.header.digest.clone(),
+        entries: entries.len() as u64,
+        ..Default::default()
+    };
     (header, entries)
 }

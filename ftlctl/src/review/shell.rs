@@ -15,9 +15,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::render::style::Style;
 use crate::render::{escape, json};
+use crate::review::page::BESIDE;
 use crate::review::remote::{Heard, Remote};
 use crate::review::screen::Screen;
-use crate::review::state::{Effect, Mode, State};
+use crate::review::state::{Effect, State};
 use crate::review::view::theme::Theme;
 use crate::review::{End, editor};
 use crate::terminal;
@@ -32,6 +33,8 @@ struct Shell<'a> {
     theme: Theme,
     /// None while somebody else has the keyboard.
     keys: Option<EventStream>,
+    /// Whether nobody tells what happens in the session.
+    is_deaf: bool,
     state: State,
 }
 
@@ -54,7 +57,8 @@ pub(super) async fn run(
     let screen = Screen::enter().map_err(io())?;
     let state = State::new(session, header, screen.size());
     let theme = Theme { color: context.output.style == Style::Color };
-    let mut shell = Shell { context, remote, screen, theme, keys: Some(EventStream::new()), state };
+    let mut shell =
+        Shell { context, remote, screen, theme, keys: Some(EventStream::new()), is_deaf: false, state };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         shell.state.list_again();
@@ -112,7 +116,11 @@ impl Shell<'_> {
             Some(Effect::Preview(request, purpose)) => self.remote.preview(*request, purpose),
             Some(Effect::Approve(request)) => self.remote.approve(*request),
             Some(Effect::Reject(request)) => self.remote.reject(request),
-            Some(Effect::Ledger) => self.remote.ledger(usize::from(self.state.size.0).saturating_sub(2)),
+            Some(Effect::Page(number, source)) => {
+                let columns = usize::from(self.state.size.0.saturating_sub(BESIDE));
+                self.remote.page(number, source, columns);
+            }
+            Some(Effect::EndPage) => self.remote.end_page(),
             Some(Effect::Reload) => self.remote.reload(),
             Some(Effect::Edit(what, bytes, path)) => {
                 self.keys = None;
@@ -137,28 +145,46 @@ impl Shell<'_> {
     }
 
     async fn hear(&mut self, batch: &mut Vec<Heard>) -> Result<Option<End>, Failure> {
+        let was_asked = self.state.is_asked();
         for heard in batch.drain(..) {
             match heard {
                 Heard::Entry(entry) => self.state.push(*entry),
                 Heard::Complete => self.state.document.is_complete = true,
                 Heard::Failed(text) => self.state.failed(text),
-                Heard::Ledger(lines) => self.state.ledger(lines),
+                Heard::Lines(number, lines) => self.state.lines(number, lines),
+                Heard::PageOver(number, failed) => self.state.page_over(number, failed),
+                Heard::Deaf(why) => {
+                    self.is_deaf = true;
+                    // A session that has ended tells nothing more, and said that it has.
+                    if self.state.stale.is_none() {
+                        self.state.grow_stale(why);
+                    }
+                }
                 Heard::Previewed(request, purpose, whole) => {
                     self.state.previewed(*request, purpose, whole.0, whole.1);
                 }
-                Heard::Reloaded(session, document) => self.state.reloaded(*session, *document),
+                Heard::Reloaded(session, document) => {
+                    if std::mem::take(&mut self.is_deaf) {
+                        self.remote.watch(session.last_seq + 1);
+                    }
+                    self.state.reloaded(*session, *document);
+                }
                 Heard::Moved(now) => self.moved(&now),
                 Heard::Approved(reply) => return Ok(Some(End::Approved(reply))),
                 Heard::Rejected(reply, go_on) => return Ok(Some(End::Rejected(reply, go_on))),
             }
         }
-        if let Mode::Approving(_) = self.state.mode {
-            self.show_before_keys().await?;
+        if self.state.is_asked() && !was_asked {
+            self.state.is_early = true;
+            let shown = self.show_before_keys().await;
+            self.state.is_early = false;
+            shown?;
         }
         Ok(None)
     }
 
-    /// What was typed before the approving screen could be seen is no answer to it.
+    /// What was typed before the approving screen could be seen is no answer to it. What to type stands there only
+    /// when it counts.
     async fn show_before_keys(&mut self) -> Result<(), Failure> {
         self.screen.draw(&self.state, self.theme).map_err(Failure::io("use the terminal"))?;
         terminal::forget_typed();

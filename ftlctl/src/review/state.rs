@@ -9,6 +9,7 @@ use ftl_proto::v1;
 
 use crate::review::choice::Choices;
 use crate::review::document::{Document, Row as ListRow};
+use crate::review::page::Page;
 use crate::review::rows::{Index, Plan, Row};
 
 /// Columns from which files and diff stand beside one another.
@@ -83,8 +84,8 @@ pub(crate) enum Mode {
     Findings(usize),
     /// Conflicts: the chosen one, and the first row that is seen.
     Conflicts(usize, usize),
-    /// What left the sandbox, from this row on.
-    Ledger(Vec<String>, usize),
+    /// Lines that were asked for.
+    Page(Page),
     /// The daemon is being asked.
     Waiting(&'static str),
     /// The approval.
@@ -109,6 +110,20 @@ pub(crate) enum Edited {
     Conflict(Vec<u8>, u32),
 }
 
+/// Where the lines of a page come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// What left the sandbox.
+    Ledger,
+    /// Where a path's hunks come from, or one of them.
+    Origins {
+        /// The path.
+        path: Vec<u8>,
+        /// The hunk's id.
+        hunk: Option<String>,
+    },
+}
+
 /// What the model cannot do by itself.
 #[derive(Debug)]
 pub(crate) enum Effect {
@@ -120,8 +135,10 @@ pub(crate) enum Effect {
     Approve(Box<v1::ApproveRequest>),
     /// Say no.
     Reject(v1::RejectRequest),
-    /// Ask what left the sandbox.
-    Ledger,
+    /// Ask for the lines of the page with this number.
+    Page(u64, Source),
+    /// Nobody waits for a page's lines any more.
+    EndPage,
     /// Fetch the diff anew.
     Reload,
     /// Let the human edit bytes; the path is for the file's ending.
@@ -208,6 +225,10 @@ pub(crate) struct State {
     pub(crate) stale: Option<String>,
     /// Columns and rows of the screen.
     pub(crate) size: (u16, u16),
+    /// What is typed now was typed before the human could see what it would be an answer to.
+    pub(crate) is_early: bool,
+    /// Pages that were opened so far.
+    pub(crate) pages: u64,
     /// Whether the list's rows are those of all entries.
     is_listed: bool,
 }
@@ -234,6 +255,8 @@ impl State {
             message: None,
             stale: None,
             size,
+            is_early: false,
+            pages: 0,
             is_listed: false,
         }
     }
@@ -321,7 +344,7 @@ impl State {
         let folded = self.folded.iter().filter(|(file, _)| *file == place).map(|(_, hunk)| *hunk).collect();
         let side_by_side = self.options.side_by_side && self.room_for_two();
         let width = usize::from(self.diff_width()).saturating_sub(3);
-        let plan = Plan { side_by_side, folded: &folded, width };
+        let plan = Plan { side_by_side, folded: &folded, width, session: &self.session.session };
         let at = self.pane.index.rows.get(self.pane.cursor).copied();
         let distance = self.pane.cursor.saturating_sub(self.pane.top);
         let choices = self.choices.of(entry);
@@ -420,6 +443,8 @@ impl State {
             resolutions: resolutions.collect(),
             accepted: accepted.collect(),
             stat_only: true,
+            shown: self.document.header.digest.clone(),
+            merged_hunks: true,
         }
     }
 

@@ -104,19 +104,12 @@ fn of_hunk(
     if found.is_empty() { changed.clone() } else { found }
 }
 
-/// The calls of these turns that name the path, in the order in which they were made. The agent sees the
-/// project at `workspace`.
+/// Whether a call names the path. The agent sees the project at `workspace`.
 #[must_use]
-pub fn naming<'a>(
-    path: &RelPath,
-    workspace: &str,
-    turns: &BTreeSet<u32>,
-    calls: &'a [Call],
-) -> Vec<&'a Call> {
-    let Ok(relative) = std::str::from_utf8(path.as_bytes()) else { return Vec::new() };
+pub fn names(path: &RelPath, workspace: &str, call: &Call) -> bool {
+    let Ok(relative) = std::str::from_utf8(path.as_bytes()) else { return false };
     let absolute = format!("{}/{relative}", workspace.trim_end_matches('/'));
-    let names = |call: &&Call| stands_alone(&call.detail, &absolute) || stands_alone(&call.detail, relative);
-    calls.iter().filter(|call| turns.contains(&call.turn)).filter(names).collect()
+    stands_alone(&call.detail, &absolute) || stands_alone(&call.detail, relative)
 }
 
 /// Whether `path` stands in the text as a path of its own, and not as a part of a longer one.

@@ -22,7 +22,7 @@ pub use join::Contents;
 pub use proposal::{Contested, Item, Proposal, ProposeError, Resolution, Wanted};
 
 /// Characters of a digest that name it.
-const SHORTEST: usize = 12;
+pub const SHORTEST: usize = 12;
 
 /// A session's changes, ready to be judged.
 #[derive(Clone, PartialEq, Eq, Debug)]

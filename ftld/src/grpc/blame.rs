@@ -1,27 +1,53 @@
-//! Where a hunk comes from, as a message.
+//! Where hunks come from, as messages.
 //!
-//! Owns how much of it one reply holds.
+//! Owns that they are made as fast as they are taken: many hunks of one origin share it until then.
 
 use ftl_core::blame::Call;
 use ftl_proto::v1;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
 use super::convert::wide;
-use crate::session::blame::{Fetched, Origin};
+use crate::session::blame::{Fetched, OfHunk, Origin};
 
-/// Calls and hosts that one origin lists at most.
-const LISTED: usize = 100;
+/// Messages that wait for a slow client at most.
+const WAITING: usize = 16;
 
-/// One origin.
-pub(super) fn wire(origin: Origin) -> v1::Origin {
-    let Origin { hunk, turns, calls, others, fetched } = origin;
-    let call =
-        |Call { seq, turn, name, detail, time_us }| v1::OriginCall { seq, turn, name, detail, time_us };
-    let fetch = |Fetched { authority, requests, first_us }| v1::OriginFetch { authority, requests, first_us };
+/// One message for each hunk.
+pub(super) fn streamed(hunks: Vec<OfHunk>) -> ReceiverStream<Result<v1::Origin, Status>> {
+    let (items, stream) = tokio::sync::mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        for hunk in hunks {
+            if items.send(Ok(wire(&hunk))).await.is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+fn wire(hunk: &OfHunk) -> v1::Origin {
+    let Origin { turns, turns_total, calls, calls_total, others, fetched, fetched_total } = &*hunk.origin;
+    let call = |call: &Call| v1::OriginCall {
+        seq: call.seq,
+        turn: call.turn,
+        name: call.name.clone(),
+        detail: call.detail.clone(),
+        time_us: call.time_us,
+    };
+    let fetch = |host: &Fetched| v1::OriginFetch {
+        authority: host.authority.clone(),
+        requests: host.requests,
+        first_us: host.first_us,
+    };
     v1::Origin {
-        hunk: hunk.unwrap_or_default(),
-        turns: turns.into_iter().map(|(turn, text)| v1::OriginTurn { turn, text }).collect(),
-        calls: calls.into_iter().take(LISTED).map(call).collect(),
-        other_calls: wide(others),
-        fetched: fetched.into_iter().take(LISTED).map(fetch).collect(),
+        hunk: hunk.hunk.clone().unwrap_or_default(),
+        turns: turns.iter().map(|(turn, text)| v1::OriginTurn { turn: *turn, text: text.clone() }).collect(),
+        turns_total: wide(*turns_total),
+        calls: calls.iter().map(call).collect(),
+        calls_total: wide(*calls_total),
+        other_calls: wide(*others),
+        fetched: fetched.iter().map(fetch).collect(),
+        fetched_total: wide(*fetched_total),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ftl_core::id::SessionId;
 use ftl_core::review::LeftOut;
 use ftl_core::tree::RelPath;
 use ftl_proto::v1;
@@ -11,9 +12,9 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, wide};
 use super::entry::{self, Pieces};
-use super::status::status;
+use super::status::{status, status_of};
 use super::wanted;
-use crate::session::{Application, Outcome, Proposed, Reviewed, Sessions, Undo, Undone, WouldUndo};
+use crate::session::{Application, Asked, Outcome, Proposed, Reviewed, Sessions, Undo, Undone, WouldUndo};
 
 /// The service over the registry of sessions.
 pub(super) struct ReviewApi(pub(super) Arc<Sessions>);
@@ -26,6 +27,8 @@ impl ReviewService for ReviewApi {
     type GetDiffStream = Pieces;
     type PreviewStream = Pieces;
     type ListAppliedStream = ReceiverStream<Result<v1::Application, Status>>;
+    type BlameStream = ReceiverStream<Result<v1::Origin, Status>>;
+    type PreviewUndoStream = Pieces;
 
     async fn get_diff(
         &self,
@@ -33,8 +36,8 @@ impl ReviewService for ReviewApi {
     ) -> Result<Response<Self::GetDiffStream>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let reviewed = self.0.review(&id).await.map_err(|error| status(&error))?;
-        let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status(&error))?;
+        let reviewed = self.0.review(&id).await.map_err(|error| status_of(&id, &error))?;
+        let appraiser = self.0.appraiser(&id, &reviewed).await.map_err(|error| status_of(&id, &error))?;
         let changes = reviewed.review.changes().to_vec();
         Ok(Response::new(entry::streamed(
             appraiser,
@@ -51,14 +54,19 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let asked = wanted::asked(request.selection, request.resolutions, request.accepted)?;
-        let proposed = self.0.preview(&id, asked).await.map_err(|error| status(&error))?;
+        let asked = Asked { shown: request.shown, ..asked };
+        let proposed = self.0.preview(&id, asked).await.map_err(|error| status_of(&id, &error))?;
         let header = preview_header(&proposed);
-        let stat_only = request.stat_only;
+        let (stat_only, merged_hunks) = (request.stat_only, request.merged_hunks);
         let entries = move || {
             (0..proposed.proposal.items().len()).filter_map(move |at| {
                 let item = proposed.proposal.items().get(at)?;
                 let found = proposed.appraisals.get(at)?.clone();
-                let mut entry = entry::proposed(item, found, stat_only);
+                let mut entry = entry::proposed(
+                    item,
+                    found,
+                    stat_only && !(merged_hunks && (item.merged || !item.conflicts.is_empty())),
+                );
                 entry::renamed(&mut entry, proposed.renamed.get(&item.change.path));
                 for finding in &mut entry.findings {
                     finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
@@ -90,13 +98,13 @@ impl ReviewService for ReviewApi {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn blame(&self, request: Request<v1::BlameRequest>) -> Result<Response<v1::BlameReply>, Status> {
+    async fn blame(&self, request: Request<v1::BlameRequest>) -> Result<Response<Self::BlameStream>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let mut paths = convert::rel_paths(vec![request.path])?;
         let path = paths.pop().ok_or_else(|| Status::invalid_argument("no path"))?;
-        let origins = self.0.blame(&id, path).await.map_err(|error| status(&error))?;
-        Ok(Response::new(v1::BlameReply { origins: origins.into_iter().map(super::blame::wire).collect() }))
+        let origins = self.0.blame(&id, path).await.map_err(|error| status_of(&id, &error))?;
+        Ok(Response::new(super::blame::streamed(origins)))
     }
 
     async fn approve(
@@ -107,7 +115,9 @@ impl ReviewService for ReviewApi {
         let id = super::resolve(&self.0, &request.session)?;
         let selection = wanted::of_paths(request.paths, request.selection)?;
         let asked = wanted::asked(Some(selection), request.resolutions, request.accepted)?;
-        let outcome = self.0.approve(&id, request.digest, asked).await.map_err(|error| status(&error))?;
+        let asked = Asked { shown: request.shown, ..asked };
+        let outcome =
+            self.0.approve(&id, request.digest, asked).await.map_err(|error| status_of(&id, &error))?;
         let Outcome { apply, paths, left_alone, record } = outcome;
         Ok(Response::new(v1::ApproveReply {
             apply: apply.to_string(),
@@ -126,7 +136,7 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let rejected = self.0.reject(&id, request.why, request.go_on).await;
-        let record = rejected.map_err(|error| status(&error))?;
+        let record = rejected.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::RejectReply {
             kept_until_us: self.0.kept_until_us(&record).map_err(|error| status(&error))?,
             checkpoint: record.at,
@@ -136,35 +146,61 @@ impl ReviewService for ReviewApi {
 
     async fn undo(&self, request: Request<v1::UndoRequest>) -> Result<Response<v1::UndoReply>, Status> {
         let request = request.into_inner();
-        let id = match request.session.as_str() {
-            "" => {
-                let project = convert::absolute(request.project, "project")?;
-                let project = std::os::unix::ffi::OsStrExt::as_bytes(project.as_os_str());
-                self.0.last_applied(project).map_err(|error| status(&error))?
-            }
-            text => super::resolve(&self.0, text)?,
-        };
+        let id = self.applied(&request.session, request.project)?;
+        if request.merge && request.digest.is_empty() {
+            return Err(Status::invalid_argument("`merge` without the `digest` that PreviewUndo tells"));
+        }
         let how = Undo { merge: request.merge, digest: request.digest };
-        let reply = match self.0.undo(&id, how).await.map_err(|error| status(&error))? {
-            Undone::Done(outcome) => v1::UndoReply {
-                apply: outcome.apply.to_string(),
-                paths_total: wide(outcome.paths.len()),
-                paths: listed(&outcome.paths),
-                session: Some(super::wire(&self.0, outcome.record)?),
-                ..v1::UndoReply::default()
-            },
-            Undone::Would(WouldUndo { apply, proposal, appraisals, record, .. }) => {
-                let items = proposal.items().iter().zip(appraisals);
-                v1::UndoReply {
-                    apply: apply.to_string(),
-                    digest: proposal.digest().map(|digest| digest.to_string()).unwrap_or_default(),
-                    would: items.map(|(item, found)| entry::proposed(item, found, false)).collect(),
-                    session: Some(super::wire(&self.0, record)?),
-                    ..v1::UndoReply::default()
-                }
-            }
+        let Undone::Done(outcome) = self.0.undo(&id, how).await.map_err(|error| status_of(&id, &error))?
+        else {
+            return Err(Status::internal("nothing was taken back"));
         };
-        Ok(Response::new(reply))
+        Ok(Response::new(v1::UndoReply {
+            apply: outcome.apply.to_string(),
+            paths_total: wide(outcome.paths.len()),
+            paths: listed(&outcome.paths),
+            session: Some(super::wire(&self.0, outcome.record)?),
+        }))
+    }
+
+    async fn preview_undo(
+        &self,
+        request: Request<v1::PreviewUndoRequest>,
+    ) -> Result<Response<Self::PreviewUndoStream>, Status> {
+        let request = request.into_inner();
+        let id = self.applied(&request.session, request.project)?;
+        let how = Undo { merge: true, digest: String::new() };
+        let Undone::Would(would) = self.0.undo(&id, how).await.map_err(|error| status_of(&id, &error))?
+        else {
+            return Err(Status::internal("it was taken back unasked"));
+        };
+        let WouldUndo { proposal, appraisals, record, .. } = would;
+        let header = v1::DiffHeader {
+            session: record.id.to_string(),
+            digest: proposal.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+            entries: wide(proposal.items().len()),
+            ..v1::DiffHeader::default()
+        };
+        let entries = move || {
+            let mut appraisals = appraisals.into_iter();
+            (0..proposal.items().len()).filter_map(move |at| {
+                let item = proposal.items().get(at)?;
+                Some(Ok(entry::proposed(item, appraisals.next()?, false)))
+            })
+        };
+        Ok(Response::new(entry::sent(header, entries)))
+    }
+}
+
+impl ReviewApi {
+    /// The session that is meant: a named one, or the last that was applied to the project.
+    fn applied(&self, session: &str, project: Vec<u8>) -> Result<SessionId, Status> {
+        if !session.is_empty() {
+            return super::resolve(&self.0, session);
+        }
+        let project = convert::absolute(project, "project")?;
+        let project = std::os::unix::ffi::OsStrExt::as_bytes(project.as_os_str());
+        self.0.last_applied(project).map_err(|error| status(&error))
     }
 }
 
@@ -195,6 +231,7 @@ fn preview_header(proposed: &Proposed) -> v1::DiffHeader {
         findings: wide(proposed.holding().count()),
         merged: wide(proposal.items().iter().filter(|item| item.merged).count()),
         left_out: proposal.left_out().iter().take(LISTED).map(left_out).collect(),
+        whole: proposed.reviewed.review.digest().map(|digest| digest.to_string()).unwrap_or_default(),
         ..header(&proposed.reviewed)
     }
 }

@@ -10,6 +10,7 @@
 //! | `Unavailable` | the daemon ends |
 //! | anything else | failed |
 
+use ftl_core::id::SessionId;
 use ftl_core::review::{ApproveRefused, LeftOut, ProposeError};
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap, MetadataValue};
 use tonic::{Code, Status};
@@ -36,6 +37,15 @@ pub(super) fn status(error: &Error) -> Status {
         tracing::error!(error = %crate::session::told(error), "internal error");
     }
     told(code, reason, &hint, error, Vec::new())
+}
+
+/// The same about a session that is known: a hint names it, so that it can be typed as it stands.
+pub(super) fn status_of(session: &SessionId, error: &Error) -> Status {
+    let (code, reason, hint) = row(error);
+    if matches!(code, Code::Internal) {
+        return status(error);
+    }
+    told(code, reason, &hint.replace("SESSION", session.as_str()), error, Vec::new())
 }
 
 /// What the client is told about any error; `lines` are what programs said that explains it.
@@ -143,6 +153,7 @@ fn row(error: &Error) -> Row {
         | Error::NoKey { .. }
         | Error::TurnFailed { .. } => return turn_row(error),
         Error::Approve(_)
+        | Error::AnotherWork
         | Error::Propose(_)
         | Error::Held { .. }
         | Error::Conflicts(_)
@@ -280,6 +291,9 @@ fn decision_row(error: &Error) -> Row {
     let (code, reason, hint) = match error {
         Error::Approve(refused) => return approve_row(refused),
         Error::Propose(error) => return propose_row(error),
+        Error::AnotherWork => {
+            (Code::Aborted, "work-changed", "look at it again, and choose from what is there")
+        }
         Error::Conflicts(_) | Error::Merge(MergeError::Changed(_)) => {
             (Code::Aborted, "project-changed", SEE_MERGE)
         }

@@ -59,7 +59,7 @@ pub(super) fn asked(
         return Err(Status::invalid_argument(what));
     }
     let accepted = accepted.into_iter().map(|one| (one.finding, one.why)).collect();
-    Ok(Asked { wanted, accepted })
+    Ok(Asked { wanted, accepted, shown: String::new() })
 }
 
 fn rel_path(path: Vec<u8>) -> Result<RelPath, Status> {

@@ -175,6 +175,9 @@ pub enum Error {
     /// The digest is not the one that was shown.
     #[error("nothing was applied")]
     Approve(#[from] ftl_core::review::ApproveRefused),
+    /// The human chose from a diff that is not the session's work any more.
+    #[error("nothing was applied: the session's work is another now than what was shown")]
+    AnotherWork,
     /// What was selected cannot be proposed.
     #[error("the selection cannot be taken")]
     Propose(#[from] ftl_core::review::ProposeError),

@@ -10,11 +10,11 @@ use std::sync::{Arc, PoisonError};
 
 use ftl_core::diff::Change;
 use ftl_core::hunk::Limits;
-use ftl_core::id::{Hash, SessionId};
+use ftl_core::id::{Digest, Hash, SessionId};
 use ftl_core::lifecycle::Request;
 use ftl_core::lint::{Finding, Known};
 use ftl_core::merge::{Host, to_observe};
-use ftl_core::review::{Contents, Item, Proposal, ProposeError, Wanted};
+use ftl_core::review::{Contents, Item, Proposal, ProposeError, SHORTEST, Wanted};
 use ftl_core::tree::{Node, RelPath};
 
 use super::appraise::{Appraisal, Appraiser, BEGINNING};
@@ -36,6 +36,9 @@ pub struct Asked {
     pub wanted: Wanted,
     /// Findings that the human lets pass, by id, each with the reason.
     pub accepted: BTreeMap<String, String>,
+    /// Digest of the whole diff that the human chose from, or enough of it to name it; empty for the work as it
+    /// is now. A path alone says nothing of the bytes that were seen there.
+    pub shown: String,
 }
 
 /// What would be written.
@@ -118,8 +121,11 @@ fn propose(
     root: &Root,
     (asked, known): (Asked, Arc<Known>),
 ) -> Result<Proposed, Error> {
-    let Asked { mut wanted, accepted } = asked;
+    let Asked { mut wanted, accepted, shown } = asked;
     let reviewed = reviewed(parts, record)?;
+    if !is_shown(&shown, reviewed.review.digest()) {
+        return Err(Error::AnotherWork);
+    }
     let changes = reviewed.review.changes();
     if changes.iter().any(|change| change.before.is_none() && wanted.parts.contains_key(&change.path)) {
         let appraiser = Appraiser::new(Arc::clone(&parts.store), BTreeSet::new());
@@ -142,6 +148,12 @@ fn propose(
     let (compared, read) = looked.counts();
     tracing::debug!(compared = compared - begun.0, read = read - begun.1, "looked at what would be written");
     Ok(Proposed { renamed, reviewed, proposal, appraisals, accepted, host })
+}
+
+/// Whether the work is what the human chose from.
+fn is_shown(shown: &str, now: Option<Digest>) -> bool {
+    let names = |digest: Digest| shown.len() >= SHORTEST && digest.to_string().starts_with(shown);
+    shown.is_empty() || now.is_some_and(names)
 }
 
 /// What the project has. A file that is as it was when it was last looked at is not read again: whatever is written

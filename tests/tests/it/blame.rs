@@ -51,6 +51,22 @@ fn every_hunk_knows_its_turn_along_the_way_that_the_work_took() {
 }
 
 #[test]
+fn a_file_under_another_name_keeps_its_origin() {
+    let world = World::new(Who::Me);
+    let lines: String = (1..=40).map(|n| format!("{n}\n")).collect();
+    world.files(&[("old.txt", &lines)]);
+    let session = id(&world.shell("sed -i 's/^3$/three/' old.txt"));
+    say(&world, &session, "mv old.txt new.txt; sed -i 's/^30$/thirty/' new.txt");
+    assert_eq!(turns(&world, &session, "new.txt"), [vec![1], vec![2]]);
+    let diff = world.json(0, ["diff", &session]);
+    let blame = world.json(0, ["blame", &session, "new.txt"]);
+    let entry = diff["entries"].as_array().unwrap().iter().find(|entry| entry["path"] == "new.txt").unwrap();
+    for hunk in [0, 1] {
+        assert_eq!(entry["hunks"][hunk]["id"], blame["origins"][hunk]["hunk"], "{blame:#}");
+    }
+}
+
+#[test]
 fn what_was_fetched_by_then_is_told() {
     let online = Setup::new().service("later.example.com", Service::Test).start();
     let (world, session) = (&online.world, online.session());

@@ -163,7 +163,7 @@ fn undo_goes_around_later_edits_only_when_that_was_shown() {
     world.files(&[("f", &edited)]);
     let said = world.run(["undo", &session]);
     assert_eq!(said.code, 4, "{said:#?}");
-    assert!(said.err.contains("undo SESSION --merge"), "{said:#?}");
+    assert!(said.err.contains(&format!("undo {session} --merge")), "{said:#?}");
 
     let shown = world.json(4, ["undo", &session, "--merge"]);
     assert_eq!(read(&world, "f"), edited, "showing writes nothing");

@@ -91,12 +91,16 @@ pub(crate) fn undo(reply: &v1::UndoReply) -> Value {
     put(&mut object, "apply", reply.apply.clone());
     put_paths(&mut object, &reply.paths);
     put(&mut object, "paths_total", reply.paths_total);
-    if !reply.digest.is_empty() {
-        // Nothing was written; this would be.
-        put(&mut object, "digest", reply.digest.clone());
-        put(&mut object, "would", reply.would.iter().map(entry).collect::<Vec<_>>());
-    }
     Value::Object(object)
+}
+
+/// What taking an application back would write.
+pub(crate) fn would_undo(header: &v1::DiffHeader, entries: &[v1::DiffEntry]) -> Value {
+    json!({
+        "session": header.session,
+        "digest": header.digest,
+        "would": entries.iter().map(entry).collect::<Vec<_>>(),
+    })
 }
 
 /// A conflict with the human's own edits.

@@ -145,3 +145,41 @@ fn choices_outlive_a_reload_where_the_hunks_are_the_same() {
     assert_eq!(told(&choices, &after), "a#1[]");
     assert_eq!(choices.progress(&after), (1, 1));
 }
+
+#[test]
+fn what_was_chosen_of_other_bytes_does_not_stay() {
+    let node = |mode, blake3: &str| {
+        let (kind, blake3) = ("file".into(), blake3.into());
+        Some(v1::Node { r#type: kind, mode, blake3, ..Default::default() })
+    };
+    let binary = v1::DiffEntry {
+        before: node(0o644, "0"),
+        after: node(0o644, "1"),
+        kind: v1::EntryKind::Binary.into(),
+        ..entry("a", &[])
+    };
+    let link = |target: &str| v1::DiffEntry {
+        after: Some(v1::Node { r#type: "symlink".into(), target: target.into(), ..Default::default() }),
+        kind: v1::EntryKind::Symlink.into(),
+        ..entry("a", &[])
+    };
+    let lines = v1::DiffEntry { before: node(0o644, "0"), after: node(0o644, "1"), ..entry("a", &["-+"]) };
+    let table = [
+        (binary.clone(), v1::DiffEntry { after: node(0o644, "2"), ..binary.clone() }),
+        (binary.clone(), v1::DiffEntry { before: node(0o644, "2"), ..binary.clone() }),
+        (binary.clone(), v1::DiffEntry { kind: v1::EntryKind::Mode.into(), ..binary.clone() }),
+        (link("b"), link("c")),
+        (lines.clone(), v1::DiffEntry { after: node(0o755, "1"), ..lines.clone() }),
+        (lines.clone(), v1::DiffEntry { needs_naming: true, ..lines.clone() }),
+        (lines.clone(), v1::DiffEntry { renamed_from: b"b".to_vec(), ..lines }),
+    ];
+    for (before, after) in table {
+        for (now, gone) in [(before.clone(), 0), (after, 1)] {
+            let mut choices = Choices::default();
+            choices.set_files([&before], Choice::In);
+            let document = document(std::slice::from_ref(&now));
+            assert_eq!(choices.keep_what_fits(&document), gone, "{before:?} {now:?}");
+            assert_eq!(told(&choices, &document), if gone == 0 { "a" } else { "" });
+        }
+    }
+}

@@ -24,7 +24,11 @@ fn entry(hunks: &[&str]) -> v1::DiffEntry {
 /// Rows in short: `@` with hunk and part, numbers of both sides.
 fn told(entry: &v1::DiffEntry, choices: &Choices, side_by_side: bool, folded: &[usize]) -> String {
     let folded = folded.iter().copied().collect();
-    let index = Index::build(entry, &choices.of(entry), Plan { side_by_side, folded: &folded, width: 80 });
+    let index = Index::build(
+        entry,
+        &choices.of(entry),
+        Plan { side_by_side, folded: &folded, width: 80, session: "s-1" },
+    );
     let number = |place: Option<Place>| place.map_or("-".to_owned(), |place| place.number.to_string());
     let rows = index.rows.iter().map(|row| match row {
         Row::Fact(_) => "fact".to_owned(),
@@ -72,8 +76,11 @@ fn what_was_typed_stands_in_place_of_the_lines() {
     choices.edit(&entry, 0, b"line 0\nmine\nand more\n".to_vec());
     assert_eq!(told(&entry, &choices, false, &[]), "@0.0 10/20 11/- -/21 -/22");
     let folded = HashSet::new();
-    let index =
-        Index::build(&entry, &choices.of(&entry), Plan { side_by_side: false, folded: &folded, width: 80 });
+    let index = Index::build(
+        &entry,
+        &choices.of(&entry),
+        Plan { side_by_side: false, folded: &folded, width: 80, session: "s-1" },
+    );
     assert_eq!(index.lines(&entry, 0)[3].text, b"and more\n");
     assert!(index.is_typed(0));
 }
@@ -83,7 +90,11 @@ fn rows_are_found_by_their_lines() {
     let entry = entry(&["-+", " +"]);
     let folded = HashSet::from([1]);
     let choices = Choices::default().of(&entry);
-    let index = Index::build(&entry, &choices, Plan { side_by_side: false, folded: &folded, width: 80 });
+    let index = Index::build(
+        &entry,
+        &choices,
+        Plan { side_by_side: false, folded: &folded, width: 80, session: "s-1" },
+    );
     assert_eq!((index.find(0, 1), index.find(1, 1), index.find(2, 0)), (Some(2), Some(3), None));
     assert_eq!((index.part_at(2), index.part_at(3)), (Some((0, 0)), Some((1, 0))));
 }
@@ -99,7 +110,7 @@ fn whatever_is_not_a_line_is_said() {
         needs_naming: true,
         ..Default::default()
     };
-    let facts = facts(&entry);
+    let facts = facts(&entry, "s-1");
     let texts: Vec<_> = facts.iter().map(|fact| fact.text.as_str()).collect();
     assert_eq!(texts[0], "refused, never applied: it is \\x1b[2J");
     assert_eq!(texts[1], "! ci: runs later");

@@ -64,19 +64,17 @@ impl State {
             self.complain("nothing of this can be approved");
             return;
         }
-        let approving = Approving { header, entries, request, typed: String::new(), top: 0 };
-        self.mode = Mode::Approving(Box::new(approving));
+        if header.whole != self.document.header.digest {
+            self.complain("the preview is of other work than what is shown: nothing is approved");
+            return;
+        }
+        self.before_approval(Approving { header, entries, request, typed: String::new(), top: 0 });
     }
 
     /// A call has failed. The text is escaped.
     pub(crate) fn failed(&mut self, text: String) {
         self.mode = Mode::Review;
         self.complain(text);
-    }
-
-    /// The ledger has come. The lines are escaped.
-    pub(crate) fn ledger(&mut self, lines: Vec<String>) {
-        self.mode = Mode::Ledger(lines, 0);
     }
 
     /// The human has edited something; nothing when they left it as it was.
@@ -104,7 +102,7 @@ impl State {
         let fresh = Self::new(session, document.header.clone(), size);
         let old = std::mem::replace(self, fresh);
         (self.options, self.focus, self.choices) = (old.options, old.focus, old.choices);
-        (self.accepted, self.search) = (old.accepted, old.search);
+        (self.accepted, self.search, self.pages) = (old.accepted, old.search, old.pages);
         self.document = document;
         let gone = self.choices.keep_what_fits(&self.document);
         self.list_again();
@@ -122,7 +120,7 @@ impl State {
 
     /// What is shown is not the session's work any more. The text is escaped.
     pub(crate) fn grow_stale(&mut self, why: String) {
-        if let Mode::Approving(_) = self.mode {
+        if self.is_asked() {
             self.mode = Mode::Review;
         }
         self.message = None;
@@ -299,6 +297,7 @@ impl State {
             selection: request.selection,
             resolutions: request.resolutions,
             accepted: request.accepted,
+            shown: request.shown,
         }))
     }
 

@@ -6,14 +6,17 @@
 use crossterm::event::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use crate::review::keys::{self, Action};
-use crate::review::state::{Effect, Focus, Mode, Purpose, Question, State};
+use crate::review::page::Subject;
+use crate::review::state::{Effect, Focus, Mode, Purpose, Question, Source, State};
 
 mod choosing;
 mod deciding;
 mod moving;
+mod paging;
 mod searching;
 
 pub(crate) use deciding::TYPED;
+pub(crate) use paging::merged;
 pub(crate) use searching::matches_in;
 
 /// Rows that a turn of the wheel moves.
@@ -40,10 +43,11 @@ impl State {
                 let action = keys::action(key)?;
                 self.act(action)
             }
-            Mode::Help(_) | Mode::Ledger(..) => {
-                self.page(&spelt);
+            Mode::Help(_) => {
+                self.help_key(&spelt);
                 None
             }
+            Mode::Page(_) => self.page_key(&spelt),
             Mode::Ask(..) => self.typed(key, &spelt),
             Mode::Findings(_) => {
                 self.finding_key(&spelt);
@@ -96,6 +100,10 @@ impl State {
     /// Takes another size of the screen.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
         self.size = size;
+        let page_size = self.page_size();
+        if let Mode::Page(page) = &mut self.mode {
+            page.resize(page_size);
+        }
         self.index_again();
         self.scroll();
     }
@@ -104,7 +112,11 @@ impl State {
         match action {
             Action::Approve => return self.preview(Purpose::Approve),
             Action::Conflicts => return self.preview(Purpose::Conflicts),
-            Action::Ledger => return Some(self.wait("the ledger", Effect::Ledger)),
+            Action::Ledger => {
+                let title = "what left the sandbox, and what did not".to_owned();
+                return Some(self.open_page(Subject::Ledger, title, Source::Ledger));
+            }
+            Action::Origins => return self.origins(),
             Action::Reload => return Some(self.wait("the diff", Effect::Reload)),
             Action::Edit => return self.edit_hunk(),
             Action::Quit => return self.quit(),
@@ -147,15 +159,11 @@ impl State {
         Some(Effect::Quit)
     }
 
-    /// Moves in a page of text.
-    fn page(&mut self, key: &str) {
+    /// Moves in the list of keys.
+    fn help_key(&mut self, key: &str) {
         let height = self.body_height();
-        let last = match &self.mode {
-            Mode::Help(_) => crate::review::view::help_rows().saturating_sub(height),
-            Mode::Ledger(lines, _) => lines.len().saturating_sub(height),
-            _ => 0,
-        };
-        let (Mode::Help(top) | Mode::Ledger(_, top)) = &mut self.mode else { return };
+        let last = crate::review::view::help_rows().saturating_sub(height);
+        let Mode::Help(top) = &mut self.mode else { return };
         *top = match key {
             "j" | "Down" => *top + 1,
             "k" | "Up" => top.saturating_sub(1),
@@ -163,7 +171,7 @@ impl State {
             "PgUp" | "Ctrl-b" | "Ctrl-u" => top.saturating_sub(height),
             "g" | "Home" => 0,
             "G" | "End" => last,
-            "q" | "Esc" | "?" | "L" => {
+            "q" | "Esc" | "?" => {
                 self.mode = Mode::Review;
                 return;
             }

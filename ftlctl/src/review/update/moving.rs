@@ -6,7 +6,7 @@ use crate::review::document::Row as ListRow;
 use crate::review::glyphs;
 use crate::review::keys::Action;
 use crate::review::rows::Row;
-use crate::review::state::{Focus, State};
+use crate::review::state::{Focus, Mode, State};
 use crate::review::update::WHEEL;
 
 // === impl State ===
@@ -65,6 +65,15 @@ impl State {
 
     /// Moves a pane by the wheel.
     pub(super) fn wheel(&mut self, is_list: bool, is_down: bool) {
+        match &mut self.mode {
+            Mode::Review => {}
+            Mode::Page(page) => {
+                (0..WHEEL).for_each(|_| page.scroll(if is_down { "Down" } else { "Up" }));
+                return;
+            }
+            // What stands behind something else does not move.
+            _ => return,
+        }
         let focus = self.focus;
         self.focus = if is_list { Focus::List } else { Focus::Diff };
         for _ in 0..WHEEL {

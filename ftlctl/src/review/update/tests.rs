@@ -384,3 +384,83 @@ fn a_click_moves_and_chooses_nothing() {
     state.mouse(&wheel(MouseEventKind::ScrollUp));
     assert_eq!(state.pane.cursor, 1);
 }
+
+/// A review whose choice was joined with the human's own edits, with so many lines to look at.
+fn merged(lines: usize) -> State {
+    let mut state = at("main.rs");
+    press(&mut state, "A");
+    let (header, mut entries) = sample::preview(&state);
+    let lines: Vec<String> = (0..lines).map(|number| format!("+line {number}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    entries[0].merged = true;
+    entries[0].hunks = vec![sample::hunk("m", 1, &lines)];
+    state.previewed(state.preview_request(), Purpose::Approve, header, entries);
+    state
+}
+
+#[test]
+fn a_merge_is_seen_to_its_end_before_the_digest_is_asked_for() {
+    let mut state = merged(50);
+    assert!(matches!(&state.mode, Mode::Page(page) if !page.is_seen()));
+    // Neither the digest nor Enter nor the end alone leads on.
+    assert!(press(&mut state, "c0ffee<Enter>yGy").is_empty());
+    assert!(matches!(state.mode, Mode::Page(_)));
+    press(&mut state, "g  ");
+    assert!(press(&mut state, "y").is_empty());
+    assert!(matches!(state.mode, Mode::Approving(_)));
+    let effects = press(&mut state, "c0ffee<Enter>");
+    let [Effect::Approve(request)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(request.shown, state.document.header.digest);
+    let mut state = merged(1);
+    state.grow_stale("the session's work is another now".into());
+    assert!(matches!(state.mode, Mode::Review));
+    let mut state = merged(1);
+    assert!(press(&mut state, "<Esc>").is_empty());
+    assert!(matches!(state.mode, Mode::Review));
+}
+
+#[test]
+fn a_preview_of_other_work_is_not_approved() {
+    let mut state = at("main.rs");
+    press(&mut state, "A");
+    assert_eq!(state.preview_request().shown, state.document.header.digest);
+    let (header, entries) = sample::preview(&state);
+    for whole in [String::new(), "0".repeat(64)] {
+        let header = v1::DiffHeader { whole, ..header.clone() };
+        state.previewed(state.preview_request(), Purpose::Approve, header, entries.clone());
+        assert!(matches!(state.mode, Mode::Review));
+    }
+}
+
+#[test]
+fn a_page_hears_only_what_was_asked_for_it() {
+    let mut state = at("main.rs");
+    let effects = press(&mut state, "nb");
+    let [Effect::Page(number, Source::Origins { path, hunk })] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((path.as_slice(), hunk.as_deref()), (&b"src/main.rs"[..], Some("h2")));
+    let line = || vec![crate::review::page::Line::plain("x")];
+    let seen = |state: &State| match &state.mode {
+        Mode::Page(page) => page.shown().count(),
+        _ => panic!("no page"),
+    };
+    state.lines(number - 1, line());
+    assert_eq!(seen(&state), 0);
+    state.lines(*number, line());
+    assert_eq!(seen(&state), 1);
+    // Whoever leaves before the end asks no more.
+    assert!(matches!(press(&mut state, "b").as_slice(), [Effect::EndPage]));
+    state.page_over(*number, Some("late".into()));
+    assert!(state.message.is_none());
+    let effects = press(&mut state, "L");
+    let [Effect::Page(number, Source::Ledger)] = effects.as_slice() else { panic!("{effects:?}") };
+    state.page_over(*number, None);
+    assert!(press(&mut state, "L").is_empty());
+    // In the list the key is about all of the file.
+    let effects = press(&mut state, "<Tab>b");
+    assert!(
+        matches!(effects.as_slice(), [Effect::Page(_, Source::Origins { hunk: None, .. })]),
+        "{effects:?}"
+    );
+}

@@ -5,6 +5,7 @@
 
 use ftl_proto::v1;
 use ratatui_core::layout::Rect;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::render::escape;
 use crate::render::measure::{count, plural};
@@ -23,7 +24,9 @@ pub(super) fn draw(state: &State, approving: &Approving, canvas: &mut Canvas<'_>
     let project = escape::name(&state.session.project);
     canvas.put(1, 1, "This writes into ", Ink::Plain);
     canvas.put(18, 1, &cut_front(&project, width.saturating_sub(20)), Ink::Heading);
-    canvas.put(1, 2, &told(approving), Ink::Plain);
+    for (line, y) in told(approving, width.saturating_sub(2)).iter().zip(2..4) {
+        canvas.put(1, y, line, Ink::Plain);
+    }
     let list = Rect { x: 0, y: 4, width: area.width, height: area.height.saturating_sub(8).max(1) };
     paths(approving, list, canvas);
     let end = area.height - 1;
@@ -35,6 +38,9 @@ pub(super) fn draw(state: &State, approving: &Approving, canvas: &mut Canvas<'_>
     let (first, rest) = digest.split_at(TYPED.min(digest.len()));
     let x = canvas.put(8, end - 2, first, Ink::Heading);
     canvas.put(x, end - 2, rest, Ink::Faint);
+    if state.is_early {
+        return;
+    }
     let x =
         canvas.put(1, end - 1, &format!("Type {first} and Enter to approve, Esc to go back: "), Ink::Heading);
     let x = canvas.put(x, end - 1, &escape::name(&approving.typed), Ink::Plain);
@@ -45,8 +51,8 @@ pub(super) fn draw(state: &State, approving: &Approving, canvas: &mut Canvas<'_>
     };
 }
 
-/// What the daemon would do, in numbers.
-fn told(approving: &Approving) -> String {
+/// What the daemon would do, in numbers, on as many lines as they need.
+fn told(approving: &Approving, width: usize) -> Vec<String> {
     let entries = &approving.entries;
     let sum = |lines: fn(&v1::DiffEntry) -> u64| entries.iter().map(lines).sum::<u64>();
     let mut parts = vec![
@@ -69,7 +75,14 @@ fn told(approving: &Approving) -> String {
             parts.push(words);
         }
     }
-    parts.join(" · ")
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.width() + 3 + part.width() <= width => *line += &format!(" · {part}"),
+            _ => lines.push(part),
+        }
+    }
+    lines
 }
 
 /// The paths, those that deserve a look first, each with the daemon's reason.

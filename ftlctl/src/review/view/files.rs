@@ -15,6 +15,9 @@ use crate::review::state::{Focus, State};
 use crate::review::view::theme::Ink;
 use crate::review::view::{Canvas, cut_front};
 
+/// Columns that another name of a file must have to be worth showing, with the arrow.
+const OTHER: usize = 7;
+
 /// Draws the rows that are seen.
 pub(super) fn draw(state: &State, area: Rect, canvas: &mut Canvas<'_>) {
     let rows = state.list.rows.iter().enumerate().skip(state.list.top).take(usize::from(area.height));
@@ -75,9 +78,23 @@ fn file(
         _ if is_here && state.focus == Focus::List => Ink::Heading,
         _ => Ink::Plain,
     };
-    canvas.put(x, row.y, &cut_front(&path, room), ink);
+    let other = other_name(state, entry);
+    // The path first; the other name has what is left, if that is worth it.
+    let beside = room.saturating_sub(path.width());
+    let x = canvas.put(x, row.y, &cut_front(&path, room), ink);
+    if let Some(other) = other.filter(|_| beside > OTHER) {
+        canvas.put(x, row.y, &format!(" {} {}", other.0, cut_front(&other.1, beside - 3)), Ink::Faint);
+    }
     let end = usize::from(row.right()).saturating_sub(counted.width() + 1);
     canvas.put(u16::try_from(end).unwrap_or(0), row.y, counted, Ink::Faint);
+}
+
+/// The name that a file had, or under which it is found now, with an arrow to or from there.
+fn other_name(state: &State, entry: &v1::DiffEntry) -> Option<(&'static str, String)> {
+    if !entry.renamed_from.is_empty() {
+        return Some(("←", escape::name(&entry.renamed_from)));
+    }
+    state.document.moved_to(&entry.path).map(|to| ("→", escape::name(to)))
 }
 
 /// What was chosen of a file.

@@ -11,6 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::render::escape;
 use crate::render::event::short;
 use crate::render::measure::{count, plural};
+use crate::review::page::{Page, Subject};
 use crate::review::state::{Focus, Mode, Question, State, Tone};
 
 mod approving;
@@ -47,7 +48,7 @@ pub(crate) fn draw(state: &State, theme: Theme, buffer: &mut Buffer) {
     let body = Rect { x: 0, y: 2, width: area.width, height: area.height - 3 };
     match &state.mode {
         Mode::Help(top) => pages::help(*top, body, &mut canvas),
-        Mode::Ledger(lines, top) => pages::ledger(lines, *top, body, &mut canvas),
+        Mode::Page(page) => pages::page(page, body, &mut canvas),
         Mode::Findings(cursor) => pages::findings(state, *cursor, body, &mut canvas),
         Mode::Ask(Question::FindingWhy { finding }, _) => {
             let at = state.findings().iter().position(|(_, one)| one.id == *finding);
@@ -146,6 +147,9 @@ fn footer(state: &State, canvas: &mut Canvas<'_>) {
         canvas.put(1, y, &format!("asking the daemon: {what}…"), Ink::Faint);
         return;
     }
+    if state.is_early {
+        return;
+    }
     let (text, ink) = match (&state.message, &state.stale) {
         (Some((Tone::Plain, text)), _) => (text.clone(), Ink::Plain),
         (Some((Tone::Bad, text)), _) => (text.clone(), Ink::Bad),
@@ -170,7 +174,10 @@ fn asked(question: &Question) -> String {
 
 fn hints(state: &State) -> &'static str {
     match (&state.mode, state.focus) {
-        (Mode::Help(_) | Mode::Ledger(..), _) => "j k scroll · Esc back",
+        (Mode::Page(Page { of: Subject::Merged(_), .. }), _) => {
+            "Space PgUp j k scroll · y on to the digest, when all was seen · Esc back"
+        }
+        (Mode::Help(_) | Mode::Page(_), _) => "j k scroll · Esc back",
         (Mode::Findings(_), _) => "a accept with a reason · d take that back · Enter show · Esc back",
         (Mode::Conflicts(..), _) => {
             "o ours · t theirs · b both · e edit · n p next, previous · y approve · Esc"

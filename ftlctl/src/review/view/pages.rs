@@ -1,4 +1,4 @@
-//! Pages that take the place of files and diff: keys, findings, conflicts, the ledger.
+//! Pages that take the place of files and diff: keys, findings, conflicts, lines of whatever was asked for.
 //!
 //! Owns their rows. Must not know what is done on them.
 
@@ -7,8 +7,10 @@ use ratatui_core::layout::Rect;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::render::escape;
+use crate::render::measure::count;
 use crate::review::glyphs;
 use crate::review::keys::GROUPS;
+use crate::review::page::{Page, Voice};
 use crate::review::state::State;
 use crate::review::view::theme::{Ink, Side};
 use crate::review::view::{Canvas, cut_front};
@@ -48,10 +50,29 @@ pub(super) fn help(top: usize, area: Rect, canvas: &mut Canvas<'_>) {
     }
 }
 
-/// Draws what left the sandbox.
-pub(super) fn ledger(lines: &[String], top: usize, area: Rect, canvas: &mut Canvas<'_>) {
-    for (number, (line, y)) in lines.iter().skip(top).zip(area.y..area.bottom()).enumerate() {
-        canvas.put(area.x + 1, y, line, if number + top == 0 { Ink::Heading } else { Ink::Plain });
+/// Draws a heading and the lines beneath it. A line that goes on from the row above has a mark in front.
+pub(super) fn page(page: &Page, area: Rect, canvas: &mut Canvas<'_>) {
+    let more = match (page.is_whole, page.below()) {
+        (false, _) => "loading…".to_owned(),
+        (true, 0) => String::new(),
+        (true, below) => format!("{} below", count(below as u64)),
+    };
+    let room = usize::from(area.width).saturating_sub(more.width() + 4);
+    canvas.put(area.x + 1, area.y, &cut_front(&page.title, room), Ink::Heading);
+    canvas.right(area.y, &more, Ink::Faint);
+    for ((text, goes_on, voice), y) in page.shown().zip(area.y + 1..area.bottom()) {
+        if goes_on {
+            canvas.put(area.x, y, "›", Ink::Faint);
+        }
+        let ink = match voice {
+            Voice::Plain => Ink::Plain,
+            Voice::Heading => Ink::Heading,
+            Voice::Position => Ink::Position,
+            Voice::Added => Ink::Good,
+            Voice::Removed => Ink::Removed,
+            Voice::Warning => Ink::Warning,
+        };
+        canvas.put(area.x + 2, y, text, ink);
     }
 }
 

@@ -225,3 +225,31 @@ fn no_size_and_no_key_is_too_much() {
         drawn(&state, true);
     }
 }
+
+#[test]
+fn pages_have_a_heading_and_break_long_lines() {
+    let mut state = with_keys(80, 24, "*");
+    let (header, mut entries) = sample::preview(&state);
+    let long = format!("+{}", "long ".repeat(30));
+    entries[0].merged = true;
+    entries[0].hunks =
+        vec![sample::hunk("m", 1, &[" a = 1", "-key = 2", "+key = \u{202e}3", &long, "+end\\"])];
+    state.accepted.insert("f1".into(), "x".into());
+    state.previewed(state.preview_request(), Purpose::Approve, header, entries);
+    check(&state, &expect_file!["screens/merged.80x24.txt"]);
+    let mut state = with_keys(60, 15, "b");
+    let line = |text: &str| crate::review::page::Line::plain(text);
+    state.lines(1, vec![line("hunk 1  0123456789ab"), line("  turn 1  make the port configurable")]);
+    check(&state, &expect_file!["screens/origins.60x15.txt"]);
+}
+
+#[test]
+fn a_file_has_both_its_names() {
+    let mut state = State::new(v1::Session::default(), v1::DiffHeader::default(), (100, 12));
+    let mut new = sample::file("src/new_name.rs", v1::EntryKind::Renamed, Vec::new());
+    new.renamed_from = "lib/old\u{1b}.rs".as_bytes().to_vec();
+    state.push(sample::file("lib/old\u{1b}.rs", v1::EntryKind::Deleted, Vec::new()));
+    state.push(new);
+    state.list_again();
+    check(&state, &expect_file!["screens/renamed.100x12.txt"]);
+}

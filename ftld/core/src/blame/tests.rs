@@ -74,10 +74,7 @@ fn a_call_names_a_path_as_a_whole() {
         ("src/a", false),
         ("", false),
     ] {
-        let calls = [call(detail)];
-        let found = naming(&path("src/a.rs"), "/workspace", &[1].into(), &calls);
-        assert_eq!(!found.is_empty(), expected, "{detail}");
-        assert!(naming(&path("src/a.rs"), "/workspace", &[2].into(), &calls).is_empty());
+        assert_eq!(names(&path("src/a.rs"), "/workspace", &call(detail)), expected, "{detail}");
     }
 }
 
