@@ -363,7 +363,7 @@ fn what_has_no_bytes_costs_a_block_and_nobody_counts_further_than_to_the_limit()
         fs::write(root.join(format!("d{number}/empty")), "").unwrap();
         symlink("x", root.join(format!("l{number}"))).unwrap();
     }
-    fs::set_permissions(root.join("d3"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(root.join("d3"), Permissions::from_mode(0o000)).unwrap();
     let used = |most| usage(open(&root), most).unwrap().unwrap();
     assert_eq!(used(u64::MAX).nodes, 30);
     assert!(used(u64::MAX).bytes >= 30 * NODE_BYTES, "{:?}", used(u64::MAX));
