@@ -313,9 +313,11 @@ fn bereft(name: &str) -> (Engine, World, String) {
     let (mut running, mut lines) = begin(&world, "echo kept > kept.txt; sync; echo ready; sleep 1000");
     engine.kill();
     assert!(lines.any(|line| line.contains("is read when")));
+    // It would follow the session with the next daemon, for as long as that works.
+    running.kill().unwrap();
+    running.wait().unwrap();
     let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
     rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
-    running.wait().unwrap();
     // The next daemon.
     let sessions = world.json(0, ["sessions"]);
     assert_eq!(sessions["state"], "working", "{sessions}");

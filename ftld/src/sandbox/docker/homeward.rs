@@ -90,9 +90,8 @@ fn beside(dir: &Path, place: Place) -> [PathBuf; 2] {
 /// Puts the tree that lies aside in its place. One that was put there already stays.
 fn exchange(dir: &Path, place: Place) -> io::Result<()> {
     let (at, [new, old]) = (dir.join(place.name()), beside(dir, place));
-    match fs::symlink_metadata(&new) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return keeper::remove(&old),
-        looked => drop(looked?),
+    if let Err(error) = fs::symlink_metadata(&new) {
+        return if error.kind() == ErrorKind::NotFound { keeper::remove(&old) } else { Err(error) };
     }
     keeper::remove(&old)?;
     match fs::rename(&at, &old) {
