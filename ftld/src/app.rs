@@ -30,11 +30,11 @@ use crate::sandbox::SandboxBackend;
 use crate::sandbox::docker::engine::Engines;
 use crate::session::Sessions;
 use crate::session::checks::Checks;
-use crate::session::kept;
 use crate::session::looked::Memory;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::session::warm::{self, Warm};
+use crate::session::{kept, recover};
 use crate::snapshot::LocalStore;
 use crate::vault::Vault;
 
@@ -266,10 +266,12 @@ impl App {
         let store = Arc::clone(&self.sessions.parts().store);
         let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
         let small = tokio::spawn(kept::keep_small(Arc::clone(&self.sessions)));
+        let settling = tokio::spawn(recover::keep_trying(Arc::clone(&self.sessions)));
         let warm = tokio::spawn(warm::keep_few(Arc::clone(self.sessions.parts())));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
         tending.abort();
         small.abort();
+        settling.abort();
         warm.abort();
         // An error means that it was interrupted, and costs the next daemon a walk.
         let _ = tokio::task::spawn_blocking(move || store.park()).await;

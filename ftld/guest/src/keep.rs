@@ -13,7 +13,8 @@ use ftl_guest::protocol::{At, Failure, Stage};
 use ftl_guest::tree::read::{Choice, usage, walk};
 use ftl_guest::tree::write::{Most, WriteError, Writer, clone, remove};
 use ftl_guest::tree::{
-    Answer, Decoder, Frame, LAYERS, Order, Part, Place, SESSION, Seal, TREE, understood, word,
+    Answer, Content, Decoder, Entry, Frame, LAYERS, MOST_NODES, Node, Order, Part, Place, SESSION, Seal,
+    TREE, Usage, understood, word,
 };
 use rustix::fs::{CWD, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, mkdirat, openat, renameat};
 use rustix::io::Errno;
@@ -43,7 +44,8 @@ struct Keeper {
     layers: OwnedFd,
     session: OwnedFd,
     owner: (u32, u32),
-    filled: BTreeMap<Place, BTreeMap<Vec<u8>, Stamp>>,
+    /// The files that were filled in, by the hashes of their paths: a path may be as long as memory is short.
+    filled: BTreeMap<Place, BTreeMap<Content, Stamp>>,
 }
 
 /// Keeps until the stream ends.
@@ -132,10 +134,10 @@ impl Keeper {
                 Ok(Answer::Done)
             }
             Order::Measure => {
-                let mut total = Some(0_u64);
+                let mut total = Some(Usage::default());
                 for place in [Place::Upper, Place::Home, Place::Tmp] {
-                    let used = usage(directory(&self.session, place.name())?)?;
-                    total = total.zip(used).map(|(total, used)| total.saturating_add(used));
+                    let used = usage(directory(&self.session, place.name())?, MOST_NODES)?;
+                    total = total.zip(used).map(|(total, used)| total.and(used));
                 }
                 Ok(Answer::Used(total))
             }
@@ -193,8 +195,10 @@ impl Keeper {
     fn fill(&mut self, place: Place) -> io::Result<Answer> {
         self.write(directory(&self.session, place.name())?)?;
         let mut stamps = BTreeMap::new();
-        let mut choose = |entry: &ftl_guest::tree::Entry, stat: &Stat| {
-            stamps.insert(entry.path.clone(), stamp(stat));
+        let mut choose = |entry: &Entry, stat: &Stat| {
+            if matches!(entry.node, Node::File { .. }) {
+                stamps.insert(blake3::hash(&entry.path).into(), stamp(stat));
+            }
             Choice::Skip
         };
         walk(directory(&self.session, place.name())?, &mut choose, &mut |_| Ok(()))?;
@@ -239,8 +243,8 @@ impl Keeper {
     /// Tells a tree of the session's own; its end is the answer's place.
     fn read(&mut self, place: Place, same: bool) -> io::Result<Answer> {
         let filled = self.filled.get(&place).filter(|_| same);
-        let mut choose = |entry: &ftl_guest::tree::Entry, stat: &Stat| {
-            let before = filled.and_then(|filled| filled.get(&entry.path));
+        let mut choose = |entry: &Entry, stat: &Stat| {
+            let before = filled.and_then(|filled| filled.get(blake3::hash(&entry.path).as_bytes()));
             if before == Some(&stamp(stat)) { Choice::Named } else { Choice::Whole }
         };
         let (mut waiting, output) = (Vec::with_capacity(PIECE), &mut self.output);

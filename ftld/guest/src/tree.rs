@@ -35,7 +35,7 @@ mod tests;
 mod words;
 pub mod write;
 
-pub use words::{Answer, Order, Place, understood, word};
+pub use words::{Answer, MOST_NODES, NODE_BYTES, Order, Place, Usage, understood, word};
 
 /// The most bytes of a file in one frame.
 pub const MAX_DATA: usize = 64 << 10;

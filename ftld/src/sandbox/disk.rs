@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ftl_guest::tree::{MOST_NODES, Usage};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -51,9 +52,20 @@ pub(super) fn prepare(dir: &Path, owner: Option<Owner>) -> Result<(), SandboxErr
     fs::set_permissions(dir, Permissions::from_mode(0o710)).map_err(failed("opening", dir))
 }
 
-/// Bytes that a session has on disk, or `None` when they are hidden deeper than can be looked.
-pub(super) fn usage(dir: &Path) -> Option<u64> {
-    MEASURED.iter().map(|name| usage_of(&dir.join(name))).sum()
+/// What a session has on disk, or `None` when it is hidden deeper than can be looked.
+pub(super) fn usage(dir: &Path) -> Option<Usage> {
+    let mut measured = MEASURED.iter().map(|name| measure(&dir.join(name), MOST_NODES));
+    measured.try_fold(Usage::default(), |total, used| Some(total.and(used?)))
+}
+
+/// Which limit a session is over, when it may have so many bytes.
+pub(super) fn over(used: Option<Usage>, limit: u64) -> Option<Ending> {
+    match used {
+        None => Some(Ending::DiskUnmeasurable),
+        Some(Usage { bytes, .. }) if bytes > limit => Some(Ending::DiskFull { used: bytes, limit }),
+        Some(Usage { nodes: MOST_NODES.., .. }) => Some(Ending::TooManyFiles { limit: MOST_NODES }),
+        Some(_) => None,
+    }
 }
 
 /// Measures a session's directory again and again, and resolves when it has more on disk than it may.
@@ -62,9 +74,11 @@ pub(super) async fn overflow(dir: Arc<Path>, limit: u64, interval: Duration) -> 
         tokio::time::sleep(interval).await;
         let dir = Arc::clone(&dir);
         match tokio::task::spawn_blocking(move || usage(&dir)).await {
-            Ok(Some(used)) if used > limit => return Ending::DiskFull { used, limit },
-            Ok(Some(_)) => {}
-            Ok(None) => return Ending::DiskUnmeasurable,
+            Ok(used) => {
+                if let Some(ending) = over(used, limit) {
+                    return ending;
+                }
+            }
             // The daemon ends.
             Err(_) => return std::future::pending().await,
         }
@@ -80,30 +94,41 @@ struct Level {
 
 /// Bytes that a directory holds on disk, or `None` when they are hidden deeper than can be looked.
 ///
-/// Sums what is allocated, so that holes are free and names cost what they cost. What vanishes while it
-/// is looked at counts nothing. Each step goes down from an open directory: the agent may exchange any
-/// of them for a link at any moment.
+/// Sums what is allocated, so that holes are free and names cost what they cost; but everything that has a name
+/// costs a block at least. What vanishes while it is looked at counts nothing. Each step goes down from an open
+/// directory: the agent may exchange any of them for a link at any moment.
 #[must_use]
 pub fn usage_of(path: &Path) -> Option<u64> {
-    let mut total = 0;
+    measure(path, u64::MAX).map(|used| used.bytes)
+}
+
+/// The same with the number of nodes; from `most` of them on nobody counts any further.
+fn measure(path: &Path, most: u64) -> Option<Usage> {
+    let mut used = Usage::default();
     let mut levels: Vec<Level> = Vec::new();
-    enter(rustix::fs::CWD, path, &mut levels, &mut total);
+    enter((rustix::fs::CWD, path), &mut levels, &mut used, most);
     loop {
         let depth = levels.len();
-        let Some(level) = levels.last_mut() else { return Some(total) };
+        let Some(level) = levels.last_mut() else { return Some(used) };
         match level.pending.pop() {
             None => drop(levels.pop()),
+            Some(_) if used.nodes > most => return Some(used),
             Some(_) if depth >= DEEPEST => return None,
             Some(name) => {
                 let Ok(parent) = level.fd.try_clone() else { return None };
-                enter(parent.as_fd(), &name, &mut levels, &mut total);
+                enter((parent.as_fd(), &*name), &mut levels, &mut used, most);
             }
         }
     }
 }
 
 /// Adds up a directory's entries and remembers its subdirectories.
-fn enter<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P, levels: &mut Vec<Level>, total: &mut u64) {
+fn enter<P: rustix::path::Arg>(
+    (parent, name): (BorrowedFd<'_>, P),
+    levels: &mut Vec<Level>,
+    used: &mut Usage,
+    most: u64,
+) {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(fd) = rustix::fs::openat(parent, name, flags, Mode::empty()) else { return };
     let Ok((entries, closed)) = list(fd.as_fd()) else { return };
@@ -114,7 +139,10 @@ fn enter<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P, levels: &mut Vec
             continue;
         }
         let Ok(stat) = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        *total += stat.st_blocks.unsigned_abs() * 512;
+        used.add(stat.st_blocks.unsigned_abs());
+        if used.nodes > most {
+            break;
+        }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             pending.push(name.to_owned());
         }
@@ -222,16 +250,45 @@ mod tests {
     fn usage_counts_what_is_allocated_even_where_it_is_hidden() {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path(), None).unwrap();
-        assert_eq!(usage(dir.path()), Some(0));
+        assert_eq!(usage(dir.path()), Some(Usage::default()));
         let hidden = dir.path().join("upper/hidden");
         fs::create_dir(&hidden).unwrap();
         fs::write(hidden.join("file"), vec![1; 100_000]).unwrap();
         fs::File::create(dir.path().join("tmp/sparse")).unwrap().set_len(1 << 40).unwrap();
         std::os::unix::fs::symlink("/usr", dir.path().join("home/link")).unwrap();
         fs::set_permissions(&hidden, Permissions::from_mode(0o000)).unwrap();
-        let used = usage(dir.path()).unwrap();
+        let used = usage(dir.path()).unwrap().bytes;
         assert!((100_000..1_000_000).contains(&used), "{used}");
         assert_eq!(fs::metadata(&hidden).unwrap().mode() & 0o7777, 0);
+    }
+
+    #[test]
+    fn what_has_no_bytes_costs_something_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path(), None).unwrap();
+        for number in 0..100 {
+            fs::write(dir.path().join(format!("tmp/{number}")), "").unwrap();
+            std::os::unix::fs::symlink("x", dir.path().join(format!("home/{number}"))).unwrap();
+        }
+        let used = usage(dir.path()).unwrap();
+        assert_eq!(used, Usage { bytes: 200 * ftl_guest::tree::NODE_BYTES, nodes: 200 });
+        let ending = over(Some(used), used.bytes - 1);
+        assert_eq!(ending, Some(Ending::DiskFull { used: used.bytes, limit: used.bytes - 1 }));
+        assert_eq!(over(Some(used), used.bytes), None);
+        let many = over(Some(Usage { nodes: MOST_NODES, ..used }), u64::MAX).unwrap();
+        assert_eq!(many.to_string(), "it had 1000000 files and directories, and may have fewer");
+        assert_eq!(over(None, u64::MAX), Some(Ending::DiskUnmeasurable));
+    }
+
+    #[test]
+    fn nobody_counts_further_than_to_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..10 {
+            fs::create_dir_all(dir.path().join(format!("{number}/below"))).unwrap();
+        }
+        assert_eq!(measure(dir.path(), u64::MAX).unwrap().nodes, 20);
+        assert_eq!(measure(dir.path(), 5).unwrap().nodes, 6);
+        assert_eq!(measure(dir.path(), 12).unwrap().nodes, 13);
     }
 
     #[test]

@@ -110,6 +110,20 @@ pub trait SandboxBackend: Send + Sync {
         Ok(())
     }
 
+    /// Whether the newest of a session's work may be on another machine, and not in its directory.
+    fn holds_work(&self, _dir: &Path) -> bool {
+        false
+    }
+
+    /// Removes what another machine has of a session's work, unread. When this returns, none of it comes home any
+    /// more.
+    ///
+    /// # Errors
+    /// When it cannot be removed now; then it stays there and is still known.
+    async fn give_up(&self, _session: &SessionId, _dir: &Path) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
     /// Says what works here, by trying it with the limits that a session would get. `scratch` is an
     /// existing directory for throw-away files.
     async fn doctor(&self, scratch: &Path, limits: Limits) -> Vec<Check>;
@@ -306,6 +320,11 @@ pub enum Ending {
         /// What it may have, bytes.
         limit: u64,
     },
+    /// It had as many files and directories as nobody may have.
+    TooManyFiles {
+        /// How many that is.
+        limit: u64,
+    },
     /// It nested directories so deep that what it has on disk cannot be measured.
     DiskUnmeasurable,
     /// Its process 1 ended without being told to; when memory runs out the kernel may do that.
@@ -458,6 +477,9 @@ impl fmt::Display for Ending {
             Self::Killed => f.write_str("it was stopped"),
             Self::DiskFull { used, limit } => {
                 write!(f, "it had {used} bytes on disk and may have {limit}")
+            }
+            Self::TooManyFiles { limit } => {
+                write!(f, "it had {limit} files and directories, and may have fewer")
             }
             Self::DiskUnmeasurable => {
                 f.write_str("its directories are nested too deep to measure what it has on disk")

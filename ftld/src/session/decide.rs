@@ -309,6 +309,8 @@ impl Driver {
         warm::forget(&self.parts, &self.record.id).await;
         let dir = self.parts.home.sessions().join(self.record.id.as_str());
         if let Some(backend) = self.parts.sandboxes.get(self.record.spec.sandbox.as_str()) {
+            // First: nothing else says where it is.
+            backend.give_up(&self.record.id, &dir).await?;
             backend.clear(&dir).await?;
         }
         let (parts, record) = (Arc::clone(&self.parts), self.record.clone());

@@ -124,10 +124,7 @@ impl Driver {
                     }
                     Err(error) => answer(reply, Err(error)),
                 },
-                Command::Stop { reply, .. } => {
-                    let refused = self.may(Request::Stop).map(|()| self.record.clone());
-                    answer(reply, refused);
-                }
+                Command::Stop { reply, .. } => answer(reply, self.stop_waiting().await),
                 Command::Review { reply } => {
                     let reviewed = self.show().await;
                     answer(reply, reviewed.map(Arc::new));
@@ -151,6 +148,7 @@ impl Driver {
                 Command::Wipe { wiping, reply } => answer(reply, self.wipe(wiping).await),
                 Command::Branch { checkpoint, reply } => answer(reply, self.branch(checkpoint).await),
                 Command::LookAgain { reply } => answer(reply, self.look_again().await),
+                Command::Settle { foreign, reply } => answer(reply, self.settle_late(&foreign).await),
                 Command::HearChecks { reply } => {
                     self.tell_of_checks().await;
                     answer(reply, Ok(()));

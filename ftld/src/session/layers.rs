@@ -41,10 +41,17 @@ pub(super) fn upper(parts: &Parts, id: &SessionId) -> PathBuf {
     parts.home.sessions().join(id.as_str()).join("upper")
 }
 
-/// Whether the upper directory holds anything that the session wrote.
+/// Whether there is anything that the session wrote and that is in no frozen layer: in the upper directory, or not
+/// even there yet.
 pub(super) fn is_loose(parts: &Parts, record: &Record) -> bool {
     let next = path(parts, &name(&record.id, record.frozen + 1));
-    holds_something(&upper(parts, &record.id)) || next.exists()
+    holds_something(&upper(parts, &record.id)) || next.exists() || is_away(parts, record)
+}
+
+/// Whether the newest of the session's work may be on another machine.
+fn is_away(parts: &Parts, record: &Record) -> bool {
+    let dir = parts.home.sessions().join(record.id.as_str());
+    parts.sandboxes.get(record.spec.sandbox.as_str()).is_some_and(|backend| backend.holds_work(&dir))
 }
 
 /// Undoes a freezing that no record tells of.
@@ -121,21 +128,23 @@ pub(super) fn release_those(parts: &Parts, layers: &[Layer]) {
     sweep_those(parts, |name| named.contains(name));
 }
 
-/// Removes every layer that no session names, and what is left of sessions that never came to be. Nothing
-/// else may happen meanwhile.
-pub(super) fn sweep(parts: &Parts) {
+/// Removes every layer that no session names, and what is left of sessions that never came to be; gives the
+/// directories of these that could not be removed. Nothing else may happen meanwhile.
+pub(super) fn sweep(parts: &Parts) -> Vec<PathBuf> {
     sweep_those(parts, |_| true);
-    let Ok(records) = parts.db.records::<Record>("") else { return };
+    let mut stuck = Vec::new();
+    let Ok(records) = parts.db.records::<Record>("") else { return stuck };
     let known: BTreeSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
     for item in std::fs::read_dir(parts.home.sessions()).into_iter().flatten().flatten() {
         let name = item.file_name().to_string_lossy().into_owned();
         if name.parse::<SessionId>().is_ok()
             && !known.contains(name.as_str())
-            && let Err(error) = snapshot::remove_tree(&item.path())
+            && snapshot::remove_tree(&item.path()).is_err()
         {
-            tracing::warn!(session = name, %error, "what is left of a session could not be removed");
+            stuck.push(item.path());
         }
     }
+    stuck
 }
 
 fn sweep_those(parts: &Parts, wanted: impl Fn(&str) -> bool) {

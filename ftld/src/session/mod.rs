@@ -34,7 +34,7 @@ pub mod project;
 mod propose;
 pub mod publish;
 pub mod record;
-mod recover;
+pub mod recover;
 pub mod remote;
 pub mod secrets;
 mod seen;
@@ -84,6 +84,8 @@ pub struct Sessions {
 #[derive(Default)]
 struct Desk {
     inboxes: HashMap<SessionId, mpsc::Sender<Command>>,
+    /// Sessions of an earlier daemon that are not at rest yet.
+    unsettled: Vec<recover::Unsettled>,
     /// Set once the daemon ends: no task is begun any more.
     closed: bool,
 }
@@ -119,6 +121,8 @@ enum Command {
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Look at what is left to review: an application that the session came with was taken back.
     LookAgain { reply: Reply<()> },
+    /// Come to rest: an earlier daemon ended in the middle, and at this one's start it could not be done.
+    Settle { foreign: Vec<RelPath>, reply: Reply<()> },
     /// Tell what came of checks.
     HearChecks { reply: Reply<()> },
     /// Forget the session; its task ends when it did.
@@ -146,7 +150,9 @@ impl Command {
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
             Self::Wipe { reply, .. } => answer(reply, Err(busy())),
-            Self::LookAgain { reply } | Self::HearChecks { reply } => answer(reply, Err(busy())),
+            Self::LookAgain { reply } | Self::HearChecks { reply } | Self::Settle { reply, .. } => {
+                answer(reply, Err(busy()));
+            }
             Self::Review { reply } => answer(reply, Err(busy())),
             Self::Preview { reply, .. } => answer(reply, Err(busy())),
             Self::Approve { reply, .. } => answer(reply, Err(busy())),
@@ -184,9 +190,12 @@ impl Sessions {
     /// takes back half an application.
     ///
     /// # Errors
-    /// When the sessions cannot be read at all; one session's trouble ends that session with a reason.
+    /// When the sessions cannot be read at all; one session's trouble ends that session with a reason, or is left
+    /// to [`recover::keep_trying`].
     pub async fn recover(&self) -> Result<(), Error> {
-        recover::recover(&self.parts).await
+        let unsettled = recover::recover(&self.parts).await?;
+        self.lock().unsettled = unsettled;
+        Ok(())
     }
 
     /// Persists a new session and sets it off.
@@ -410,6 +419,8 @@ impl Sessions {
     /// Stops every agent, keeps all work, and returns when every task has ended.
     pub async fn shut_down(&self) {
         self.parts.checks.close().await;
+        // The next daemon waits for them as this one did.
+        let unsettled: Vec<SessionId> = self.lock().unsettled.drain(..).map(|one| one.id).collect();
         let busy: Vec<SessionId> = self
             .parts
             .db
@@ -418,6 +429,7 @@ impl Sessions {
             .into_iter()
             .filter(|record| !record.state.is_idle() && record.state != State::Applying)
             .map(|record| record.id)
+            .filter(|id| !unsettled.contains(id))
             .collect();
         for id in busy {
             if let Err(error) = self.stop(&id, "the daemon was shut down").await {

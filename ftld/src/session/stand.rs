@@ -210,7 +210,7 @@ impl Stand {
 /// Removes what a sandbox left.
 async fn clear(parts: &Arc<Parts>, backend: &dyn SandboxBackend, id: &SessionId) {
     let dir = parts.home.sessions().join(id.as_str());
-    for done in [backend.bring_home(id, &dir).await, backend.clear(&dir).await] {
+    for done in [backend.give_up(id, &dir).await, backend.clear(&dir).await] {
         if let Err(error) = done {
             tracing::warn!(check = %id, error = %told(&error), "what a check wrote may be left on the engine");
         }

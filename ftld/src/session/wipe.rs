@@ -82,6 +82,7 @@ impl Driver {
             .await?;
         self.end_folding().await;
         warm::forget(&self.parts, &self.record.id).await;
+        self.decide_what_is_away(workspace).await?;
         let mut bytes = self.clear(&HOME).await?;
         self.record.conversation = None;
         let text = "the agent's home, its conversation and the temporary files were wiped".to_owned();
@@ -112,6 +113,17 @@ impl Driver {
         })
         .await?;
         Ok((self.record.clone(), bytes))
+    }
+
+    /// Removes what another machine has of the session, or has it here when its work is to stay: it would bring
+    /// back with the next turn what is wiped now.
+    async fn decide_what_is_away(&self, workspace: bool) -> Result<(), Error> {
+        let (dir, id) = (dir(&self.parts, &self.record), &self.record.id);
+        match self.parts.sandboxes.get(self.record.spec.sandbox.as_str()) {
+            Some(backend) if workspace => Ok(backend.give_up(id, &dir).await?),
+            Some(backend) => Ok(backend.bring_home(id, &dir).await?),
+            None => Ok(()),
+        }
     }
 
     /// Removes these of the session's directory; gives how many bytes they had.

@@ -357,6 +357,7 @@ macro_rules! everything_on {
             programs::files_and_descriptors_are_limited,
             programs::memory_is_limited_where_it_can_be,
             programs::a_sandbox_with_too_much_on_disk_is_ended_and_says_so,
+            programs::files_without_a_byte_fill_a_disk_too,
             files::given_files_are_seen_and_cannot_be_changed,
             files::a_file_is_put_where_links_lead,
             files::a_file_cannot_be_given_at_any_path,

@@ -218,3 +218,133 @@ fn what_an_engine_has_when_the_daemon_is_killed_is_read_by_the_next_one() {
     assert_eq!(left(&world), Vec::<String>::new());
     assert!(world.ok(["diff", sessions["session"].as_str().unwrap()]).contains("kept.txt"));
 }
+
+/// Ends a turn whose work cannot come here, because something is mounted where it would arrive; the session.
+fn strand(world: &World, task: &str) -> String {
+    let (mut running, _lines) = begin(world, task);
+    let session = world.json(0, ["sessions"])["session"].as_str().unwrap().to_owned();
+    let at = world.ftl_home().join("sessions").join(&session).join("home.new");
+    std::fs::create_dir(&at).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&at).status();
+    assert!(mounted.is_ok_and(|status| status.success()), "only root can do this");
+    world.ok(["stop", &session]);
+    running.wait().unwrap();
+    assert!(Command::new("umount").arg(&at).status().is_ok_and(|status| status.success()));
+    assert!(world.json(0, ["sessions"]).to_string().contains("failed"));
+    assert!(at.with_file_name("away").exists());
+    assert_eq!(left(world).len(), 1, "its volume");
+    session
+}
+
+/// A world in which a session's work stayed on the engine.
+fn stranded() -> Option<(World, String)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let world = world(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let session = strand(&world, "echo kept > kept.txt; echo s > ~/secret; sync; echo ready; sleep 1000");
+    Some((world, session))
+}
+
+#[test]
+fn work_that_is_only_on_the_engine_does_not_go_unasked_and_goes_when_it_is_discarded() {
+    let Some((world, session)) = stranded() else { return };
+    let refused = world.run(["rm", &session]);
+    assert_ne!(refused.code, 0, "{}", refused.out);
+    assert_eq!(left(&world).len(), 1, "it is still there");
+    world.ok(["rm", "--discard", &session]);
+    assert_eq!(left(&world), Vec::<String>::new());
+    assert!(!world.ftl_home().join("sessions").join(&session).exists());
+}
+
+#[test]
+fn what_is_wiped_does_not_come_back_from_the_engine() {
+    let Some((world, session)) = stranded() else { return };
+    world.ok(["wipe", &session]);
+    let dir = world.ftl_home().join("sessions").join(&session);
+    assert!(!dir.join("away").exists() && !dir.join("home/secret").exists());
+    assert!(dir.join("upper/kept.txt").exists(), "the work was not to be wiped");
+    assert_eq!(left(&world), Vec::<String>::new());
+    let again = ["--session", session.as_str()];
+    let (_, _, last) = sent(&world, &again, "grep kept kept.txt; test ! -e ~/secret; echo more > more");
+    assert_eq!(last["state"], "awaiting_review", "{last}");
+
+    let Some((world, session)) = stranded() else { return };
+    assert_ne!(world.run(["wipe", "--workspace", &session]).code, 0);
+    world.ok(["wipe", "--workspace", "--discard", &session]);
+    assert_eq!(left(&world), Vec::<String>::new());
+    let again = ["--session", session.as_str()];
+    let (_, _, last) = sent(&world, &again, "test ! -e kept.txt; test ! -e ~/secret; echo more > more");
+    assert_eq!(last["state"], "awaiting_review", "{last}");
+}
+
+#[test]
+fn work_that_had_all_arrived_is_taken_although_the_engine_has_it_no_more() {
+    let Some((world, session)) = stranded() else { return };
+    world.ok(["daemon", "stop"]);
+    let dir = world.ftl_home().join("sessions").join(&session);
+    let mut away: Value = serde_json::from_slice(&std::fs::read(dir.join("away")).unwrap()).unwrap();
+    let (host, _) = engine();
+    let removing = ["-H", &host, "volume", "rm", away["volume"].as_str().unwrap()];
+    assert!(Command::new("docker").args(removing).output().is_ok_and(|output| output.status.success()));
+    // A daemon that had read everything ended while it put it in its places.
+    away["here"] = json!(true);
+    std::fs::write(dir.join("away"), away.to_string()).unwrap();
+    for place in ["upper.new", "tmp.new"] {
+        world.give_all(&dir);
+        let _none = std::fs::create_dir(dir.join(place));
+    }
+    std::fs::write(dir.join("upper.new/arrived"), "all of it\n").unwrap();
+    let again = ["--session", session.as_str()];
+    let (_, _, last) = sent(&world, &again, "cat arrived && echo more > more");
+    assert_eq!(last["state"], "awaiting_review", "{last}");
+    assert!(world.ok(["diff", &session]).contains("all of it"));
+    assert!(!dir.join("away").exists());
+}
+
+/// An engine that went away with a session's work, and then its daemon; the session, which works still.
+fn bereft(name: &str) -> (Engine, World, String) {
+    let engine = Engine::start(name);
+    let world = World::new(Who::Me);
+    let docker = json!({ "host": engine.host(), "image": engine.plain_image(), "workspace": "stream" });
+    world.config(&json!({ "sandbox": "docker", "docker": docker }));
+    world.files(&[("a.txt", "one\n")]);
+    let (mut running, mut lines) = begin(&world, "echo kept > kept.txt; sync; echo ready; sleep 1000");
+    engine.kill();
+    assert!(lines.any(|line| line.contains("is read when")));
+    // It would follow the session with the next daemon, for as long as that works.
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+    // The next daemon.
+    let sessions = world.json(0, ["sessions"]);
+    assert_eq!(sessions["state"], "working", "{sessions}");
+    (engine, world, sessions["session"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_session_whose_engine_is_down_when_a_daemon_starts_comes_to_rest_when_it_is_back() {
+    let (engine, world, session) = bereft("late");
+    // Ending the daemon gives up nothing.
+    world.ok(["daemon", "stop"]);
+    assert_eq!(world.json(0, ["sessions"])["state"], "working");
+    engine.resume();
+    let last = world.json_lines(0, ["attach", &session]).pop().unwrap();
+    assert!(last.to_string().contains("awaiting_review"), "{last}");
+    assert!(world.ok(["diff", &session]).contains("kept.txt"));
+}
+
+#[test]
+fn nobody_has_to_wait_for_an_engine_that_does_not_come_back() {
+    let (_engine, world, session) = bereft("never");
+    world.ok(["stop", &session]);
+    assert_eq!(world.json(0, ["sessions"])["state"], "failed");
+    assert_ne!(world.run(["rm", &session]).code, 0);
+    let told = world.run(["rm", "--discard", &session]);
+    let away = world.ftl_home().join("sessions").join(&session).join("away");
+    assert!(told.code != 0 && told.err.contains(away.to_str().unwrap()), "{}", told.err);
+    std::fs::remove_file(away).unwrap();
+    world.ok(["rm", "--discard", &session]);
+}

@@ -243,3 +243,21 @@ fn what_was_selected_is_tested_in_containers_that_leave_nothing() {
         assert_eq!(sessions.count(), 1, "only the session's own directory is left");
     }
 }
+
+#[test]
+fn what_only_the_engines_user_could_remove_of_a_check_goes_at_the_next_start() {
+    if !World::everybody().contains(&Who::Ordinary) {
+        return;
+    }
+    let world = world(Who::Ordinary);
+    world.ok(["sessions"]);
+    world.ok(["daemon", "stop"]);
+    // A check's directory, as a daemon that was killed leaves it.
+    let id = ftl_core::id::SessionId::from_random([7; 10]);
+    let dir = world.ftl_home().join("sessions").join(id.as_str());
+    std::fs::create_dir_all(dir.join("work")).unwrap();
+    world.give_all(&dir);
+    std::fs::create_dir_all(dir.join("work/work/left")).unwrap();
+    world.ok(["sessions"]);
+    assert!(!dir.exists());
+}

@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Entry, MAX_DATA, MAX_DEPTH, MAX_PATH, Mark, Node, Part};
+use super::{Entry, MAX_DATA, MAX_DEPTH, MAX_PATH, Mark, Node, Part, Usage};
 
 /// How a directory is opened.
 const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -87,31 +87,52 @@ pub fn walk(root: OwnedFd, choose: Choose<'_>, hear: Hear<'_>) -> io::Result<()>
     Ok(())
 }
 
-/// Bytes that a directory takes up on disk; `None` when they are hidden deeper than can be looked. What
-/// vanishes meanwhile counts nothing.
+/// What a directory takes up on disk; `None` when it is hidden deeper than can be looked. What vanishes meanwhile
+/// counts nothing, and from `most` nodes on nobody counts any further.
 ///
 /// # Errors
 /// Those of the system.
-pub fn usage(root: OwnedFd) -> io::Result<Option<u64>> {
-    let mut total = 0;
-    let mut levels = vec![enter(root, Vec::new())?];
+pub fn usage(root: OwnedFd, most: u64) -> io::Result<Option<Usage>> {
+    let mut used = Usage::default();
+    let mut levels = vec![count(root, &mut used, most)?];
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.names.pop() else {
             levels.pop();
             continue;
         };
-        let Ok(stat) = statat(&level.dir, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        total += stat.st_blocks.unsigned_abs() * 512;
+        if used.nodes > most {
+            break;
+        }
+        let Ok(below) = openat(&level.dir, &name, OFlags::PATH | LIST, Mode::empty()) else { continue };
+        let Ok(below) = count(below, &mut used, most) else { continue };
+        if levels.len() >= MAX_DEPTH {
+            return Ok(None);
+        }
+        levels.push(below);
+    }
+    Ok(Some(used))
+}
+
+/// Adds up what is in a directory, and gives it with the names of its subdirectories alone: of other names there
+/// may be more than there is memory for.
+fn count(place: OwnedFd, used: &mut Usage, most: u64) -> io::Result<Level> {
+    let (dir, closed) = open(place.as_fd(), c".", LIST, 0o500)?;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&dir)?.flatten() {
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let Ok(stat) = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        used.add(stat.st_blocks.unsigned_abs());
+        if used.nodes > most {
+            break;
+        }
         if FileType::from_raw_mode(stat.st_mode).is_dir() {
-            let Ok(below) = openat(&level.dir, &name, OFlags::PATH | LIST, Mode::empty()) else { continue };
-            let Ok(below) = enter(below, Vec::new()) else { continue };
-            if levels.len() >= MAX_DEPTH {
-                return Ok(None);
-            }
-            levels.push(below);
+            names.push(name.to_owned());
         }
     }
-    Ok(Some(total))
+    Ok(Level { dir, path: Vec::new(), names, _closed: closed })
 }
 
 /// Opens the directory that a descriptor stands for, and lists it.

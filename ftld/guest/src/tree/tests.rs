@@ -135,7 +135,7 @@ fn what_is_read_is_written_the_same_and_few_bytes_tell_of_holes() {
     assert_eq!(fs::metadata(to.join("sparse")).unwrap().len(), 5 << 30);
     assert!(fs::metadata(to.join("sparse")).unwrap().blocks() < 1000);
     assert_eq!(fs::metadata(to.join("run")).unwrap().mode() & 0o7777, 0o4751);
-    assert!(usage(open(&to)).unwrap().unwrap() > 200_000);
+    assert!(usage(open(&to), u64::MAX).unwrap().unwrap().bytes > 200_000);
     let odd = |part: &&Part| matches!(part, Part::Entry(Entry { mark: Mark::Odd(name), .. }) if name == b"redirect");
     assert_eq!(parts.iter().filter(odd).count(), 1);
 }
@@ -352,6 +352,23 @@ fn what_is_skipped_is_not_told_and_an_error_ends_the_walk() {
     let broken =
         walk(open(&scratch.0), &mut |_, _| Choice::Whole, &mut |_| Err(io::ErrorKind::BrokenPipe.into()));
     assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn what_has_no_bytes_costs_a_block_and_nobody_counts_further_than_to_the_limit() {
+    let scratch = Scratch::new("usage");
+    let root = scratch.dir("root");
+    for number in 0..10 {
+        fs::create_dir(root.join(format!("d{number}"))).unwrap();
+        fs::write(root.join(format!("d{number}/empty")), "").unwrap();
+        symlink("x", root.join(format!("l{number}"))).unwrap();
+    }
+    fs::set_permissions(root.join("d3"), Permissions::from_mode(0o000)).unwrap();
+    let used = |most| usage(open(&root), most).unwrap().unwrap();
+    assert_eq!(used(u64::MAX).nodes, 30);
+    assert!(used(u64::MAX).bytes >= 30 * NODE_BYTES, "{:?}", used(u64::MAX));
+    assert_eq!(used(30).nodes, 30);
+    assert_eq!((used(5).nodes, used(25).nodes), (6, 26));
 }
 
 #[test]

@@ -18,6 +18,22 @@ pub enum Place {
     Tmp,
 }
 
+/// What a session has on a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes, of which every node has [`NODE_BYTES`] at least.
+    pub bytes: u64,
+    /// Files, directories and everything else that has a name.
+    pub nodes: u64,
+}
+
+/// What a node counts at least, bytes: a disk has a place for each, and not for any number of them.
+pub const NODE_BYTES: u64 = 4096;
+
+/// The most nodes that a session may have, so that the disk that it shares has some left for others, and that
+/// what it leaves can be read.
+pub const MOST_NODES: u64 = 1_000_000;
+
 /// What the daemon says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
@@ -83,8 +99,8 @@ pub enum Answer {
     Names(Vec<(String, String)>),
     /// It was done.
     Done,
-    /// Bytes; nothing when they are hidden too deep to be counted.
-    Used(Option<u64>),
+    /// Nothing when it is hidden too deep to be counted.
+    Used(Option<Usage>),
     /// It could not be done.
     Failed {
         /// What, and with what.
@@ -92,6 +108,20 @@ pub enum Answer {
         /// The system's error number.
         errno: i32,
     },
+}
+
+impl Usage {
+    /// Adds a node that has so many blocks of 512 bytes.
+    pub fn add(&mut self, blocks: u64) {
+        self.bytes = self.bytes.saturating_add(blocks.saturating_mul(512).max(NODE_BYTES));
+        self.nodes += 1;
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_add(other.bytes), nodes: self.nodes.saturating_add(other.nodes) }
+    }
 }
 
 impl Place {

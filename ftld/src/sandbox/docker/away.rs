@@ -4,7 +4,7 @@
 //! be on the engine alone. Must not know engines.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,16 +24,26 @@ pub(super) struct Away {
     pub(super) image: String,
     /// The most that may come back, bytes.
     pub(super) bytes: u64,
+    /// Whether all of it lies whole on this machine's disk, aside, and has only to be put in its places.
+    #[serde(default)]
+    pub(super) here: bool,
 }
 
 impl Away {
-    /// Writes it down, so that there is always a whole record or none.
+    /// Writes it down, so that there is always a whole record or none, and it is there after a power cut.
     pub(super) fn write(&self, dir: &Path) -> Result<(), SandboxError> {
         let path = file(dir);
         let failed = |source| SandboxError::File { act: "writing", path: path.clone(), source };
         let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         let part = path.with_extension("new");
-        fs::write(&part, text).and_then(|()| fs::rename(&part, &path)).map_err(failed)
+        let write = || {
+            let mut file = fs::File::create(&part)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&part, &path)?;
+            sync(dir)
+        };
+        write().map_err(failed)
     }
 
     /// Reads it; nothing when all work is here.
@@ -47,19 +57,21 @@ impl Away {
         }
     }
 
-    /// Whether something is written down.
+    /// Whether something is written down, or that cannot be told.
     pub(super) fn is_noted(dir: &Path) -> bool {
-        file(dir).exists()
+        match fs::symlink_metadata(file(dir)) {
+            Ok(_) => true,
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        }
     }
 
-    /// All of it is here.
+    /// All of it is here. What the engine has of it may go when this has returned.
     pub(super) fn forget(dir: &Path) -> Result<(), SandboxError> {
         let path = file(dir);
+        let failed = |source| SandboxError::File { act: "removing", path: path.clone(), source };
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(SandboxError::File { act: "removing", path, source: error })
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| sync(dir)).map_err(failed),
         }
     }
 
@@ -69,8 +81,14 @@ impl Away {
     }
 }
 
-fn file(dir: &Path) -> PathBuf {
+/// Where it is written down.
+pub(super) fn file(dir: &Path) -> PathBuf {
     dir.join("away")
+}
+
+/// Has the names in a directory on the disk.
+fn sync(dir: &Path) -> std::io::Result<()> {
+    fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -87,6 +105,7 @@ mod tests {
             volume: "v".into(),
             image: "i".into(),
             bytes: 7,
+            here: false,
         };
         away.write(dir.path()).unwrap();
         assert_eq!(Away::read(dir.path()).unwrap().as_ref(), Some(&away));
@@ -96,5 +115,18 @@ mod tests {
         assert_eq!(Away::read(dir.path()).unwrap(), None);
         fs::write(dir.path().join("away"), "{").unwrap();
         assert!(Away::read(dir.path()).is_err());
+        assert!(Away::is_noted(dir.path()), "what cannot be read is there");
+        // One of a daemon that did not know whether it is here.
+        let old = r#"{"engine":"id","at":"a","volume":"v","image":"i","bytes":7}"#;
+        fs::write(dir.path().join("away"), old).unwrap();
+        assert!(!Away::read(dir.path()).unwrap().unwrap().here);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_counts_as_away() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!Away::is_noted(&dir.path().join("gone")));
+        std::os::unix::fs::symlink("away", dir.path().join("away")).unwrap();
+        assert!(Away::is_noted(dir.path()));
     }
 }

@@ -6,33 +6,25 @@
 //! ([`super::away`]), so that nothing is lost when an engine or a daemon goes away in between.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::{fs, io};
 
 use bollard::models::{SystemInfo, VolumeCreateRequest};
 use ftl_core::id::SessionId;
-use ftl_guest::tree::write::{Most, WriteError};
-use ftl_guest::tree::{Answer, Order, Place, TREE};
+use ftl_guest::tree::{Answer, Order, TREE};
 
-use super::super::linux::identity;
-use super::super::{Ending, Owner, SandboxError, SandboxSpec};
+use super::super::{Ending, Owner, SandboxError, SandboxSpec, disk};
 use super::away::Away;
 use super::engine::{Engine, EngineError};
-use super::keeper::{self, Keeper, KeeperError, Line, unexpected};
+use super::homeward::{self, OWN};
+use super::keeper::{Keeper, KeeperError, unexpected};
 use super::launch::Named;
 use super::made;
 use super::probe::{self, Shares};
 use super::spec::{Belongs, ContainerSpec, LABEL_DIR, OVERLAY_OPTIONS, Role};
 use super::stock::{Held, Wanted};
 use super::{Backend, Workspace, users};
-
-/// What is the session's own: it is sent, and read back.
-const OWN: [Place; 3] = [Place::Upper, Place::Home, Place::Tmp];
-
-/// The most nodes that are read back.
-const MOST_ENTRIES: u64 = 10_000_000;
 
 /// By how much a sandbox may have more on disk than it may, until that was noticed; bytes.
 const SLACK: u64 = 4 << 30;
@@ -151,6 +143,7 @@ pub(super) async fn send(
         volume: belongs.name("work"),
         image: image.to_owned(),
         bytes: spec.limits.disk_bytes.saturating_add(SLACK),
+        here: false,
     };
     let result = Sent {
         layers: held.0.names().iter().map(at).collect(),
@@ -163,7 +156,7 @@ pub(super) async fn send(
         ),
     };
     // From here on a program may change what is there.
-    away.write(&spec.dir)?;
+    note(&away, &spec.dir).await?;
     let (backend, engine, session) = (Arc::clone(backend), engine.clone(), spec.session.clone());
     let elsewhere =
         Elsewhere { backend, engine, session, id, keeper, away, dir: spec.dir.clone(), _held: held };
@@ -210,21 +203,19 @@ pub(super) async fn collect(
         why: format!("{}; {why}", away.told()),
         remedy: String::new(),
     };
-    let engine = backend.engines.get().await.map_err(|error| match error.is_lost() {
-        true => error.into(),
-        false => failed(super::engine::explained(&error)),
-    })?;
-    let info = engine.info().await?;
-    if info.id.clone().unwrap_or_default() != away.engine {
-        return Err(failed(format!("the engine at {} is another one", engine.about().at)));
+    if away.here {
+        homeward::arrive(dir, &away).await?;
+        remove_unneeded(backend, session, &away).await;
+        return Ok(());
     }
+    let engine = find(backend, &away).await?;
     if engine.volume(&away.volume).await?.is_none() {
         Away::forget(dir)?;
         return Err(failed("the engine no longer has it, so what the last turn changed is lost".to_owned()));
     }
     let belongs = backend.belongs(session);
     made::sweep(&engine, &belongs.filter().each_ref().map(String::as_str)).await?;
-    let user = users::user(engine.about(), &info)?;
+    let user = users::user(engine.about(), &engine.info().await?)?;
     let image = match engine.image(&away.image).await? {
         Some(_) => away.image.clone(),
         None => Named::of(&backend.config)?.find(&engine).await?,
@@ -233,13 +224,105 @@ pub(super) async fn collect(
     let (id, keeper, _) = start(backend, &engine, (&belongs, &image, user)).await?;
     let rests = keeper.with(|line| done(line.ask(&Order::Rest)?)).await;
     let fetched = match rests {
-        Ok(()) => fetch(&keeper, dir, &away, false).await,
+        Ok(()) => homeward::fetch(&keeper, dir, &away, false).await,
         Err(error) => Err(error),
     };
-    engine.remove(&id).await?;
+    let removed = engine.remove(&id).await;
     fetched.map_err(|error| failed(explained(&error)))?;
-    engine.remove_volume(&away.volume).await?;
+    homeward::arrive(dir, &away).await?;
+    match removed {
+        Ok(()) => remove_unneeded(backend, session, &away).await,
+        Err(error) => tracing::warn!(%session, %error, "a keeper stays behind"),
+    }
+    Ok(())
+}
+
+/// Removes what an engine has of a session's work, unread, and forgets it.
+///
+/// # Errors
+/// When the engine cannot be asked to; then it stays recorded.
+pub(super) async fn give_up(
+    backend: &Arc<Backend>,
+    session: &SessionId,
+    dir: &Path,
+) -> Result<(), SandboxError> {
+    if !Away::is_noted(dir) {
+        return Ok(());
+    }
+    let _alone = alone(dir).await?;
+    match Away::read(dir) {
+        Ok(None) => return Ok(()),
+        Ok(Some(away)) if away.here => remove_unneeded(backend, session, &away).await,
+        Ok(Some(away)) => {
+            let engine = find(backend, &away).await.map_err(|error| for_good(error, dir))?;
+            remove(backend, &engine, session, &away.volume).await?;
+        }
+        // Nobody reads it any more: what can still be found is what bears the session's name.
+        Err(error) => {
+            tracing::warn!(%session, %error, "it is not known which engine has a session's work");
+            let engine = backend.engines.get().await.map_err(|error| for_good(error.into(), dir))?;
+            let volume = backend.belongs(session).name("work");
+            remove(backend, &engine, session, &volume).await?;
+        }
+    }
+    let path = dir.to_owned();
+    let dropping = tokio::task::spawn_blocking(move || homeward::drop_aside(&path)).await;
+    let failed = |source| SandboxError::File { act: "removing work in", path: dir.to_owned(), source };
+    dropping.map_err(io::Error::other).and_then(|dropped| dropped).map_err(failed)?;
     Away::forget(dir)
+}
+
+/// The engine that has a session's work.
+async fn find(backend: &Backend, away: &Away) -> Result<Engine, SandboxError> {
+    let failed = |why: String| SandboxError::Container {
+        why: format!("{}; {why}", away.told()),
+        remedy: String::new(),
+    };
+    let engine = backend.engines.get().await.map_err(|error| match error.is_lost() {
+        true => error.into(),
+        false => failed(super::engine::explained(&error)),
+    })?;
+    match engine.info().await?.id.unwrap_or_default() == away.engine {
+        true => Ok(engine),
+        false => Err(failed(format!("the engine at {} is another one", engine.about().at))),
+    }
+}
+
+/// Says what is to be done when an engine never comes back.
+fn for_good(error: SandboxError, dir: &Path) -> SandboxError {
+    let why = match error {
+        SandboxError::Container { why, .. } => why,
+        other => other.to_string(),
+    };
+    let remedy =
+        format!("if that engine is gone for good, remove {} first", super::away::file(dir).display());
+    SandboxError::Container { why, remedy }
+}
+
+/// Removes the volume of a session's work, and whatever still uses it.
+async fn remove(
+    backend: &Backend,
+    engine: &Engine,
+    session: &SessionId,
+    volume: &str,
+) -> Result<(), SandboxError> {
+    made::sweep(engine, &backend.belongs(session).filter().each_ref().map(String::as_str)).await?;
+    Ok(engine.remove_volume(volume).await?)
+}
+
+/// Removes the volume of work that is here. What stays goes when the engine is tidied.
+async fn remove_unneeded(backend: &Backend, session: &SessionId, away: &Away) {
+    let removed = async { remove(backend, &find(backend, away).await?, session, &away.volume).await };
+    if let Err(error) = removed.await {
+        tracing::warn!(%session, %error, "a volume of a session stays behind");
+    }
+}
+
+/// Writes down that work may be on an engine alone.
+async fn note(away: &Away, dir: &Path) -> Result<(), SandboxError> {
+    let (away, dir) = (away.clone(), dir.to_owned());
+    let noting = tokio::task::spawn_blocking(move || away.write(&dir)).await;
+    noting.map_err(|error| SandboxError::Helper { act: "noting", source: io::Error::other(error) })?
 }
 
 impl Elsewhere {
@@ -249,9 +332,9 @@ impl Elsewhere {
     /// # Errors
     /// When it cannot be had now; it stays on the engine, and may be asked for again.
     pub(super) async fn bring_home(&self) -> Result<(), SandboxError> {
-        match fetch(&self.keeper, &self.dir, &self.away, true).await {
+        match homeward::fetch(&self.keeper, &self.dir, &self.away, true).await {
             Ok(()) => {
-                Away::forget(&self.dir)?;
+                homeward::arrive(&self.dir, &self.away).await?;
                 self.remove().await;
                 Ok(())
             }
@@ -281,9 +364,11 @@ impl Elsewhere {
             tokio::time::sleep(interval).await;
             let measured = self.keeper.with(|line| line.ask(&Order::Measure)).await;
             match measured {
-                Ok(Answer::Used(Some(used))) if used > limit => return Ending::DiskFull { used, limit },
-                Ok(Answer::Used(Some(_))) => {}
-                Ok(Answer::Used(None)) => return Ending::DiskUnmeasurable,
+                Ok(Answer::Used(used)) => {
+                    if let Some(ending) = disk::over(used, limit) {
+                        return ending;
+                    }
+                }
                 Ok(other) => return Ending::Gone { why: explained(&unexpected(other)) },
                 Err(error) => return Ending::Gone { why: explained(&error) },
             }
@@ -372,43 +457,6 @@ async fn alone(dir: &Path) -> Result<fs::File, SandboxError> {
     });
     let locked = locking.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     locked.map_err(|source| SandboxError::File { act: "locking", path: dir.to_owned(), source })
-}
-
-/// Reads the session's trees aside, and puts them in their places when all of them are here.
-async fn fetch(keeper: &Keeper, dir: &Path, away: &Away, same: bool) -> Result<(), KeeperError> {
-    let most = Most { entries: MOST_ENTRIES, bytes: away.bytes, file: u64::MAX };
-    let owner = identity::owner().ok().flatten().map(|owner| (owner.uid, owner.gid));
-    let dir = dir.to_owned();
-    let reading = move |line: &mut Line| {
-        for place in OWN {
-            let (at, aside) = (dir.join(place.name()), dir.join(format!("{}.new", place.name())));
-            let before = (same && at.exists()).then_some(at.as_path());
-            match line.fetch(place, &aside, before, (owner, most)) {
-                // What was here is not what was sent any more; all of it comes again.
-                Err(KeeperError::Write(WriteError::NotSame)) => {
-                    line.fetch(place, &aside, None, (owner, most))?
-                }
-                other => other?,
-            };
-        }
-        tracing::debug!(dir = %dir.display(), received = line.received(), "a session's work is here");
-        OWN.iter().try_for_each(|place| {
-            exchange(&dir, place.name()).map_err(|source| KeeperError::File { path: dir.clone(), source })
-        })
-    };
-    keeper.with(reading).await
-}
-
-/// Puts `name.new` in the place of `name`. After a crash in the middle all is read again.
-fn exchange(dir: &Path, name: &str) -> std::io::Result<()> {
-    let (at, new, old) = (dir.join(name), dir.join(format!("{name}.new")), dir.join(format!("{name}.old")));
-    keeper::remove(&old)?;
-    match fs::rename(&at, &old) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::rename(&new, &at)?;
-    keeper::remove(&old)
 }
 
 fn done(answer: Answer) -> Result<(), KeeperError> {

@@ -5,6 +5,7 @@
 
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum};
 use ftl_guest::stream::Inside;
+use ftl_guest::tree::MOST_NODES;
 
 use super::super::{Enforcement, Network, SandboxError, SandboxSpec};
 use super::DockerConfig;
@@ -159,7 +160,7 @@ pub(super) fn describe(
     enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
     enforced.push(format!("open files: {}", limits.open_files));
     enforced.push(format!(
-        "disk: {} MiB (checked every {} ms)",
+        "disk: {} MiB, {MOST_NODES} files (checked every {} ms)",
         limits.disk_bytes >> 20,
         config.disk_interval.as_millis()
     ));

@@ -28,6 +28,7 @@ pub async fn examine(engines: &Engines, home: &Path, scratch: &Path) -> Vec<Chec
     };
     let mut checks =
         vec![about(&engine, &info), limits(engine.about(), &info), confinement(engine.about(), &info)];
+    checks.extend(gvisor(&info));
     checks.push(storage(&engine, &info, scratch).await);
     checks.push(holes(&known::suspects(&engine.about().parts)));
     checks.push(image(&engine, home).await);
@@ -101,6 +102,26 @@ fn limits(about: &About, info: &SystemInfo) -> Check {
         "start the machine with control groups v2: `systemd.unified_cgroup_hierarchy=1`"
     };
     check("container limits", Outcome::Warning, detail, remedy)
+}
+
+/// The first kernel in which every network has what older versions of gVisor know the machine's own by.
+const ALL_ALIKE: (u64, u64) = (6, 12);
+
+/// Whether a runtime of the engine's may refuse every container on this kernel.
+fn gvisor(info: &SystemInfo) -> Option<Check> {
+    let runsc = info.runtimes.as_ref()?.get("runsc")?;
+    let kernel = info.kernel_version.as_deref()?;
+    let mut numbers = kernel.split(['.', '-', '+']).map_while(|part| part.parse::<u64>().ok());
+    let is_alike = (numbers.next()?, numbers.next()?) >= ALL_ALIKE;
+    let is_given = runsc.runtime_args.iter().flatten().any(|option| option == "--network=none");
+    if is_given || !is_alike {
+        return None;
+    }
+    let detail = format!(
+        "runsc: an old one, such as Debian 12's, takes every network of kernel {kernel} for the machine's own and starts \
+         nothing there"
+    );
+    Some(check("container runtime", Outcome::Ok, detail, super::launch::RUNSC_REMEDY))
 }
 
 fn options(info: &SystemInfo) -> Vec<&str> {
@@ -208,6 +229,8 @@ async fn image(engine: &Engine, home: &Path) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::Runtime;
+
     use super::*;
 
     #[test]
@@ -246,6 +269,28 @@ mod tests {
         assert!(limits(&docker, &info).detail.ends_with("cannot limit memory, processes, processor time"));
         info.security_options = options(&["name=apparmor"]);
         assert_eq!(confinement(&docker, &info).outcome, Outcome::Warning);
+    }
+
+    #[test]
+    fn a_runtime_that_may_refuse_this_kernel_is_told_with_what_it_needs() {
+        let info = |kernel: &str, options: &[&str]| {
+            let options = options.iter().map(|option| (*option).to_owned()).collect();
+            let runsc = Runtime { runtime_args: Some(options), ..Runtime::default() };
+            SystemInfo {
+                runtimes: Some([("runsc".to_owned(), runsc)].into()),
+                kernel_version: Some(kernel.to_owned()),
+                ..SystemInfo::default()
+            }
+        };
+        let told = gvisor(&info("6.18.44-cloud-amd64", &["--debug"])).unwrap();
+        assert!(told.detail.contains("kernel 6.18.44-cloud-amd64") && told.remedy.contains("--network=none"));
+        assert_eq!(told.outcome, Outcome::Ok, "a newer one works");
+        assert!(gvisor(&info("6.12", &[])).is_some());
+        for (kernel, options) in [("6.18.44", &["--network=none"][..]), ("6.1.0-18-amd64", &[]), ("odd", &[])]
+        {
+            assert!(gvisor(&info(kernel, options)).is_none(), "{kernel}");
+        }
+        assert!(gvisor(&SystemInfo::default()).is_none());
     }
 
     #[test]

@@ -395,6 +395,10 @@ async fn hold(engine: &Engine, id: &str, inside: &Inside, dir: &Path) -> Result<
     Ok(held)
 }
 
+/// What lets an old gVisor start on a new kernel. A sandbox has no use for the network that it then lacks.
+pub(super) const RUNSC_REMEDY: &str = "if it refuses, give it `\"runtimeArgs\": [\"--network=none\"]` in the engine's \
+     daemon.json, or install a newer one";
+
 /// An engine's refusal to start, with what would mend it where that is known.
 pub(super) fn explain(error: super::engine::EngineError) -> SandboxError {
     use super::engine::EngineError;
@@ -406,6 +410,8 @@ pub(super) fn explain(error: super::engine::EngineError) -> SandboxError {
     {
         "the engine cannot mount the workspace: let it be on the engine's disk with `\"workspace\": \"stream\"` in \
          `docker` of ~/.ftl/config, or use the native sandbox"
+    } else if message.contains("network enabled in root network namespace") {
+        RUNSC_REMEDY
     } else if message.contains("/.ftl/guest") {
         "the image is for another kind of processor: make it again with `ftlctl setup --rebuild`"
     } else {

@@ -4,7 +4,8 @@
 //! [`spec`] says what a container is, [`enforcement`] what must hold in it, [`shown`] what it is shown;
 //! [`sandbox`] serves one that runs, and [`made`] removes it; [`warm`] has those that were started ahead.
 //! [`elsewhere`] brings a session's files to an engine that cannot see them here, and back: [`keeper`] is the line
-//! to them there, [`survey`] and [`stock`] decide what is sent, [`away`] remembers what is not back yet. Below them,
+//! to them there, [`survey`] and [`stock`] decide what is sent, [`away`] remembers what is not back yet, which
+//! [`homeward`] puts in its places. Below them,
 //! [`endpoint`] says where an engine may
 //! be, [`transport`] reaches it, [`engine`] is what the rest asks, [`containers`] and [`images`] are the
 //! questions, [`failure`] is what can go wrong, [`own`] has the names, [`users`] says who runs in containers. [`setup`] makes the image, [`probe`]
@@ -20,6 +21,7 @@ mod enforcement;
 pub mod engine;
 pub mod examine;
 mod failure;
+mod homeward;
 pub mod images;
 mod keeper;
 pub mod known;
@@ -237,6 +239,14 @@ impl SandboxBackend for DockerBackend {
 
     async fn bring_home(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
         elsewhere::collect(&self.0, session, dir).await
+    }
+
+    fn holds_work(&self, dir: &Path) -> bool {
+        away::Away::is_noted(dir)
+    }
+
+    async fn give_up(&self, session: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        elsewhere::give_up(&self.0, session, dir).await
     }
 
     async fn doctor(&self, scratch: &Path, _limits: Limits) -> Vec<Check> {

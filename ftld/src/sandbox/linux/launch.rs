@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ftl_guest::protocol::{self, Failure, Ready, Reply, Request, Setup, Stage};
+use ftl_guest::tree::MOST_NODES;
 use rustix::process::Signal;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -254,7 +255,7 @@ fn describe(enforcement: &mut Enforcement, spec: &SandboxSpec, ready: &Ready, di
     enforced.push(format!("one file: {} MiB", limits.file_size_bytes >> 20));
     enforced.push(format!("open files: {}", limits.open_files));
     enforced.push(format!(
-        "disk: {} MiB (checked every {} ms)",
+        "disk: {} MiB, {MOST_NODES} files (checked every {} ms)",
         limits.disk_bytes >> 20,
         disk_interval.as_millis()
     ));

@@ -110,6 +110,17 @@ impl SandboxBackend for NoSandboxes {
         Ok(())
     }
 
+    fn holds_work(&self, dir: &Path) -> bool {
+        dir.join("away").exists()
+    }
+
+    async fn give_up(&self, _: &SessionId, dir: &Path) -> Result<(), SandboxError> {
+        match fs::read_to_string(dir.join("away")).as_deref() {
+            Ok("far") => Err(SandboxError::Container { why: "it is far".into(), remedy: String::new() }),
+            _ => Ok(()),
+        }
+    }
+
     async fn doctor(&self, _: &Path, _: Limits) -> Vec<crate::sandbox::Check> {
         Vec::new()
     }
@@ -321,6 +332,22 @@ async fn what_was_never_read_stays_whatever_became_of_its_session() {
     bed.app.sessions().remove(&rejected.id, false).await.unwrap();
     bed.app.sessions().remove(&closed.id, true).await.unwrap();
     assert!(!bed.is_there(&rejected) && !bed.is_there(&closed));
+}
+
+#[tokio::test]
+async fn what_is_only_on_another_machine_stays_until_it_is_discarded_there() {
+    let bed = Bed::new().await;
+    let failed = bed.session(State::Failed, 90).await;
+    fs::write(bed.home(&failed).join("away"), "far").unwrap();
+    assert_eq!(forget_over(bed.app.sessions(), &StoreConfig::default()).await.unwrap(), 0);
+    let asked = bed.app.sessions().remove(&failed.id, false).await;
+    assert!(matches!(asked, Err(Error::Refused(_))), "{asked:?}");
+    let discarded = bed.app.sessions().remove(&failed.id, true).await;
+    assert!(matches!(discarded, Err(Error::Sandbox(_))), "{discarded:?}");
+    assert!(bed.is_there(&failed) && bed.home(&failed).join("away").exists());
+    fs::write(bed.home(&failed).join("away"), "near").unwrap();
+    bed.app.sessions().remove(&failed.id, true).await.unwrap();
+    assert!(!bed.is_there(&failed));
 }
 
 #[tokio::test]

@@ -203,6 +203,16 @@ pub(super) async fn a_sandbox_with_too_much_on_disk_is_ended_and_says_so(bench: 
     assert!(matches!(ended, Err(SandboxError::Ended { .. })), "{ended:?}");
 }
 
+pub(super) async fn files_without_a_byte_fill_a_disk_too(bench: &Bench) {
+    let bench = &bench.measuring(Duration::from_millis(20));
+    let spec = SandboxSpec { limits: Limits { disk_bytes: 4 << 20, ..LIMITS }, ..bench.spec() };
+    let sandbox = bench.backend.launch(spec).await.unwrap();
+    let make = "mkdir ~/m; for a in $(seq 2000); do : > ~/m/$a; done; sleep 1000";
+    let _spawned = sandbox.spawn(script(make)).await;
+    let ending = sandbox.ended().await;
+    assert!(matches!(ending, Ending::DiskFull { used, limit } if used > limit), "{ending}");
+}
+
 pub(super) async fn what_an_earlier_daemon_left_is_ended(bench: &Bench) {
     let spec = bench.spec();
     let sandbox = bench.backend.launch(spec.clone()).await.unwrap();
