@@ -1,6 +1,7 @@
 //! Real agent programs, driven against a scripted model on the sandbox's own loopback.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use ftl_tests::repo;
 use ftl_tests::world::{Who, World};
@@ -217,6 +218,26 @@ fn a_file_that_gemini_writes_arrives_and_a_follow_up_continues_its_conversation(
 #[test]
 fn a_file_that_aider_writes_arrives_and_a_follow_up_continues_its_conversation() {
     a_file_arrives_and_a_follow_up_continues(&AIDER);
+}
+
+#[test]
+fn kiro_is_given_its_task_as_the_last_argument_and_told_to_resume() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    // A stand-in: the program itself is in no registry.
+    let program = world.root().join("bin/kiro-cli");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::write(&program, "#!/bin/sh\nprintf '<%s>' \"$@\" >> args.txt\necho >> args.txt\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let settings = json!({ "path": program, "model_base_url": "http://127.0.0.1:1" });
+    world.config(&json!({ "agents": { "kiro": settings } }));
+    let first = world.json(0, ["code", "--no-review", "--agent", "kiro", "--", "-x $HOME"]);
+    let session = first["session"].as_str().unwrap();
+    let last = world.json(0, ["code", "--no-review", "--session", session, "more"]);
+    world.json(0, ["approve", session, "--digest", last["digest"].as_str().unwrap()]);
+    let options = "<chat><--no-interactive><--trust-all-tools>";
+    let expected = format!("{options}<--><-x $HOME>\n{options}<--resume><--><more>\n");
+    assert_eq!(fs::read_to_string(world.project().join("args.txt")).unwrap(), expected);
 }
 
 #[test]

@@ -331,7 +331,7 @@ fn a_session_whose_engine_is_down_when_a_daemon_starts_comes_to_rest_when_it_is_
     world.ok(["daemon", "stop"]);
     assert_eq!(world.json(0, ["sessions"])["state"], "working");
     engine.resume();
-    let last = world.json_lines(0, ["attach", &session]).pop().unwrap();
+    let last = world.json_lines(4, ["attach", &session]).pop().unwrap();
     assert!(last.to_string().contains("awaiting_review"), "{last}");
     assert!(world.ok(["diff", &session]).contains("kept.txt"));
 }
