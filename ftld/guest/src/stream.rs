@@ -57,6 +57,8 @@ pub struct Setup {
 pub struct Inside {
     /// Its process id.
     pub pid: u32,
+    /// The number that its kernel gave to the namespace of its process id; 0 when there is none.
+    pub pid_namespace: u64,
     /// Its user.
     pub uid: u32,
     /// Its group.

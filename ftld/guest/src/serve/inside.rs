@@ -30,6 +30,7 @@ pub(super) fn take_stream() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(super) fn confine(setup: Setup) -> Result<Inside, Failure> {
     let status = || std::fs::read_to_string("/proc/self/status").at(Stage::Privileges, "reading /proc");
     let before = Status::of(&status()?)?;
+    let pid_namespace = rustix::fs::stat("/proc/self/ns/pid").map_or(0, |found| found.st_ino);
     rustix::process::umask(Mode::from_raw_mode(setup.umask));
     privileges::limit_inherited(setup.limits)?;
     privileges::drop_held()?;
@@ -39,6 +40,7 @@ pub(super) fn confine(setup: Setup) -> Result<Inside, Failure> {
     let root = rustix::fs::statvfs("/").at(Stage::Root, "looking at the root directory")?;
     Ok(Inside {
         pid: rustix::process::getpid().as_raw_nonzero().get().unsigned_abs(),
+        pid_namespace,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         groups: after.groups,

@@ -49,6 +49,7 @@ fn requests() -> impl Strategy<Value = Request> {
 fn inside(number: u32) -> Inside {
     Inside {
         pid: 1,
+        pid_namespace: 4_026_532_000,
         uid: number,
         gid: number,
         groups: vec![number],

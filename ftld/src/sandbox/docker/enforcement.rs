@@ -181,6 +181,7 @@ mod tests {
     fn tables_that_every_engine_hides_and_settings_that_can_be_written_are_named() {
         let inside = |seen: &[&str], open: &[&str]| Inside {
             pid: 1,
+            pid_namespace: 4_026_532_000,
             uid: 1000,
             gid: 1000,
             groups: Vec::new(),

@@ -388,7 +388,7 @@ async fn hold(engine: &Engine, id: &str, inside: &Inside, dir: &Path) -> Result<
         return Ok(None);
     };
     let failed = |source| helper("holding the container's first process", source);
-    let held = Held::process_1(pid, inside.uid).map_err(failed)?;
+    let held = Held::process_1(pid, inside.uid, inside.pid_namespace).map_err(failed)?;
     if held.is_some() {
         record::write(dir, &Record { processes: vec![record::name(pid).map_err(failed)?] })?;
     }

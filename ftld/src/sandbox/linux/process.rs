@@ -4,6 +4,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
@@ -13,12 +14,12 @@ use tokio::io::unix::AsyncFd;
 pub(in super::super) struct Held(AsyncFd<OwnedFd>);
 
 impl Held {
-    /// Process 1 of a namespace of its own, which runs as `uid`; `None` when the process of that id is none
-    /// of this machine's that is so.
+    /// Process 1 of the namespace with this number, which runs as `uid`; `None` when the process of that id is
+    /// none of this machine's that is so. An engine that has process ids of its own names somebody else's here.
     ///
     /// # Errors
     /// When it is there and cannot be held.
-    pub(in super::super) fn process_1(pid: i32, uid: u32) -> io::Result<Option<Self>> {
+    pub(in super::super) fn process_1(pid: i32, uid: u32, namespace: u64) -> io::Result<Option<Self>> {
         let Some(id) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
         let process = match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
             Ok(process) => process,
@@ -31,7 +32,10 @@ impl Held {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        if !is_process_1(&status, uid) {
+        // Not everybody may look; then its number and its user must do.
+        let seen = std::fs::metadata(format!("/proc/{pid}/ns/pid")).map(|found| found.ino());
+        let is_other = seen.is_ok_and(|seen| namespace != 0 && seen != namespace);
+        if is_other || !is_process_1(&status, uid) {
             return Ok(None);
         }
         // SAFETY: an owned descriptor is the same open one as long as it lives.
@@ -79,8 +83,36 @@ mod tests {
     #[tokio::test]
     async fn nothing_else_is_held() {
         let me = i32::try_from(std::process::id()).unwrap();
-        assert!(Held::process_1(me, rustix::process::geteuid().as_raw()).unwrap().is_none());
-        assert!(Held::process_1(-1, 0).unwrap().is_none());
-        assert!(Held::process_1(i32::MAX, 0).unwrap().is_none());
+        assert!(Held::process_1(me, rustix::process::geteuid().as_raw(), 0).unwrap().is_none());
+        assert!(Held::process_1(-1, 0, 0).unwrap().is_none());
+        assert!(Held::process_1(i32::MAX, 0, 0).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn process_1_of_another_namespace_is_not_taken_for_it() {
+        let mut child = std::process::Command::new("unshare")
+            .args([
+                "--user",
+                "--map-root-user",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "sh",
+                "-c",
+                "echo; exec cat",
+            ])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        let pid: i32 = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        let own = std::fs::metadata(format!("/proc/{pid}/ns/pid")).unwrap().ino();
+        assert!(Held::process_1(pid, uid, own).unwrap().is_some());
+        assert!(Held::process_1(pid, uid, own + 1).unwrap().is_none());
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 fn inside() -> Inside {
     Inside {
         pid: 1,
+        pid_namespace: 4_026_532_000,
         uid: 1,
         gid: 1,
         groups: Vec::new(),
