@@ -89,6 +89,7 @@ impl Windows {
         let shared = self.shared & !1;
         let mut held: Vec<u8> = Vec::new();
         let (mut lines, mut until) = (0, 0);
+        let mut is_first = true;
         loop {
             let room = bytes.saturating_sub(held.len());
             let read = Read::take(&mut *content, room as u64).read_to_end(&mut held)?;
@@ -96,6 +97,14 @@ impl Windows {
                 act(&Window { bytes: &held, lines, others: (until, u64::MAX) });
                 return Ok(());
             }
+            // A file can have a hole of any size. Only what kind of content it is has to be seen at its beginning.
+            if is_void(&held) && !std::mem::take(&mut is_first) {
+                let gone = held.len() - shared;
+                held.drain(..gone);
+                until = 0;
+                continue;
+            }
+            is_first = false;
             // Between lines in the midst of what two windows share; without one both have all of it.
             let (first, middle) = (held.len() - shared, held.len() - shared / 2);
             let end = held[first..middle].iter().rposition(|byte| *byte == b'\n').map(|at| first + at + 1);
@@ -116,6 +125,12 @@ impl Windows {
 
 fn has_lines(path: &RelPath, beginning: &[u8]) -> bool {
     hunk::is_text(beginning) || is_read_as_text(&Place::of(path, beginning), beginning)
+}
+
+/// Whether there is nothing but zeros, compared by the page.
+fn is_void(bytes: &[u8]) -> bool {
+    const PAGE: [u8; 4096] = [0; 4096];
+    bytes.chunks(PAGE.len()).all(|part| part == &PAGE[..part.len()])
 }
 
 fn newlines(text: &[u8]) -> u64 {
@@ -187,5 +202,28 @@ mod tests {
         };
         let findings = found(b"", &wide(&text(400, 300, VALUE)));
         assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+
+    #[test]
+    fn behind_a_hole_it_is_searched_on() {
+        let mut reads = 0;
+        let hole = vec![0; 64 * 4096 + 17];
+        for content in [
+            [&hole[..], format!("\nkey = {VALUE}\n").as_bytes(), &hole[..]].concat(),
+            [format!("key = {VALUE}\n").as_bytes(), &hole[..]].concat(),
+            [text(100, 7, &format!("key = {VALUE}")).as_slice(), &hole[..]].concat(),
+        ] {
+            assert_eq!(found(b"", &content).len(), 1, "{reads}");
+            reads += 1;
+        }
+        assert!(found(b"", &hole).is_empty());
+        // Windows of nothing but zeros are passed over.
+        SMALL
+            .each(&mut hole.as_slice(), &mut |window| {
+                reads += 1;
+                assert!(window.bytes.len() <= SMALL.bytes);
+            })
+            .unwrap();
+        assert_eq!(reads, 3 + 2, "the beginning and the end");
     }
 }
