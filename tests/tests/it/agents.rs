@@ -225,7 +225,7 @@ fn kiro_is_given_its_task_as_the_last_argument_and_told_to_resume() {
     let world = World::new(Who::Me);
     world.files(&[("a.txt", "one\n")]);
     // A stand-in: the program itself is in no registry.
-    let program = world.root().join("bin/kiro-cli");
+    let program = repo::tools().join("stand-ins/kiro-cli");
     fs::create_dir_all(program.parent().unwrap()).unwrap();
     fs::write(&program, "#!/bin/sh\nprintf '<%s>' \"$@\" >> args.txt\necho >> args.txt\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
