@@ -168,7 +168,12 @@ fn an_engine_that_is_killed_ends_the_turn_with_the_reason_and_its_return_is_noti
     running.wait().unwrap();
     let last: serde_json::Value = serde_json::from_str(rest.last().unwrap()).unwrap();
     assert_eq!(last["state"], "awaiting_review", "{rest:#?}");
-    assert!(last["reason"].as_str().unwrap().contains("no container engine listens"), "{last}");
+    // It may die while it is asked.
+    let reason = last["reason"].as_str().unwrap();
+    assert!(
+        ["no container engine listens", "went away"].iter().any(|words| reason.contains(words)),
+        "{last}"
+    );
     let session = last["session"].as_str().unwrap();
     let refused = world.run(["code", "--no-review", "--session", session, "true"]);
     assert!(refused.out.contains("no container engine listens"), "{refused:#?}");
