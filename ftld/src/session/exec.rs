@@ -60,6 +60,8 @@ pub enum ExecOutput {
 
 /// How long a command's end waits for a client that does not read.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Any time at all: the runtime has looked at every descriptor when it is over.
+const TURN: Duration = Duration::from_millis(1);
 /// Bytes read at once.
 const CHUNK: usize = 32 * 1024;
 /// Signal for a command whose client has gone.
@@ -174,14 +176,15 @@ impl Carrier {
         }
     }
 
-    /// Carries what is there already. The kernel made it readable before it told of the exit.
+    /// Carries what is there already. The kernel made it readable before it told of the exit, but the runtime may have
+    /// read the exit without having asked what else is readable; before a timer fires it has.
     async fn rest(&mut self, to: &mpsc::Sender<ExecOutput>, over: &CancellationToken) {
         loop {
             let count = tokio::task::unconstrained(async {
                 tokio::select! {
                     biased;
                     count = self.read() => count,
-                    () = std::future::ready(()) => 0,
+                    () = tokio::time::sleep(TURN) => 0,
                 }
             })
             .await;
