@@ -179,7 +179,8 @@ impl Carrier {
     /// Carries what is there already. The kernel made it readable before it told of the exit, but the runtime may have
     /// read the exit without having asked what else is readable; before a timer fires it has.
     async fn rest(&mut self, to: &mpsc::Sender<ExecOutput>, over: &CancellationToken) {
-        loop {
+        // Most streams have ended by now, and nothing is waited for.
+        while self.from.is_some() {
             let count = tokio::task::unconstrained(async {
                 tokio::select! {
                     biased;
@@ -193,5 +194,47 @@ impl Carrier {
             }
             self.carry(count, to, over).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::{AsyncRead, ReadBuf};
+
+    use super::*;
+
+    /// A pipe with bytes in it of which the runtime does not know until it has asked, and that stays open.
+    struct Late(Option<&'static [u8]>, bool);
+
+    impl AsyncRead for Late {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            if !std::mem::replace(&mut self.1, true) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some(bytes) = self.0.take() else { return Poll::Pending };
+            buffer.put_slice(bytes);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_the_end_is_carried_although_nobody_was_told_of_it_yet() {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let over = CancellationToken::new();
+        Carrier::new(Some(Box::new(Late(Some(b"short"), false))), ExecOutput::Stdout)
+            .rest(&sender, &over)
+            .await;
+        Carrier::new(None, ExecOutput::Stderr).rest(&sender, &over).await;
+        drop(sender);
+        assert!(matches!(receiver.recv().await, Some(ExecOutput::Stdout(bytes)) if bytes == b"short"));
+        assert!(receiver.recv().await.is_none());
     }
 }
