@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -20,16 +21,11 @@ impl Held {
     /// # Errors
     /// When it is there and cannot be held.
     pub(in super::super) fn process_1(pid: i32, uid: u32, namespace: u64) -> io::Result<Option<Self>> {
-        let Some(id) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
-        let process = match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
-            Ok(process) => process,
-            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        };
+        let Some(process) = open(pid)? else { return Ok(None) };
         // Looked at with the process in hand: from here on its id cannot become another's unnoticed.
         let status = match std::fs::read_to_string(format!("/proc/{pid}/status")) {
             Ok(status) => status,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         // Not everybody may look; then its number and its user must do.
@@ -56,6 +52,25 @@ impl Held {
     pub(in super::super) async fn gone(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
     }
+}
+
+/// A hold on whatever process has this id; `None` when none has.
+///
+/// # Errors
+/// When it is there and cannot be held.
+pub(super) fn open(pid: i32) -> io::Result<Option<OwnedFd>> {
+    let Some(id) = Pid::from_raw(pid.max(0)) else { return Ok(None) };
+    match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
+        Ok(process) => Ok(Some(process)),
+        // No process, or the number of a thread: older kernels call that invalid, newer ones say that it is not there.
+        Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether it ended before or while the kernel was asked about it.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || Errno::from_io_error(error) == Some(Errno::SRCH)
 }
 
 fn is_process_1(status: &str, uid: u32) -> bool {
@@ -86,6 +101,12 @@ mod tests {
         assert!(Held::process_1(me, rustix::process::geteuid().as_raw(), 0).unwrap().is_none());
         assert!(Held::process_1(-1, 0, 0).unwrap().is_none());
         assert!(Held::process_1(i32::MAX, 0, 0).unwrap().is_none());
+        // An engine with ids of its own may name a thread of ours, which is no process.
+        let thread = std::thread::spawn(|| {
+            let number = rustix::thread::gettid().as_raw_nonzero().get();
+            Held::process_1(number, 0, 0).unwrap().is_none()
+        });
+        assert!(thread.join().unwrap());
     }
 
     #[tokio::test]

@@ -9,12 +9,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::super::SandboxError;
+use super::process;
 
 /// How long an ended process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,24 +93,15 @@ async fn end(named: Named) -> io::Result<()> {
 
 /// A hold on the process, when it is still the one that was named.
 fn open(named: Named) -> io::Result<Option<OwnedFd>> {
-    let Some(pid) = Pid::from_raw(named.pid) else { return Ok(None) };
-    let process = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(process) => process,
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
-        Err(errno) => return Err(errno.into()),
-    };
+    let Some(process) = process::open(named.pid)? else { return Ok(None) };
     // Compared with the process in hand: from here on its id cannot become another's unnoticed.
     match start_time(named.pid) {
         Ok(start) if start == named.start => Ok(Some(process)),
         Ok(_) => Ok(None),
         // It ended between the two looks.
-        Err(error) if error.kind() == ErrorKind::NotFound || is_gone(&error) => Ok(None),
+        Err(error) if process::is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ESRCH)
 }
 
 fn start_time(pid: i32) -> io::Result<u64> {
