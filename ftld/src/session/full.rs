@@ -6,8 +6,9 @@ use std::error::Error;
 
 use super::driver::told;
 
-/// What helps.
-pub const ADVICE: &str = "see that the disk has space: the one of FTL_HOME (~/.ftl), and the project's";
+/// What helps. A database that could not write takes nothing more until it is opened again.
+pub const ADVICE: &str = "see that the disk has space, the one of FTL_HOME (~/.ftl) and the project's; then end the \
+                          daemon with `ftlctl daemon stop`: the next command starts it again";
 
 /// What the system calls it, also where an error keeps nothing of it but its text.
 const WORDS: [&str; 4] =
