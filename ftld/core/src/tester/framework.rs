@@ -32,6 +32,20 @@ pub enum Framework {
     Cargo,
 }
 
+const ALL: [Framework; 11] = [
+    Framework::Unittest,
+    Framework::Pytest,
+    Framework::NodeTest,
+    Framework::Vitest,
+    Framework::Jest,
+    Framework::Go,
+    Framework::Java,
+    Framework::Maven,
+    Framework::Gradle,
+    Framework::Cpp,
+    Framework::Cargo,
+];
+
 /// A language, the ends of its sources' names, and what of it a project tests with.
 struct Language {
     ends: &'static [&'static str],
@@ -125,6 +139,12 @@ fn rust(files: &dyn Files) -> Option<Framework> {
 // === impl Framework ===
 
 impl Framework {
+    /// The one of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        ALL.into_iter().find(|framework| framework.name() == name)
+    }
+
     /// Its name, for people and for events.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -240,6 +260,7 @@ mod tests {
         ];
         for (files, expected) in table {
             assert_eq!(of(files), expected, "{files:?}");
+            assert_eq!(expected.and_then(|framework| Framework::named(framework.name())), expected);
         }
     }
 }
