@@ -330,6 +330,7 @@ async fn checks(
         tell(match event {
             Event::Begun(begun) => vec![Line::plain(check::begun(&begun))],
             Event::Waits(_) => vec![Line::plain("waiting for other checks to end")],
+            Event::Notice(notice) => vec![Line::plain(check::notice(&notice, Style::Plain))],
             Event::Started(started) => heading(check::started(&started, Style::Plain)),
             Event::Output(part) => output.push(&part.data),
             Event::Ended(ended) => {
