@@ -40,6 +40,11 @@ pub(crate) fn started(started: &v1::CheckStarted, style: Style) -> String {
     line
 }
 
+/// Something to know of the sandboxes.
+pub(crate) fn notice(notice: &v1::CheckNotice, style: Style) -> String {
+    style.paint(Tone::Faint, &escape::name(&notice.text))
+}
+
 /// A verdict.
 pub(crate) fn ended(ended: &v1::CheckEnded, style: Style) -> String {
     use v1::{CheckSince as Since, CheckVerdict as Verdict};

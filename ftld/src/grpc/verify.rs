@@ -102,6 +102,7 @@ fn wire(tried: Tried) -> v1::TestEvent {
             base: base.to_string(),
             checks: checks.into_iter().map(|check| check.name).collect(),
         }),
+        Tried::Notice { text } => Event::Notice(v1::CheckNotice { text }),
         Tried::Waits { name } => Event::Waits(v1::CheckWaits { name }),
         Tried::Started { check, without, unenforced } => Event::Started(v1::CheckStarted {
             guessed_from: guessed_from(&check).to_owned(),

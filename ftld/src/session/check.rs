@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::checks::{Key, Known};
 use super::decide::blocking;
 use super::driver::{Driver, told};
+use super::readying::Hearing;
 use super::record::{Gate, Record};
 use super::stand::Stand;
 use super::{Asked, Error, Proposed, Sessions, tester, trust};
@@ -44,6 +45,11 @@ pub enum Tried {
         base: SnapshotId,
         /// The checks.
         checks: Vec<Check>,
+    },
+    /// Something that the human should know of the sandboxes; a sentence without a full stop.
+    Notice {
+        /// It.
+        text: String,
     },
     /// A run waits until others have ended.
     Waits {
@@ -98,6 +104,8 @@ pub struct Ended {
 pub type Listener = mpsc::UnboundedReceiver<Result<Tried, Error>>;
 type Teller = mpsc::UnboundedSender<Result<Tried, Error>>;
 
+/// What the project's setup is called among the checks.
+const SETUP: &str = "setup";
 /// Why checks end before their time.
 pub(super) const NOT_HEARD: &str = "nobody waits for the checks any more";
 const REMOVED: &str = "the session or the daemon ended under its checks";
@@ -191,6 +199,9 @@ impl Work {
         let names = checks.iter().map(|check| check.name.clone()).collect();
         self.note(Kind::ChecksBegun { digest, base, checks: names }).await;
         self.tell(Tried::Begun { digest, base, checks: checks.clone() });
+        for text in stand.packages.notices.clone() {
+            self.tell(Tried::Notice { text });
+        }
         let mut verdicts = Vec::new();
         for check in checks {
             let ended = self.check(stand, check, limits).await?;
@@ -241,7 +252,7 @@ impl Work {
         let _place = self.place(&check.name).await?;
         let detail = json!({
             "digest": self.digest, "base": stand.snapshot, "check": check.name, "command": check.command,
-            "guessed_from": guessed_from(check), "without_changes": without,
+            "guessed_from": guessed_from(check), "without_changes": without, "setup": stand.settings.setup,
         });
         self.audit("check_begun", detail).await?;
         let start = self.sessions.parts().clock.monotonic_us();
@@ -266,6 +277,8 @@ impl Work {
             base: stand.snapshot,
             digest: Some(self.digest),
             command,
+            packages: stand.packages.digest(),
+            setup: stand.settings.setup.clone(),
             sandbox: self.record.spec.sandbox.clone(),
             memory_mb: stand.memory_mb(),
         }
@@ -290,6 +303,9 @@ impl Work {
     }
 
     async fn run(&self, stand: &Stand, check: &Check, limits: Limits, without: bool) -> Result<Run, Error> {
+        if let Some(run) = self.ready(stand, limits, without).await? {
+            return Ok(run);
+        }
         // Never left half-way: what a launch makes is removed with the place that it gives.
         let place = match stand.open(!without, None).await {
             Ok(place) => place,
@@ -305,6 +321,24 @@ impl Work {
         let run = run(&*place.sandbox, &check.command, limits, &say, &self.ending).await;
         stand.close(place).await;
         run.ok_or(Error::Stopped { why: NOT_HEARD })
+    }
+
+    /// Has the project's setup run, when it has not; a run is why the check cannot.
+    pub(super) async fn ready(
+        &self,
+        stand: &Stand,
+        limits: Limits,
+        without: bool,
+    ) -> Result<Option<Run>, Error> {
+        let Some(script) = stand.settings.setup.clone() else { return Ok(None) };
+        let check = Check { name: SETUP.to_owned(), command: script, source: Source::Configured };
+        let begun = |unenforced| self.tell(Tried::Started { check: check.clone(), without, unenforced });
+        let say = |piece| self.tell(Tried::Output { piece, without });
+        let hearing = Hearing { begun: &begun, say: &say, stop: &self.ending };
+        stand.ready(!without, limits, hearing).await.map_err(|error| match error {
+            Error::Interrupted if self.ending.is_cancelled() => Error::Stopped { why: NOT_HEARD },
+            other => other,
+        })
     }
 
     pub(super) fn tell(&self, tried: Tried) {

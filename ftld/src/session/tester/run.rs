@@ -163,6 +163,9 @@ impl Work {
     ) -> Result<Run, Error> {
         let not_started =
             |error: &Error| Run { outcome: Outcome::NotStarted { why: told(error) }, tail: Vec::new() };
+        if let Some(run) = self.ready(stand, limits, false).await? {
+            return Ok(run);
+        }
         let over = match stand.lay_over(&laid.files).await {
             Ok(over) => over,
             Err(error) => return Ok(not_started(&error)),
