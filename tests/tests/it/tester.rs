@@ -173,7 +173,7 @@ fn nothing_is_ready_without_tests_that_ran() {
         (reply(&[("middle.py", TESTS)]), "wrote no tests"),
         (reply(&[("../outside.py", TESTS)]), "wrote no tests"),
         (reply(&[("conftest.py", TESTS)]), "wrote no tests"),
-        (Answer::Fails(500, Vec::new(), "{}".to_owned()), ""),
+        (Answer::Fails(400, Vec::new(), "{}".to_owned()), ""),
         (Answer::Breaks(vec!["{\"tests\": [".to_owned()]), ""),
         (reply(&[(PATH, empty)]), ""),
         (reply(&[(PATH, "print('Ran 3 tests in 0.001s')\nprint('OK')\n")]), ""),
