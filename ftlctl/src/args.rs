@@ -23,7 +23,7 @@ pub(crate) use ask::{Ask, Opinion, Show};
 pub(crate) use choose::Choose;
 pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Test, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
-pub(crate) use generated::{Tester, Tests};
+pub(crate) use generated::Tests;
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
 pub(crate) use state::{

@@ -14,8 +14,9 @@ Examples:
   ftlctl tests s-bcdfghjkmn --keep tests/test_limits.py
   ftlctl tests --json | jq -r '.tests[] | \"\\(.verdict) \\(.path)\"'
 
-Exit code:
-  3  nothing of that name, or something stands there already";
+Exit codes:
+  1  there is no such test
+  3  something stands at its place already, or an agent works";
 
 /// Show the tests that a model wrote for a session's task, and what came of them; or keep them
 #[derive(Debug, Args)]

@@ -76,5 +76,6 @@ mod states;
 mod store;
 mod systemd;
 mod tester;
+mod tester_frameworks;
 mod tidy;
 mod upstream;

@@ -32,7 +32,8 @@ pub enum Framework {
     Cargo,
 }
 
-const ALL: [Framework; 11] = [
+/// All of them.
+pub const ALL: [Framework; 11] = [
     Framework::Unittest,
     Framework::Pytest,
     Framework::NodeTest,
