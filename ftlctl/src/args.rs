@@ -16,6 +16,7 @@ mod generated;
 mod help;
 mod secret;
 mod session;
+mod start;
 mod state;
 mod tool;
 
@@ -85,6 +86,12 @@ pub(crate) enum Verb {
     Attach(SessionArg),
     /// Stop a session's agent; its work is kept for review
     Stop(SessionArg),
+    /// Make the sandbox of a session's next turn now
+    #[command(after_help = start::START)]
+    Start(SessionArg),
+    /// End what runs in a session, and make its sandbox anew
+    #[command(after_help = start::RESTART)]
+    Restart(SessionArg),
     Rm(Remove),
     Diff(Diff),
     Blame(Blame),
@@ -181,6 +188,7 @@ mod tests {
         "sessions --verbose --checkpoints s-1",
         "wipe",
         "wipe s-1 --discard",
+        "start a b",
         "logs --egress --verify",
         "logs --wide",
         "setup x",
@@ -221,6 +229,8 @@ mod tests {
             "sessions --checkpoints s-1",
             "sessions --all --verbose",
             "wipe s-1",
+            "start",
+            "restart s-1 --json",
             "wipe s-1 --workspace --discard",
             "undo",
             "test",

@@ -38,6 +38,7 @@ mod secret;
 mod sessions;
 mod setup;
 mod snapshots;
+mod start;
 mod stop;
 mod test;
 mod trust;
@@ -56,6 +57,8 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Exec(args)) => exec::run(context, args).await,
         Some(Verb::Sessions(args)) => sessions::run(context, args).await,
         Some(Verb::Attach(args)) => attach::run(context, args).await,
+        Some(Verb::Start(args)) => start::run(context, args, false).await,
+        Some(Verb::Restart(args)) => start::run(context, args, true).await,
         Some(Verb::Stop(args)) => stop::run(context, args).await,
         Some(Verb::Rm(args)) => rm::run(context, args).await,
         Some(Verb::Diff(args)) => diff::run(context, args).await,
