@@ -90,7 +90,12 @@ impl Surface {
     }
 
     fn erase(&mut self) -> String {
-        if self.status.take().is_some() { ERASE.to_owned() } else { String::new() }
+        match (self.status.take(), self.column) {
+            (None, _) => String::new(),
+            // What somebody typed meanwhile stands in its place.
+            (Some(_), 0) => format!("\r{ERASE}"),
+            (Some(_), _) => ERASE.to_owned(),
+        }
     }
 }
 
@@ -193,7 +198,7 @@ mod tests {
         let mut surface = Surface::default();
         assert_eq!(surface.status(Some("… working")), "… working\r");
         assert_eq!(surface.status(Some("… working")), "", "the same is not drawn again");
-        assert_eq!(surface.line("done", "", None), "\x1b[Jdone\n");
+        assert_eq!(surface.line("done", "", None), "\r\x1b[Jdone\n");
         assert_eq!(surface.text("│ Hel", BAR, None), "│ Hel");
         assert_eq!(surface.status(Some("… x")), "\x1bD\x1bM\x1b7\x1b[B\r… x\x1b8");
         assert_eq!(surface.text("lo", BAR, None), "\x1b[Jlo");

@@ -9,7 +9,7 @@ use ftl_proto::v1::event::Kind;
 
 use super::line::{COMMANDS, Word, words};
 use super::{Next, Shell};
-use crate::args::Cli;
+use crate::args::{Cli, Verb};
 use crate::command;
 use crate::failure::Failure;
 use crate::render::measure::{self, count, plural};
@@ -19,15 +19,15 @@ use crate::render::{escape, json};
 
 /// What stands behind the list of commands.
 const KEYS: &str = "\
-A line without a slash is a task; the next one goes on in the same conversation and
-sandbox, until /new. A line that ends with & runs beside the prompt. A word that stands
-alone and is one of diff, test, merge, review, done, reject, list, sessions, help, quit
-and exit is the command. /VERB ARGS runs any other verb of ftlctl, as in /doctor.
+A line without a slash is a task; the next one goes on in the same conversation
+and sandbox, until /new. A line that ends with & runs beside the prompt. Alone on
+a line, diff, test, merge, review, done, reject, list, sessions, help, quit and
+exit are commands, too. /VERB ARGS runs any other verb of ftlctl, as in /doctor.
 
-While an agent works: Ctrl-C stops it and keeps its work, twice does not wait for that;
-Ctrl-Z lets it run beside the prompt. At the prompt: Tab completes, Ctrl-R searches what
-was typed, Ctrl-C clears the line, Ctrl-D leaves, and a \\ at the end goes on in the next
-row. Lines that begin with a space, or hold what looks like a key, are not kept.
+While an agent works, Ctrl-C stops it and keeps its work, twice does not wait
+for that; Ctrl-Z lets it run beside the prompt. At the prompt, Tab completes,
+Ctrl-R searches, Ctrl-C clears the line, Ctrl-D leaves; a \\ at its end goes on.
+Lines that begin with a space, or hold what looks like a key, are not kept.
 Nothing is applied before you approve it on the screen of /merge.";
 
 impl Shell<'_> {
@@ -120,8 +120,16 @@ impl Shell<'_> {
                 "give --json, --plain, --no-start and --project to ftlctl itself",
             ));
         }
+        let hears = cli.verb.as_ref().is_some_and(hears_ctrl_c);
         // The verbs know this shell, as its caller.
-        Box::pin(command::run(self.context, cli.verb)).await.map(drop)
+        let done = Box::pin(command::run(self.context, cli.verb));
+        tokio::select! {
+            done = done => done.map(drop),
+            _ = tokio::signal::ctrl_c(), if !hears => {
+                output.moving(None)?;
+                output.note("interrupted")
+            }
+        }
     }
 
     fn help(&self) -> Result<(), Failure> {
@@ -165,11 +173,10 @@ impl Shell<'_> {
         let session = self.context.session(&client, Some(&rest)).await?;
         let id = &session.session;
         self.enter(id);
-        let works = session.digest.is_empty() && !is_idle(session.state());
-        if works {
-            self.beside.add(&client, id, session.last_seq + 1);
-        } else {
+        if is_idle(session.state()) {
             self.beside.forget(id);
+        } else if !self.beside.has(id) {
+            self.beside.add(&client, id, session.last_seq + 1);
         }
         let state = json::state(session.state()).replace('_', " ");
         let turns = plural(u64::from(session.turns), "turn", "turns");
@@ -205,6 +212,23 @@ impl Shell<'_> {
         }
         self.context.output.line(&told(sum(all, turn), turns))
     }
+}
+
+/// Whether the verb knows what Ctrl-C means; it ends what any other one waits for.
+fn hears_ctrl_c(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Code(_)
+            | Verb::Run(_)
+            | Verb::Exec(_)
+            | Verb::Attach(_)
+            | Verb::Review(_)
+            | Verb::Approve(_)
+            | Verb::Undo(_)
+            | Verb::Demo(_)
+            | Verb::Auth(_)
+            | Verb::Secret(_)
+    )
 }
 
 /// Tokens and cost for people.

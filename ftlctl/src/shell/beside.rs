@@ -92,32 +92,39 @@ impl Beside {
         }
     }
 
-    /// Takes note of news, tells the desktop, and says what to print; nothing about a session that is not beside any
-    /// more.
-    pub(super) async fn hear(
+    /// Tells the desktop.
+    pub(super) async fn notify(
         &mut self,
         context: &Context,
         client: &Client,
-        news: News,
-    ) -> Result<Option<String>, Failure> {
+        news: &News,
+    ) -> Result<(), Failure> {
+        let Some(running) = self.running.get_mut(&news.session) else { return Ok(()) };
+        match waits(&news.what) {
+            Some(waits) => running.notifier.tell(context, client, &news.session, waits).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes note of news, and says what to print; nothing about a session that is not beside any more.
+    pub(super) fn hear(&mut self, news: News, style: Style) -> Option<String> {
         let News { session, what } = news;
-        let Some(running) = self.running.get_mut(&session) else { return Ok(None) };
-        let waits = match &what {
-            What::Asked(_) => Some(Waits::Question),
-            What::Done(done) if done.state() == v1::State::AwaitingReview => Some(Waits::Review),
-            What::Done(_) => Some(Waits::Ended),
-            What::Lost(_) => None,
-        };
-        if let Some(waits) = waits {
-            running.notifier.tell(context, client, &session, waits).await?;
+        if !self.running.contains_key(&session) {
+            return None;
         }
         if !matches!(what, What::Asked(_)) {
             self.running.remove(&session);
         }
-        if waits == Some(Waits::Review) {
-            self.waiting.insert(session.clone());
+        let line = line(&session, &what, style);
+        if waits(&what) == Some(Waits::Review) {
+            self.waiting.insert(session);
         }
-        Ok(Some(line(&session, &what, context.output.style)))
+        Some(line)
+    }
+
+    /// Whether this session is watched here.
+    pub(super) fn has(&self, session: &str) -> bool {
+        self.running.contains_key(session)
     }
 
     /// Sessions that work, and sessions whose work nobody has looked at.
@@ -147,6 +154,16 @@ async fn watch(
     }
     let request = v1::GetSessionRequest { session: session.to_owned(), project: Vec::new() };
     Ok(What::Done(Box::new(sessions.get(request).await?.into_inner())))
+}
+
+/// What waits for the human.
+fn waits(what: &What) -> Option<Waits> {
+    match what {
+        What::Asked(_) => Some(Waits::Question),
+        What::Done(done) if done.state() == v1::State::AwaitingReview => Some(Waits::Review),
+        What::Done(_) => Some(Waits::Ended),
+        What::Lost(_) => None,
+    }
 }
 
 /// What is said about news.

@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::render::escape;
 use crate::render::style::Tone;
-use crate::terminal;
 
 mod act;
 mod beside;
@@ -141,7 +140,7 @@ impl Shell<'_> {
     /// Reads a line; what happens meanwhile is printed above it.
     async fn read(&mut self, client: &Client) -> Result<Typed, Failure> {
         for news in std::mem::take(&mut self.late) {
-            if let Some(line) = self.beside.hear(self.context, client, news).await? {
+            if let Some(line) = self.beside.hear(news, self.context.output.style) {
                 self.context.output.line(&line)?;
             }
         }
@@ -157,7 +156,8 @@ impl Shell<'_> {
                 // The prompt has its own way with this key.
                 _ = self.suspends.recv() => continue,
             };
-            if let Some(line) = self.beside.hear(self.context, client, news).await? {
+            self.beside.notify(self.context, client, &news).await?;
+            if let Some(line) = self.beside.hear(news, self.context.output.style) {
                 self.prompt.print(&line);
             }
         }
@@ -277,11 +277,6 @@ impl Shell<'_> {
             what: "there is no session yet".to_owned(),
             hint: "type a task, or choose one: /list, /use SESSION".to_owned(),
         })
-    }
-
-    /// What was typed while something else was on the screen is no line.
-    fn forget_typed() {
-        terminal::forget_typed();
     }
 }
 

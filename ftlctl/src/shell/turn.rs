@@ -13,6 +13,7 @@ use crate::follow::{Follower, OnInterrupt};
 use crate::render::diff::Depth;
 use crate::render::escape;
 use crate::render::style::Tone;
+use crate::terminal;
 
 impl Shell<'_> {
     /// Gives the session's agent something to do, or begins a session with it.
@@ -61,14 +62,19 @@ impl Shell<'_> {
                 tokio::select! {
                     ended = &mut idle => break Some(ended),
                     _ = self.suspends.recv() => break None,
-                    // Printed now, it would stand in the middle of what this session says.
-                    news = self.beside.next() => self.late.push(news),
+                    news = self.beside.next() => {
+                        if let Ok(client) = self.context.connect().await {
+                            self.beside.notify(self.context, &client, &news).await?;
+                        }
+                        // Printed now, it would stand in the middle of what this session says.
+                        self.late.push(news);
+                    }
                 }
             }
         };
         follower.leave()?;
         let (client, next) = follower.into_position();
-        Self::forget_typed();
+        terminal::forget_typed();
         let output = &self.context.output;
         match ended {
             Some(Ok(session)) => self.ended(&client, &session).await,
