@@ -41,7 +41,7 @@ pub(crate) struct Cli {
     /// What every verb takes.
     #[command(flatten)]
     pub(crate) global: Global,
-    /// What to do; nothing prints the help.
+    /// What to do; nothing is the interactive shell.
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
 }
@@ -66,6 +66,9 @@ pub(crate) struct Global {
     /// Project directory [default: the nearest one above with .ftlconfig or .git, else this one]
     #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
+    /// Print plain lines: nothing moves, no screen, no colour unless asked for
+    #[arg(long, global = true)]
+    pub(crate) plain: bool,
     /// Do not start the daemon when none runs
     #[arg(long, global = true)]
     pub(crate) no_start: bool,

@@ -51,6 +51,7 @@ mod undo;
 pub mod warm;
 pub mod watching;
 mod wipe;
+pub mod wishes;
 mod workspace;
 
 use std::collections::HashMap;
