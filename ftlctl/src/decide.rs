@@ -152,7 +152,7 @@ async fn decide(
             tell(&context.output, &reply)?;
             Ok((reply.session.ok_or(unsaid)?, false))
         }
-        Answer::Screen => match review::look(context, client, &session, false).await? {
+        Answer::Screen => match review::look(context, client, &session, context.output.is_plain()).await? {
             None | Some(End::Left) => Ok((session, false)),
             Some(End::Approved(reply)) => {
                 tell(&context.output, &reply)?;

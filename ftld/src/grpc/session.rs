@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;
-use super::status::status;
+use super::status::{status, status_of};
 use crate::session::record::{Spec, TestsSpec};
 use crate::session::{Back, Error, ExecInput, ExecOutput, ExecSpec, Sessions, Wiping};
 
@@ -145,6 +145,22 @@ impl SessionService for SessionApi {
         let wiping = Wiping { workspace: request.workspace, discard: request.discard };
         let (record, bytes) = self.0.wipe(&id, wiping).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::WipeReply { session: Some(super::wire(&self.0, record)?), bytes }))
+    }
+
+    async fn make_ready(
+        &self,
+        request: Request<v1::MakeReadyRequest>,
+    ) -> Result<Response<v1::MakeReadyReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let made = self.0.make_ready(&id, request.anew).await.map_err(|error| status_of(&id, &error))?;
+        Ok(Response::new(v1::MakeReadyReply {
+            session: Some(super::wire(&self.0, made.record)?),
+            stands: made.why.is_none(),
+            why: made.why.unwrap_or_default(),
+            elapsed_us: made.elapsed_us,
+            stopped: made.stopped,
+        }))
     }
 
     async fn branch(&self, request: Request<v1::BranchRequest>) -> Result<Response<v1::BranchReply>, Status> {

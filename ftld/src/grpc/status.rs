@@ -420,6 +420,9 @@ fn refusal_hint(refusal: ftl_core::lifecycle::Refusal) -> String {
     match refusal {
         Refusal::Busy(_) => "wait for it with `ftlctl attach`, or end the turn with `ftlctl stop`".to_owned(),
         Refusal::WorkWaits => "decide with `ftlctl diff` and `ftlctl approve`, or add --discard".to_owned(),
+        Refusal::Over(_) => {
+            "`ftlctl code --session SESSION 'TASK'` goes on in it, in a sandbox that it makes then".to_owned()
+        }
         Refusal::NotWorking(_) | Refusal::NothingToReview(_) => String::new(),
     }
 }

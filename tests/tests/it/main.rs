@@ -70,6 +70,7 @@ mod scale;
 mod secrets;
 mod select_git;
 mod sessions;
+mod shell;
 mod soak;
 mod socket;
 mod states;
