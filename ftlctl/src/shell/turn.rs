@@ -34,6 +34,7 @@ impl Shell<'_> {
                     argv: Vec::new(),
                     sandbox: String::new(),
                     search_path: search_path(self.context),
+                    ..v1::StartRequest::default()
                 };
                 (client.sessions().start(request).await?.into_inner().session, 1)
             }
