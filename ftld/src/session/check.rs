@@ -324,7 +324,12 @@ impl Work {
     }
 
     /// Has the project's setup run, when it has not; a run is why the check cannot.
-    pub(super) async fn ready(&self, stand: &Stand, limits: Limits, without: bool) -> Result<Option<Run>, Error> {
+    pub(super) async fn ready(
+        &self,
+        stand: &Stand,
+        limits: Limits,
+        without: bool,
+    ) -> Result<Option<Run>, Error> {
         let Some(script) = stand.settings.setup.clone() else { return Ok(None) };
         let check = Check { name: SETUP.to_owned(), command: script, source: Source::Configured };
         let begun = |unenforced| self.tell(Tried::Started { check: check.clone(), without, unenforced });

@@ -83,7 +83,9 @@ pub(crate) fn tester(input: &[u8]) {
     if let Ok(reply) = tester::reply::read(&text, |path| path.as_bytes() == b"there") {
         assert!(!reply.tests.is_empty() && reply.tests.len() <= tester::reply::MOST_FILES);
         for test in &reply.tests {
-            assert!(!test.contents.trim().is_empty() && !test.covers.trim().is_empty() && test.path != "there");
+            assert!(
+                !test.contents.trim().is_empty() && !test.covers.trim().is_empty() && test.path != "there"
+            );
             let plain = |c: char| c.is_ascii_alphanumeric() || "_.+/-".contains(c);
             assert!(test.path.chars().all(plain) && !test.path.starts_with('/'));
             assert!(!test.path.split('/').any(|part| part.is_empty() || part.starts_with(['.', '-'])));

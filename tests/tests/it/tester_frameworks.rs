@@ -134,7 +134,10 @@ const CASES: [Case; 10] = [
     Case {
         framework: Framework::Java,
         program: "junit4",
-        files: &[("Half.java", "public class Half {\n    public static int of(int n) { return n / 2; }\n}\n")],
+        files: &[(
+            "Half.java",
+            "public class Half {\n    public static int of(int n) { return n / 2; }\n}\n",
+        )],
         test: (
             "HalfTest.java",
             "import static org.junit.Assert.assertEquals;\nimport org.junit.Test;\npublic class HalfTest {\n    @Test\n    public void even() { assertEquals(2, Half.of(4)); }\n}\n",
@@ -164,7 +167,10 @@ const CASES: [Case; 10] = [
     Case {
         framework: Framework::Cpp,
         program: "g++",
-        files: &[("half.h", "inline int half(int n) { return n / 2; }\n"), ("a.cpp", "#include \"half.h\"\n")],
+        files: &[
+            ("half.h", "inline int half(int n) { return n / 2; }\n"),
+            ("a.cpp", "#include \"half.h\"\n"),
+        ],
         test: (
             "tests/half_generated.cpp",
             "#include <cassert>\n#include \"half.h\"\nint main(int argc, char** argv) {\n    (void)argv;\n    assert(half(4) == 1 + argc);\n    return 0;\n}\n",
