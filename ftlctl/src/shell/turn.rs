@@ -31,8 +31,6 @@ impl Shell<'_> {
                     project: self.context.project_bytes()?,
                     agent: self.agent.clone(),
                     task: text,
-                    argv: Vec::new(),
-                    sandbox: String::new(),
                     search_path: search_path(self.context),
                     ..v1::StartRequest::default()
                 };
