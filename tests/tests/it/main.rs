@@ -55,6 +55,7 @@ mod isolation;
 mod layers;
 mod many;
 mod merge_git;
+mod planted;
 mod private;
 mod promises;
 mod real_project;
