@@ -12,6 +12,7 @@ mod ask;
 mod choose;
 mod decide;
 mod egress;
+mod generated;
 mod help;
 mod secret;
 mod session;
@@ -22,6 +23,7 @@ pub(crate) use ask::{Ask, Opinion, Show};
 pub(crate) use choose::Choose;
 pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Test, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
+pub(crate) use generated::{Tester, Tests};
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
 pub(crate) use state::{
@@ -88,6 +90,7 @@ pub(crate) enum Verb {
     Blame(Blame),
     Review(Review),
     Test(Test),
+    Tests(Tests),
     Ask(Ask),
     Opinion(Opinion),
     Approve(Approve),

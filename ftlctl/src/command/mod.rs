@@ -23,6 +23,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod export;
+mod generated;
 mod init;
 mod ledger;
 mod logs;
@@ -61,6 +62,7 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Blame(args)) => blame::run(context, args).await,
         Some(Verb::Review(args)) => review::run(context, args).await,
         Some(Verb::Test(args)) => test::run(context, args).await,
+        Some(Verb::Tests(args)) => generated::run(context, args).await,
         Some(Verb::Ask(args)) => ask::run(context, args).await,
         Some(Verb::Opinion(args)) => opinion::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,

@@ -41,6 +41,7 @@ mod seen;
 mod stand;
 mod standing;
 pub mod taking;
+pub mod tester;
 pub mod trust;
 mod turn;
 mod undo;

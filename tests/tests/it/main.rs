@@ -74,5 +74,6 @@ mod socket;
 mod states;
 mod store;
 mod systemd;
+mod tester;
 mod tidy;
 mod upstream;
