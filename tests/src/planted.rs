@@ -192,6 +192,12 @@ impl Case {
         )
     }
 
+    /// Whether its wrong solution lies about its tests.
+    #[must_use]
+    pub fn is_hostile(&self) -> bool {
+        self.base != self.dir
+    }
+
     /// Runs the project's own checks in a directory that holds it.
     #[must_use]
     pub fn check(&self, project: &Path, scratch: &Path) -> Ended {

@@ -56,6 +56,8 @@ mod layers;
 mod many;
 mod merge_git;
 mod planted;
+mod planted_gate;
+mod planted_words;
 mod private;
 mod promises;
 mod real_project;
