@@ -21,6 +21,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod export;
+mod generated;
 mod init;
 mod ledger;
 mod logs;
@@ -35,6 +36,7 @@ mod secret;
 mod sessions;
 mod setup;
 mod snapshots;
+mod start;
 mod stop;
 mod test;
 mod trust;
@@ -55,12 +57,15 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Exec(args)) => exec::run(context, args).await,
         Some(Verb::Sessions(args)) => sessions::run(context, args).await,
         Some(Verb::Attach(args)) => attach::run(context, args).await,
+        Some(Verb::Start(args)) => start::run(context, args, false).await,
+        Some(Verb::Restart(args)) => start::run(context, args, true).await,
         Some(Verb::Stop(args)) => stop::run(context, args).await,
         Some(Verb::Rm(args)) => rm::run(context, args).await,
         Some(Verb::Diff(args)) => diff::run(context, args).await,
         Some(Verb::Blame(args)) => blame::run(context, args).await,
         Some(Verb::Review(args)) => review::run(context, args).await,
         Some(Verb::Test(args)) => test::run(context, args).await,
+        Some(Verb::Tests(args)) => generated::run(context, args).await,
         Some(Verb::Ask(args)) => ask::run(context, args).await,
         Some(Verb::Opinion(args)) => opinion::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,

@@ -168,6 +168,10 @@ impl View {
             | Kind::ChecksBegun(_)
             | Kind::CheckEnded(_)
             | Kind::ChecksEnded(_)
+            | Kind::TestsAsked(_)
+            | Kind::TestsWritten(_)
+            | Kind::TestsNotWritten(_)
+            | Kind::FixAsked(_)
             | Kind::EgressRefused(_)
             | Kind::CredentialUsed(_) => pieces.push(self.fact(&event.session, kind)),
         }
@@ -212,7 +216,7 @@ impl View {
             Kind::ChecksEnded(e) => Piece::Line(check::word(e, self.style)),
             Kind::EgressRefused(e) => Piece::Line(egress::refused(e, self.style)),
             Kind::CredentialUsed(e) => self.line(Tone::Faint, &egress::used(e)),
-            _ => Piece::Line(String::new()),
+            other => Piece::Line(check::generated(other, self.style).unwrap_or_default()),
         }
     }
 

@@ -31,9 +31,8 @@ impl Shell<'_> {
                     project: self.context.project_bytes()?,
                     agent: self.agent.clone(),
                     task: text,
-                    argv: Vec::new(),
-                    sandbox: String::new(),
                     search_path: search_path(self.context),
+                    ..v1::StartRequest::default()
                 };
                 (client.sessions().start(request).await?.into_inner().session, 1)
             }

@@ -210,6 +210,9 @@ impl SessionService for Services {
     async fn wipe(&self, _: Request<v1::WipeRequest>) -> Answer<v1::WipeReply> {
         nothing()
     }
+    async fn make_ready(&self, _: Request<v1::MakeReadyRequest>) -> Answer<v1::MakeReadyReply> {
+        nothing()
+    }
     async fn rewind(&self, _: Request<v1::RewindRequest>) -> Answer<v1::RewindReply> {
         nothing()
     }

@@ -50,6 +50,8 @@ pub struct UserConfig {
     pub tool_dirs: Vec<String>,
     /// Model that writes tests.
     pub tester: Option<String>,
+    /// Whether that may be the model that does the work.
+    pub tester_same_model: bool,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
     /// Model that answers questions about the diff; the reviewer when absent.
@@ -126,6 +128,7 @@ impl UserConfig {
                 })?
                 .unwrap_or_default(),
             tester: object.get("tester")?,
+            tester_same_model: object.get("tester_same_model")?.unwrap_or_default(),
             reviewer: object.get("reviewer")?,
             ask: object.get("ask")?,
             models: models(&mut object)?,
