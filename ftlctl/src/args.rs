@@ -12,6 +12,7 @@ mod ask;
 mod choose;
 mod decide;
 mod egress;
+mod generated;
 mod help;
 mod secret;
 mod session;
@@ -23,6 +24,7 @@ pub(crate) use ask::{Ask, Opinion, Show};
 pub(crate) use choose::Choose;
 pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Test, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
+pub(crate) use generated::Tests;
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
 pub(crate) use state::{
@@ -39,7 +41,7 @@ pub(crate) struct Cli {
     /// What every verb takes.
     #[command(flatten)]
     pub(crate) global: Global,
-    /// What to do; nothing prints the help.
+    /// What to do; nothing is the interactive shell.
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
 }
@@ -64,6 +66,9 @@ pub(crate) struct Global {
     /// Project directory [default: the nearest one above with .ftlconfig or .git, else this one]
     #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
+    /// Print plain lines: nothing moves, no screen, no colour unless asked for
+    #[arg(long, global = true)]
+    pub(crate) plain: bool,
     /// Do not start the daemon when none runs
     #[arg(long, global = true)]
     pub(crate) no_start: bool,
@@ -95,6 +100,7 @@ pub(crate) enum Verb {
     Blame(Blame),
     Review(Review),
     Test(Test),
+    Tests(Tests),
     Ask(Ask),
     Opinion(Opinion),
     Approve(Approve),

@@ -37,9 +37,10 @@ pub(super) fn streamed(
     (stat_only, contents): (bool, bool),
 ) -> Pieces {
     sent(header, move || {
-        let appraiser = appraiser.with_renames(&changes);
-        changes.into_iter().map(move |change| {
-            let found = appraiser.look(&change)?;
+        let appraiser = Arc::new(appraiser.with_renames(&changes));
+        let looking = Arc::clone(&appraiser);
+        Appraiser::look_along(looking, changes).map(move |looked| {
+            let (change, found) = looked?;
             let mut entry = entry(&change, found, stat_only);
             renamed(&mut entry, appraiser.renamed_from(&change.path));
             if contents && !entry.elided.is_empty() {

@@ -347,6 +347,7 @@ impl Driver {
                 other => return Ok(other),
             }
         }
+        self.parts.tests.begin(&self.record);
         if self.record.spec.agent == crate::agent::BUILTIN {
             return self.builtin_turn(stage, settings, text, voice, (inbox, stopping)).await;
         }
