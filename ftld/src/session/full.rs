@@ -24,11 +24,7 @@ pub fn is_cause_of(error: &dyn Error) -> bool {
 /// An error and its causes in one line, with what helps when that is known.
 pub(super) fn advised(error: &dyn Error) -> String {
     let told = told(error);
-    if is_cause_of(error) {
-        format!("{told}; {ADVICE}, then go on with `ftlctl code --session`")
-    } else {
-        told
-    }
+    if is_cause_of(error) { format!("{told}; {ADVICE}") } else { told }
 }
 
 #[cfg(test)]
