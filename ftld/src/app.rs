@@ -33,6 +33,7 @@ use crate::session::checks::Checks;
 use crate::session::looked::Memory;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
+use crate::session::tester::{self, Tests};
 use crate::session::warm::{self, Warm};
 use crate::session::{kept, recover};
 use crate::snapshot::LocalStore;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub sandboxes: Sandboxes,
     /// Checks that are under way, and what is known of earlier ones.
     pub checks: Checks,
+    /// Tests that are being written, and the gate's work beside sessions.
+    pub tests: Tests,
     /// What was made ahead for sessions.
     pub warm: Warm,
     /// The container engine.
@@ -215,6 +218,7 @@ impl App {
             merge: Arc::new(merge),
             sandboxes: ports.sandboxes,
             checks: Checks::default(),
+            tests: Tests::default(),
             warm: Warm::default(),
             roots,
             engines: ports.engines,
@@ -267,11 +271,13 @@ impl App {
         let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
         let small = tokio::spawn(kept::keep_small(Arc::clone(&self.sessions)));
         let settling = tokio::spawn(recover::keep_trying(Arc::clone(&self.sessions)));
+        let testing = tokio::spawn(tester::serve(Arc::clone(&self.sessions)));
         let warm = tokio::spawn(warm::keep_few(Arc::clone(self.sessions.parts())));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
         tending.abort();
         small.abort();
         settling.abort();
+        testing.abort();
         warm.abort();
         // An error means that it was interrupted, and costs the next daemon a walk.
         let _ = tokio::task::spawn_blocking(move || store.park()).await;

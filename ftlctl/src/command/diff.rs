@@ -11,10 +11,17 @@ use crate::render::{json, patch};
 
 /// Prints the diff, the preview or the patch.
 pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, Failure> {
+    let is_plain = context.global.plain;
+    if is_plain && args.patch {
+        return Err(Failure::Usage {
+            what: "--plain and --patch contradict each other".to_owned(),
+            hint: "a patch is exact; --plain writes the page of a terminal".to_owned(),
+        });
+    }
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
     let is_preview = args.preview || !args.choose.is_empty();
-    let is_for_people = args.plain || args.stat || is_preview || context.output.width().is_some();
+    let is_for_people = is_plain || args.stat || is_preview || context.output.width().is_some();
     let is_patch = !context.output.is_json() && (args.patch || !is_for_people);
     let depth = match (args.stat, is_preview) {
         (true, _) => Depth::Stat,

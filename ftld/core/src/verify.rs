@@ -36,6 +36,11 @@ pub enum Source {
         /// Whether the project has that file only with the changes that are to be tried.
         is_new: bool,
     },
+    /// A model: it is a file of tests that was written for the task.
+    Generated {
+        /// What it checks, in the model's words.
+        covers: String,
+    },
 }
 
 /// What a run may use up. Memory, processes and disk are the sandbox's own limits.

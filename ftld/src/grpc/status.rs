@@ -122,7 +122,7 @@ fn row(error: &Error) -> Row {
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
         Error::Store(error) => return store_row(error),
         Error::Db(_) => (Code::Internal, "db", ""),
-        Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => {
+        Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } | Error::Tests { .. } => {
             (Code::Internal, "write", "see that the disk has space")
         }
         Error::Audit(_) => {
@@ -130,6 +130,13 @@ fn row(error: &Error) -> Row {
         }
         Error::Vault(error) => return (Code::FailedPrecondition, "secret", error.hint()),
         Error::Model(error) => return model_row(error),
+        Error::NoSuchTest { .. } => (
+            Code::NotFound,
+            "no-test",
+            "`ftlctl tests SESSION` lists them; they are written when a session has a tester",
+        ),
+        Error::NotKept { .. } | Error::NoPlace { .. } => (Code::FailedPrecondition, "not-kept", ""),
+        Error::NoFramework => (Code::FailedPrecondition, "no-framework", ""),
         Error::Policy(_) => (Code::FailedPrecondition, "policy", "correct the file with an editor"),
         Error::BadRule { .. } => {
             (Code::InvalidArgument, "rule", "for instance `allow GET,POST api.example.com/v1`")
@@ -213,13 +220,17 @@ fn model_row(error: &ModelError) -> Row {
         ModelError::NotConfigured { .. } | ModelError::NoAgentModel => (Code::FailedPrecondition, "no-model"),
         ModelError::Name(_) => (Code::FailedPrecondition, "model-name"),
         ModelError::NoKey { .. } => (Code::FailedPrecondition, "no-key"),
-        ModelError::Same { .. } | ModelError::MaybeSame { .. } => (Code::FailedPrecondition, "same-model"),
+        ModelError::Same { .. }
+        | ModelError::MaybeSame { .. }
+        | ModelError::SameTester { .. }
+        | ModelError::MaybeSameTester { .. } => (Code::FailedPrecondition, "same-model"),
         ModelError::Question { .. } => (Code::InvalidArgument, "question"),
         ModelError::NoHunk { .. } => (Code::InvalidArgument, "no-hunk"),
         ModelError::Nothing => (Code::FailedPrecondition, "nothing-to-show"),
         // No policy refused anything: to a client these have simply failed.
         ModelError::Call { .. } => (Code::Unknown, "no-answer"),
         ModelError::NoOpinion { .. } => (Code::Unknown, "no-opinion"),
+        ModelError::NoTests { .. } => (Code::Unknown, "no-tests"),
     };
     (code, reason, error.hint())
 }
@@ -409,6 +420,9 @@ fn refusal_hint(refusal: ftl_core::lifecycle::Refusal) -> String {
     match refusal {
         Refusal::Busy(_) => "wait for it with `ftlctl attach`, or end the turn with `ftlctl stop`".to_owned(),
         Refusal::WorkWaits => "decide with `ftlctl diff` and `ftlctl approve`, or add --discard".to_owned(),
+        Refusal::Over(_) => {
+            "`ftlctl code --session SESSION 'TASK'` goes on in it, in a sandbox that it makes then".to_owned()
+        }
         Refusal::NotWorking(_) | Refusal::NothingToReview(_) => String::new(),
     }
 }

@@ -34,6 +34,7 @@ pub mod prepare;
 pub mod project;
 mod propose;
 pub mod publish;
+mod ready;
 mod readying;
 pub mod record;
 pub mod recover;
@@ -43,12 +44,14 @@ mod seen;
 mod stand;
 mod standing;
 pub mod taking;
+pub mod tester;
 pub mod trust;
 mod turn;
 mod undo;
 pub mod warm;
 pub mod watching;
 mod wipe;
+pub mod wishes;
 mod workspace;
 
 use std::collections::HashMap;
@@ -69,6 +72,7 @@ pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
 pub use self::point::{Compared, Point, compare};
 pub use self::propose::{Asked, Proposed};
+pub use self::ready::Readiness;
 use self::record::{Record, Spec};
 pub use self::undo::{Undo, Undone, WouldUndo};
 pub use self::wipe::{Keeps, Wiping};
@@ -119,6 +123,8 @@ enum Command {
     Rewind { back: Back, reply: Reply<Record> },
     /// Forget what the session keeps between its turns; answered with what went, bytes.
     Wipe { wiping: Wiping, reply: Reply<(Record, u64)> },
+    /// Make the sandbox of the next turn.
+    Ready { anew: bool, reply: Reply<Readiness> },
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Look at what is left to review: an application that the session came with was taken back.
@@ -152,6 +158,7 @@ impl Command {
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
             Self::Wipe { reply, .. } => answer(reply, Err(busy())),
+            Self::Ready { reply, .. } => answer(reply, Err(busy())),
             Self::LookAgain { reply } | Self::HearChecks { reply } | Self::Settle { reply, .. } => {
                 answer(reply, Err(busy()));
             }

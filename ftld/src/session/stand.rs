@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use ftl_core::config::Settings;
 use ftl_core::id::{SessionId, SnapshotId};
-use ftl_core::tree::{Node, RelPath, Tree};
+use ftl_core::tester::trial::Around;
+use ftl_core::tree::{Entry, Node, RelPath, Tree, changes};
 use ftl_core::verify::guess::Files;
 
 use super::decide::{blocking, new_session_id};
@@ -70,6 +71,12 @@ pub(super) struct Furniture {
     pub(super) files: Vec<(PathBuf, Vec<u8>)>,
     /// Whether it has a way out.
     pub(super) network: bool,
+}
+
+/// Files that are laid over the changed tree.
+pub(super) struct Over {
+    id: SessionId,
+    layer: PathBuf,
 }
 
 /// What every sandbox has in its environment: nobody is there to be asked.
@@ -163,17 +170,80 @@ impl Stand {
         TreeFiles { tree: Arc::clone(tree), store: Arc::clone(&self.parts.store) }
     }
 
-    /// Opens a fresh sandbox for a check over one of the trees, as the project's setup left it.
+    /// Lays files over the changed tree, for one sandbox. What stands at their paths is hidden by them.
+    ///
+    /// # Errors
+    /// When something above a path is no directory, or the disk is full; nothing is left behind then.
+    pub(super) async fn lay_over(&self, files: &[(String, String)]) -> Result<Over, Error> {
+        let id = new_session_id()?;
+        let (parts, after, files) = (Arc::clone(&self.parts), Arc::clone(&self.after), files.to_vec());
+        let of = id.clone();
+        let laid = blocking(move || {
+            let _lease = parts.store.lease();
+            let mtime_ns = parts.clock.now_us().saturating_mul(1000);
+            let mut with = (*after).clone();
+            for (path, contents) in &files {
+                let blocked = || Error::NoPlace { path: path.clone() };
+                let at = RelPath::new(path.as_str()).map_err(|_| blocked())?;
+                let is_in_the_way =
+                    |path: &RelPath| after.get(path).is_some_and(|entry| !entry.node.is_dir());
+                if at.ancestors().any(|above| is_in_the_way(&above)) {
+                    return Err(blocked());
+                }
+                for above in at.ancestors().filter(|above| !after.contains_key(above)) {
+                    with.insert(&above, Entry { node: Node::Dir { mode: 0o755 }, mtime_ns });
+                }
+                let hash = parts.store.put_captured(contents.as_bytes())?;
+                let size = u64::try_from(contents.len()).unwrap_or(u64::MAX);
+                with.insert(&at, Entry { node: Node::File { mode: 0o644, size, hash }, mtime_ns });
+            }
+            let layer = parts.home.sessions().join(of.as_str()).join("patch");
+            make_dirs(&layer, parts.owner)?;
+            parts.store.write_layer((&after, &with), &layer, parts.owner)?;
+            Ok(layer)
+        });
+        match laid.await {
+            Ok(layer) => Ok(Over { id, layer }),
+            Err(error) => {
+                remove(&self.parts, &id).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes files that were laid over the changed tree.
+    pub(super) async fn take_off(&self, over: Over) {
+        remove(&self.parts, &over.id).await;
+    }
+
+    /// Whether the project, without the selected changes, has something at a path.
+    pub(super) fn had(&self, path: &RelPath) -> bool {
+        self.before.contains_key(path)
+    }
+
+    /// The changed tree.
+    pub(super) fn after(&self) -> Arc<Tree> {
+        Arc::clone(&self.after)
+    }
+
+    /// The paths at which the two trees differ, those in Unicode.
+    pub(super) fn changed(&self) -> Vec<String> {
+        let changed = changes(&self.before, &self.after).into_iter();
+        changed.filter_map(|one| String::from_utf8(one.path.as_bytes().to_vec()).ok()).collect()
+    }
+
+    /// Opens a fresh sandbox for a check over one of the trees, as the project's setup left it, with files over that.
     ///
     /// # Errors
     /// When it cannot be had; nothing is left behind then.
-    pub(super) async fn open(&self, with: bool) -> Result<Place, Error> {
+    pub(super) async fn open(&self, with: bool, over: Option<&Over>) -> Result<Place, Error> {
         let made = match &self.readied.lock().await[usize::from(with)] {
-            Some(Readied::Made { layer, home }) => (vec![layer.clone()], Some(home.clone())),
-            Some(Readied::Failed(_)) | None => (Vec::new(), None),
+            Some(Readied::Made { layer, home }) => (Some(layer.clone()), Some(home.clone())),
+            Some(Readied::Failed(_)) | None => (None, None),
         };
         let env = OFFLINE.map(|(name, value)| (name.into(), value.into())).to_vec();
-        let furniture = Furniture { above: made.0, home: made.1, env, ..Furniture::default() };
+        let above = over.map(|over| over.layer.clone()).into_iter().chain(made.0).collect();
+        let furniture = Furniture { above, home: made.1, env, ..Furniture::default() };
         self.open_with(new_session_id()?, with, furniture).await
     }
 
@@ -313,6 +383,16 @@ pub(super) struct TreeFiles {
 }
 
 impl TreeFiles {
+    pub(super) fn new(tree: &Arc<Tree>, store: &Arc<LocalStore>) -> Self {
+        Self { tree: Arc::clone(tree), store: Arc::clone(store) }
+    }
+
+    /// The paths of all files that have a name in Unicode.
+    pub(super) fn names(&self) -> Vec<String> {
+        let files = self.tree.iter().filter(|(_, entry)| matches!(entry.node, Node::File { .. }));
+        files.filter_map(|(path, _)| String::from_utf8(path.as_bytes().to_vec()).ok()).collect()
+    }
+
     fn node(&self, name: &str) -> Option<&Node> {
         Some(&self.tree.get(&RelPath::new(name).ok()?)?.node)
     }
@@ -328,5 +408,15 @@ impl Files for TreeFiles {
         let mut text = String::new();
         self.store.open_blob(*hash).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
         Some(text)
+    }
+}
+
+impl Around for TreeFiles {
+    fn paths(&self) -> Vec<String> {
+        self.names()
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        Files::text(self, path)
     }
 }

@@ -12,10 +12,11 @@ use ftl_core::llm::again::ATTEMPTS;
 use ftl_core::llm::name::Endpoint;
 use ftl_core::llm::price::cost;
 use ftl_core::llm::{Conversation, End, Event};
-use ftl_core::opinion::{self, LONGEST_ANSWER, Material, NoOpinion};
+use ftl_core::opinion::{self, Material, NoOpinion};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Begun, Heard, ModelError, Purpose, Spent};
 use crate::app::Parts;
@@ -106,6 +107,29 @@ impl Call {
         }
     }
 
+    /// Sends it and gives the whole answer, which nobody hears meanwhile; `None` when it is too long.
+    pub(super) async fn whole(
+        self,
+        conversation: Conversation,
+        stop: &CancellationToken,
+    ) -> Result<Option<(String, End)>, Error> {
+        let (mut spent, mut text) = (Spent { attempts: 1, ..Spent::default() }, String::new());
+        let (tell, mut pieces) = mpsc::channel(super::BUFFER);
+        let outcome = tokio::select! {
+            outcome = self.hear(conversation, &tell, &mut spent, &mut text) => outcome,
+            () = async { while pieces.recv().await.is_some() {} } => Outcome::Left,
+            () = stop.cancelled() => Outcome::Left,
+        };
+        spent.cost = spent.usage.and_then(|usage| cost(&self.endpoint, usage));
+        self.record_ended(&outcome, &spent).await?;
+        match outcome {
+            Outcome::End(end) => Ok(Some((text, end))),
+            Outcome::Failed(source) => Err(no_answer(&self.endpoint, self.key.clone(), source)),
+            Outcome::Left => Err(Error::Interrupted),
+            Outcome::TooLong => Ok(None),
+        }
+    }
+
     async fn hear(
         &self,
         conversation: Conversation,
@@ -137,7 +161,7 @@ impl Call {
                 Some(Ok(Event::Text(piece))) if self.purpose == Purpose::Question => Heard::Text(piece),
                 Some(Ok(Event::Text(piece))) => {
                     *text += &piece;
-                    if text.len() > LONGEST_ANSWER {
+                    if text.len() > self.purpose.longest() {
                         return Outcome::TooLong;
                     }
                     Heard::Progress(u64::try_from(text.len()).unwrap_or(u64::MAX))
