@@ -7,7 +7,7 @@ use crate::decide::{self, Fetched};
 use crate::failure::{Failure, Outcome};
 use crate::project;
 use crate::render::diff::Depth;
-use crate::render::{json, patch};
+use crate::render::{check, json, patch};
 
 /// Prints the diff, the preview or the patch.
 pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, Failure> {
@@ -42,6 +42,9 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         if let Some(totals) = &fetched.totals {
             value["egress"] = json::egress::totals(totals);
         }
+        if let Some(gate) = session.gate.as_ref().filter(|_| !is_preview) {
+            value["gate"] = check::word_json(gate);
+        }
         context.output.json(&value)?;
         return Ok(Outcome::DONE);
     }
@@ -49,6 +52,9 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         return write_patch(context, &fetched, args.patch);
     }
     decide::show(&context.output, &fetched, depth)?;
+    if let Some(gate) = session.gate.as_ref().filter(|_| !is_preview) {
+        context.output.line(&check::word(gate, context.output.style))?;
+    }
     if !fetched.header.digest.is_empty() {
         let words = choice::words(&args.choose);
         let command = decide::approve_command(&session.session, &fetched.header.digest);
