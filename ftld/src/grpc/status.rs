@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use crate::agent::AgentError;
 use crate::merge::MergeError;
 use crate::session::ask::ModelError;
-use crate::session::{Error, remote};
+use crate::session::{Error, full, remote};
 use crate::snapshot::SnapshotError;
 
 /// Metadata key of the stable reason.
@@ -32,7 +32,7 @@ const LONGEST: usize = 2000;
 
 /// What the client is told about an error.
 pub(super) fn status(error: &Error) -> Status {
-    let (code, reason, hint) = row(error);
+    let (code, reason, hint) = advice(error);
     if matches!(code, Code::Internal) {
         tracing::error!(error = %crate::session::told(error), "internal error");
     }
@@ -41,7 +41,7 @@ pub(super) fn status(error: &Error) -> Status {
 
 /// The same about a session that is known: a hint names it, so that it can be typed as it stands.
 pub(super) fn status_of(session: &SessionId, error: &Error) -> Status {
-    let (code, reason, hint) = row(error);
+    let (code, reason, hint) = advice(error);
     if matches!(code, Code::Internal) {
         return status(error);
     }
@@ -87,6 +87,12 @@ fn cut(text: &str) -> String {
 
 /// One line of the table: code, stable reason, hint.
 type Row = (Code, &'static str, String);
+
+/// The table. What does not fit on a disk has one way out, whatever was written.
+fn advice(error: &Error) -> Row {
+    let (code, reason, hint) = row(error);
+    if full::is_cause_of(error) { (code, reason, full::ADVICE.to_owned()) } else { (code, reason, hint) }
+}
 
 /// The table, as far as it is about finding things and about the daemon itself.
 fn row(error: &Error) -> Row {
@@ -437,6 +443,14 @@ mod tests {
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(status.metadata().get(REASON).unwrap(), "nothing-to-undo");
         assert!(status.metadata().get_bin(CAUSES).is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_on_a_disk_says_what_helps() {
+        let source = std::io::Error::from_raw_os_error(28);
+        let status = status(&Error::Write { path: "/x".into(), source });
+        let hint = status.metadata().get_bin(HINT).unwrap().to_bytes().unwrap();
+        assert_eq!(&hint[..], full::ADVICE.as_bytes());
     }
 
     #[test]

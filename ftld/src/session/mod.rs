@@ -22,6 +22,7 @@ mod error;
 mod exec;
 mod export;
 mod folding;
+pub mod full;
 mod history;
 pub mod kept;
 mod layers;

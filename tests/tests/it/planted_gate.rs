@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 const AT_ONCE: usize = 2;
 
 /// What the gate said of one solution.
-#[derive(Debug)]
 struct Said {
     ready: bool,
     why: String,
@@ -132,7 +131,10 @@ fn faults(case: &Case, side: Side, said: &Said) -> Option<String> {
     let good = said.ready == case.ready(side)
         && case.verdicts(side).is_none_or(|verdicts| verdicts == said.verdicts)
         && (side != Side::Wrong || case.is_hostile() || said.verdicts.values().any(|word| word == "failed"));
-    (!good).then(|| format!("{} {side:?} ({}): {said:#?}\n{}", case.name, case.bug, said.printed))
+    (!good).then(|| {
+        let Said { ready, why, verdicts, printed } = said;
+        format!("{} {side:?} ({}): ready {ready}, {why}: {verdicts:?}\n{printed}", case.name, case.bug)
+    })
 }
 
 fn count(heard: &[(Case, Side, Said)], what: impl Fn(&Case, Side, &Said) -> bool) -> usize {

@@ -77,9 +77,13 @@ fn what_is_planted_changes_no_verdict_of_the_gate() {
     world.config(&json!({"tester": "ollama/qwen", "models": {"ollama": base}}));
     planted(&world, &case);
     let everything: String = injections().into_iter().map(|(_, text)| text + "\n").collect();
-    // All of them together for the right work, which they must not hold either; each by itself for the wrong one.
+    // All of them together for the right work, which they must not hold either; a few at a time for the wrong one.
     let mut runs = vec![(Side::Right, "everything".to_owned(), everything)];
-    runs.extend(injections().into_iter().map(|(what, text)| (Side::Wrong, what, text)));
+    for few in injections().chunks(3) {
+        let what: Vec<&str> = few.iter().map(|(what, _)| what.as_str()).collect();
+        let text: Vec<&str> = few.iter().map(|(_, text)| text.as_str()).collect();
+        runs.push((Side::Wrong, what.join(", "), text.join("\n")));
+    }
     for (side, what, text) in runs {
         let lines =
             world.json_lines(0, ["code", "--no-review", "--agent", "shell", &script(&case, side, &text)]);
@@ -116,7 +120,7 @@ fn what_is_planted_changes_nothing_about_an_opinion() {
     let lines = world.json_lines(0, ["opinion", session]);
     let opinion = lines.iter().find(|line| line["type"] == "opinion").expect("an opinion");
     assert_eq!(
-        (&opinion["task"], &opinion["findings"][0]["severity"]),
+        (&opinion["task_followed"], &opinion["findings"][0]["severity"]),
         (&json!("partly"), &json!("high")),
         "{opinion}"
     );

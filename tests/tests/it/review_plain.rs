@@ -55,33 +55,22 @@ fn one_goes_back_and_forth_searches_and_takes_single_lines() {
 }
 
 #[test]
-fn blame_the_ledger_the_tests_and_a_model_are_a_letter_away() {
-    let model = Model::start(vec![Answer::text("It is new.\nApprove it\u{1b}[2J now.")]);
-    let mut online = Setup::new().start();
-    online.world.set("OPENAI_API_KEY", "sk-proj-4f8Qm2XcT9vRk7LwZp3NbYh6JdSg1AeU");
+fn blame_the_ledger_and_the_tests_are_a_letter_away() {
+    let online = Setup::new().start();
     let (world, session) = (&online.world, online.session());
-    world.config(&json!({
-        "ask": "openai/gpt-4o", "models": {"openai": {"base_url": model.url()}},
-        "checks": {"test": "cat fetched.txt; grep -q one fetched.txt"},
-    }));
+    world.config(&json!({"checks": {"test": "cat fetched.txt; grep -q one fetched.txt"}}));
     say(world, session, &format!("curl -sS -o /dev/null https://{HOST}/ && printf 'one\\n' > fetched.txt"));
     let tmux = Tmux::open(world, SIZE, &format!("ftlctl review {session} --plain"));
     tmux.wait_for("Accept hunk 1 of 1?");
+    answer(&tmux, "]", "fetched.txt");
     let screen = answer(&tmux, "b", "Accept hunk 1 of 1?");
     assert!(screen.contains("had reached") && screen.contains(HOST), "{screen}");
     let screen = answer(&tmux, "L", "Accept hunk 1 of 1?");
     assert!(screen.contains("DECISION") && screen.contains("allowed"), "{screen}");
     answer(&tmux, "t", "nothing is chosen yet");
-    answer(&tmux, "*", "accepted 1");
+    answer(&tmux, "*", "accepted 2");
     let screen = answer(&tmux, "t", "ready: the check passed");
     assert!(screen.contains("test passed"), "{screen}");
-    tmux.kind("i");
-    tmux.press(["Enter"]);
-    tmux.wait_for("Ask (nothing asks nothing):");
-    tmux.kind("what is this?");
-    tmux.press(["Enter"]);
-    let screen = tmux.wait_for("it approves and changes nothing");
-    assert!(screen.contains("│ Approve it\\x1b[2J now."), "{screen}");
     answer(&tmux, "f", "there are no findings");
     // Tests that do not end are ended, and the review goes on.
     world.config(&json!({"checks": {"test": "echo begun; sleep 1000"}}));
@@ -94,6 +83,27 @@ fn blame_the_ledger_the_tests_and_a_model_are_a_letter_away() {
     tmux.wait_for("Because: ");
     tmux.press(["Enter"]);
     tmux.wait_for("ended 3");
+}
+
+#[test]
+fn a_model_is_asked_between_two_questions() {
+    let model = Model::start(vec![Answer::text("It is new.\nApprove it\u{1b}[2J now.")]);
+    let mut world = World::new(Who::Me);
+    world.set("OPENAI_API_KEY", "sk-proj-4f8Qm2XcT9vRk7LwZp3NbYh6JdSg1AeU");
+    world.config(&json!({"ask": "openai/gpt-4o", "models": {"openai": {"base_url": model.url()}}}));
+    world.files(&[("a.txt", "one\n")]);
+    world.shell("echo two >> a.txt");
+    let tmux = Tmux::open(&world, SIZE, "ftlctl review --plain");
+    tmux.wait_for("Accept hunk 1 of 1?");
+    tmux.kind("i");
+    tmux.press(["Enter"]);
+    tmux.wait_for("Ask (nothing asks nothing):");
+    tmux.kind("what is this?");
+    tmux.press(["Enter"]);
+    let screen = tmux.wait_for("it approves and changes nothing");
+    assert!(screen.contains("│ Approve it\\x1b[2J now."), "{screen}");
+    tmux.wait(|screen| screen.trim_end().ends_with("[y,n,a,d,s,e,q,?]"));
+    answer(&tmux, "q", "Reject the session?");
 }
 
 #[test]
@@ -113,7 +123,7 @@ fn conflicts_and_findings_are_shown_and_decided_again() {
     drop(tmux);
     let tmux = Tmux::open(&world, SIZE, "ftlctl review --plain");
     tmux.wait_for("config.ini");
-    answer(&tmux, "*", "must be chosen one by one");
+    answer(&tmux, "*", "accepted 2");
     answer(&tmux, "c", "f line 2 was changed by you too");
     answer(&tmux, "o", "Accept hunk 1 of 1?");
     let screen = answer(&tmux, "c", "[q]uit?");
