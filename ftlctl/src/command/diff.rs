@@ -31,7 +31,10 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
     let fetched = if is_preview {
         let root = project::path(&session.project);
         let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;
-        decide::preview(&client, &session, meant, depth).await?
+        match is_patch {
+            true => decide::preview_whole(&client, &session, meant).await?,
+            false => decide::preview(&client, &session, meant, depth).await?,
+        }
     } else if is_patch {
         decide::fetch_whole(&client, &session).await?
     } else {

@@ -100,6 +100,9 @@ fn row(error: &Error) -> Row {
         Error::NoSuchSession { .. } => {
             (Code::NotFound, "no-session", "list them with `ftlctl sessions --all`")
         }
+        Error::RemovedSession { session } => {
+            return (Code::NotFound, "session-removed", removed(session));
+        }
         Error::NoSessionOfProject => (Code::NotFound, "no-session", "start one with `ftlctl code 'TASK'`"),
         Error::AmbiguousSession { .. } => {
             (Code::InvalidArgument, "ambiguous-session", "give more characters of its id")
@@ -199,6 +202,14 @@ fn store_row(error: &SnapshotError) -> Row {
         _ => (Code::Internal, "store", ""),
     };
     (code, reason, hint.to_owned())
+}
+
+/// What is to be said of a session that is no more.
+fn removed(session: &SessionId) -> String {
+    format!(
+        "`ftlctl applied {session}` lists what it applied; the old contents went with it, so that cannot be taken \
+         back by FTL any more"
+    )
 }
 
 /// The table, as far as it is about the human's bucket.
@@ -305,8 +316,29 @@ const SEE_MERGE: &str = "your edits can be merged with the session's: `ftlctl di
 const LOOK_AGAIN: &str =
     "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`";
 
+/// What only the human can put out of the way of an application or an undoing.
+fn in_the_way(error: &MergeError) -> Option<Row> {
+    let (reason, hint) = match error {
+        MergeError::Locked { .. } => (
+            "locked",
+            "look with `lsattr -d`, lift it with `chattr -i` or `chattr -a`, and ask again; or leave the path out",
+        ),
+        MergeError::Unreadable { .. } => (
+            "journal-unreadable",
+            "the project may be between two states: compare its files with what you expect, put right what is not, then move that journal away and start the daemon again; other projects are not concerned",
+        ),
+        _ => return None,
+    };
+    Some((Code::FailedPrecondition, reason, hint.to_owned()))
+}
+
 /// The table, as far as it is about the human's decision.
 fn decision_row(error: &Error) -> Row {
+    if let Error::Undo(error) | Error::Merge(error) = error
+        && let Some(row) = in_the_way(error)
+    {
+        return row;
+    }
     let (code, reason, hint) = match error {
         Error::Approve(refused) => return approve_row(refused),
         Error::Propose(error) => return propose_row(error),
