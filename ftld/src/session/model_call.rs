@@ -35,16 +35,19 @@ pub(super) struct Book {
     endpoint: Endpoint,
     /// The name of the key that is sent.
     key: Option<String>,
+    /// What must not come back.
+    secrets: Vec<Secret>,
     scrubber: Scrubber,
     /// The note of a call whose end is not recorded.
     open: Option<PathBuf>,
 }
 
-/// A text that comes in pieces, without the key.
+/// A text that comes in pieces, without the key as it is. What is written in another way is found when the answer
+/// is whole: to look for that in pieces would hold back much of what is said.
 pub(super) struct Clean {
-    scrubber: Scrubber,
-    /// The beginning of a character.
-    rest: Vec<u8>,
+    secrets: Vec<Secret>,
+    /// The end of what came, as far as it may be the beginning of the key.
+    rest: String,
 }
 
 /// A note of a call that is under way, for the daemon after this one.
@@ -76,8 +79,9 @@ impl Book {
     ) -> Result<(Self, Box<dyn Llm>), Error> {
         let (name, value) = key.unzip();
         let token = signing.iter().filter_map(|signing| signing.token.as_ref());
-        let secrets: Vec<_> = value.iter().chain(token).map(|value| (value.expose(), KEY)).collect();
-        let scrubber = Scrubber::new(&secrets);
+        let secrets: Vec<Secret> = value.iter().chain(token).cloned().collect();
+        let pairs: Vec<_> = secrets.iter().map(|value| (value.expose(), KEY)).collect();
+        let scrubber = Scrubber::new(&pairs);
         let settings = Settings {
             endpoint: endpoint.clone(),
             key: value,
@@ -86,7 +90,8 @@ impl Book {
             patience: Patience::default(),
         };
         let (session, project) = (record.id.clone(), record.project.root.clone());
-        let book = Self { parts, session, project, purpose, endpoint, key: name, scrubber, open: None };
+        let book =
+            Self { parts, session, project, purpose, endpoint, key: name, secrets, scrubber, open: None };
         let client = Client::new(settings).map_err(|source| book.no_answer(source))?;
         Ok((book, Box::new(client)))
     }
@@ -165,14 +170,15 @@ impl Book {
 
     /// What becomes of a text that comes in pieces.
     pub(super) fn clean(&self) -> Clean {
-        Clean { scrubber: self.scrubber.fresh(), rest: Vec::new() }
+        Clean { secrets: self.secrets.clone(), rest: String::new() }
     }
 
     /// A whole text without the key.
     pub(super) fn without_key(&self, text: &str) -> String {
-        let mut clean = self.clean();
-        let first = clean.piece(text);
-        first + &clean.end()
+        let (mut scrubber, mut out) = (self.scrubber.fresh(), Vec::new());
+        scrubber.push(text.as_bytes(), &mut out);
+        scrubber.finish(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
     }
 
     /// Whether the key is in a whole text, in any form that is searched for.
@@ -202,22 +208,29 @@ impl Book {
 impl Clean {
     /// The next piece, as far as it cannot be the beginning of the key.
     pub(super) fn piece(&mut self, text: &str) -> String {
-        let mut out = std::mem::take(&mut self.rest);
-        self.scrubber.push(text.as_bytes(), &mut out);
-        let whole = match std::str::from_utf8(&out) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => out.len(),
-        };
-        self.rest = out.split_off(whole);
-        String::from_utf8_lossy(&out).into_owned()
+        let mut out = std::mem::take(&mut self.rest) + text;
+        for secret in self.secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty()) {
+            if out.contains(secret) {
+                out = out.replace(secret, KEY);
+            }
+        }
+        let held = self.secrets.iter().map(|secret| held(&out, secret.expose())).max().unwrap_or(0);
+        self.rest = out.split_off(out.len() - held);
+        out
     }
 
     /// What was held back.
-    pub(super) fn end(mut self) -> String {
-        let mut out = self.rest;
-        self.scrubber.finish(&mut out);
-        String::from_utf8_lossy(&out).into_owned()
+    pub(super) fn end(self) -> String {
+        self.rest
     }
+}
+
+/// How many bytes at a text's end are the beginning of a secret.
+fn held(text: &str, secret: &str) -> usize {
+    let most = secret.len().saturating_sub(1).min(text.len());
+    let is_beginning =
+        |length: &usize| secret.is_char_boundary(*length) && text.ends_with(&secret[..*length]);
+    (1..=most).rev().find(is_beginning).unwrap_or(0)
 }
 
 /// How an answer ended, for its record.
@@ -273,4 +286,23 @@ fn note(dir: &Path, open: &Open) -> Result<PathBuf, Error> {
 
 fn unkept(path: &Path, source: std::io::Error) -> Error {
     Error::CallNote { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(pieces: &[&str]) -> Vec<String> {
+        let mut clean = Clean { secrets: vec![Secret::from("sk-secret-key")], rest: String::new() };
+        let mut out: Vec<String> = pieces.iter().map(|piece| clean.piece(piece)).collect();
+        out.push(clean.end());
+        out
+    }
+
+    #[test]
+    fn a_key_is_taken_out_however_it_is_divided_and_nothing_else_waits() {
+        assert_eq!(cleaned(&["It is sk-", "secret", "-key."]), ["It is ", "", "[the key].", ""]);
+        assert_eq!(cleaned(&["asks", "k-secret-keysk-secret"]), ["ask", "[the key]", "sk-secret"]);
+        assert_eq!(cleaned(&["thinking", "\u{e9}s"]), ["thinking", "\u{e9}", "s"]);
+    }
 }

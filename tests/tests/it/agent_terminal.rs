@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ftl_tests::repo;
 use ftl_tests::tmux::Tmux;
 use ftl_tests::world::{Who, World};
 use serde_json::json;
@@ -82,12 +83,13 @@ done
 fn stand_in() -> World {
     let world = World::new(Who::Me);
     world.files(&[("a.txt", "one\n")]);
-    let bin = world.root().join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let program = bin.join("gemini");
-    fs::write(&program, STAND_IN).unwrap();
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    world.give_all(&bin);
+    // Where a sandbox has nothing of its own. Another test may run it at this moment.
+    let program = repo::tools().join("stand-ins/gemini");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    let draft = program.with_extension(format!("{:?}", std::thread::current().id()));
+    fs::write(&draft, STAND_IN).unwrap();
+    fs::set_permissions(&draft, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::rename(&draft, &program).unwrap();
     world.config(
         &json!({ "agents": { "gemini": { "path": program, "model_base_url": "http://127.0.0.1:1" } } }),
     );
