@@ -34,6 +34,7 @@ use crate::session::looked::Memory;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::session::tester::{self, Tests};
+use crate::session::terminal::Terminals;
 use crate::session::warm::{self, Warm};
 use crate::session::{kept, recover};
 use crate::snapshot::LocalStore;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub checks: Checks,
     /// Tests that are being written, and the gate's work beside sessions.
     pub tests: Tests,
+    /// The terminals that agents have.
+    pub terminals: Terminals,
     /// What was made ahead for sessions.
     pub warm: Warm,
     /// The container engine.
@@ -219,6 +222,7 @@ impl App {
             sandboxes: ports.sandboxes,
             checks: Checks::default(),
             tests: Tests::default(),
+            terminals: Terminals::default(),
             warm: Warm::default(),
             roots,
             engines: ports.engines,

@@ -28,6 +28,7 @@ pub(crate) async fn run(context: &Context, args: args::Code) -> Result<Outcome, 
                 no_tests: args.tester.no_tests,
                 fix: args.tester.fix,
                 same_model: args.tester.same_model,
+                interactive: false,
             };
             (client.sessions().start(request).await?.into_inner().session, 1)
         }

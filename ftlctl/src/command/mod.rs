@@ -38,6 +38,7 @@ mod setup;
 mod snapshots;
 mod start;
 mod stop;
+mod talk;
 mod test;
 mod trust;
 mod undo;

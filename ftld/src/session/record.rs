@@ -131,6 +131,17 @@ pub struct Spec {
     /// Tests that a model writes.
     #[serde(default)]
     pub tests: TestsSpec,
+    /// Whether the human talks to the agent on its own terminal; `argv` has further arguments for it then.
+    #[serde(default)]
+    pub interactive: bool,
+}
+
+impl Spec {
+    /// Whether the human's own commands are all that runs, the agent's terminal among them.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.interactive || self.agent == crate::agent::MANUAL
+    }
 }
 
 /// What is wanted of generated tests.
