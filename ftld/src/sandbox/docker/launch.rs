@@ -66,7 +66,7 @@ pub(super) async fn make(
     lost::forget(&spec.dir)?;
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
-    made.sweep().await?;
+    made.clear().await?;
     let named = Named::of(&backend.config)?;
     let image = named.find(&engine).await?;
     // Agents of the image are found by their names.

@@ -80,16 +80,28 @@ impl Made {
         let engine = self.engines.get().await?;
         sweep(&engine, &self.belongs.filter().each_ref().map(String::as_str)).await
     }
+
+    /// As [`Self::sweep`], and no workspace of an earlier sandbox is left, which might be taken for the new one.
+    ///
+    /// # Errors
+    /// When something of it may be left.
+    pub(super) async fn clear(&self) -> Result<(), EngineError> {
+        self.sweep().await?;
+        self.engines.get().await?.remove_volume(&self.belongs.name("workspace")).await
+    }
 }
 
 /// Ends and removes everything that has these labels, but for trees that stay, and for work that may not be here
-/// yet.
+/// yet. A volume that the engine keeps is left: nothing runs in it.
+///
+/// # Errors
+/// When a container may be left.
 pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), EngineError> {
     let containers = engine.list(labels).await?.into_iter().filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
     for volume in engine.volumes(labels).await? {
         if !is_kept(&volume) {
-            engine.remove_volume(&volume.name).await?;
+            or_left(engine.remove_volume(&volume.name).await)?;
         }
     }
     Ok(())
