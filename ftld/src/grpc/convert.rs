@@ -155,6 +155,10 @@ pub(super) fn event(event: Event) -> v1::Event {
     }
 }
 
+fn exclusions(excluded: Vec<Excluded>) -> Vec<v1::Exclusion> {
+    excluded.into_iter().map(exclusion).collect()
+}
+
 fn kind(kind: Kind) -> v1::event::Kind {
     use v1::event::Kind as W;
     match kind {
@@ -168,14 +172,9 @@ fn kind(kind: Kind) -> v1::event::Kind {
             W::StageFinished(v1::StageFinished { stage: stage.name().into(), elapsed_us })
         }
         Kind::SnapshotTaken { snapshot, files, bytes, secrets, ignored, unreadable } => {
-            W::SnapshotTaken(v1::SnapshotTaken {
-                snapshot: snapshot.to_string(),
-                files,
-                bytes,
-                secrets: secrets.into_iter().map(exclusion).collect(),
-                ignored,
-                unreadable: unreadable.into_iter().map(exclusion).collect(),
-            })
+            let snapshot = snapshot.to_string();
+            let [secrets, unreadable] = [secrets, unreadable].map(exclusions);
+            W::SnapshotTaken(v1::SnapshotTaken { snapshot, files, bytes, secrets, ignored, unreadable })
         }
         Kind::SandboxReady { backend, enforced, unenforced } => {
             W::SandboxReady(v1::SandboxReady { backend, enforced, unenforced })
@@ -198,10 +197,10 @@ fn kind(kind: Kind) -> v1::event::Kind {
             refused,
             ignored,
         }),
-        Kind::Approved { digest, paths } => W::Approved(v1::Approved {
-            digest: digest.to_string(),
-            paths: paths.into_iter().map(|Bytes(path)| path).collect(),
-        }),
+        Kind::Approved { digest, paths } => {
+            let paths = paths.into_iter().map(|Bytes(path)| path).collect();
+            W::Approved(v1::Approved { digest: digest.to_string(), paths })
+        }
         Kind::Applied { apply, paths } => W::Applied(v1::Applied { apply: apply.to_string(), paths }),
         Kind::Undone { apply, paths } => W::Undone(v1::Undone { apply: apply.to_string(), paths }),
         Kind::Rejected { why } => W::Rejected(v1::Rejected { why }),
@@ -212,15 +211,13 @@ fn kind(kind: Kind) -> v1::event::Kind {
         Kind::Branched { from, checkpoint } => {
             W::Branched(v1::Branched { from: from.to_string(), checkpoint })
         }
-        Kind::ChecksBegun { .. } | Kind::CheckEnded { .. } | Kind::ChecksEnded { .. } => {
-            super::verify::stored(kind)
-        }
-        Kind::TestsAsked { model, framework } => W::TestsAsked(v1::TestsAsked { model, framework }),
-        Kind::TestsWritten { model, paths, adapted } => {
-            W::TestsWritten(v1::TestsWritten { model, paths, adapted })
-        }
-        Kind::TestsNotWritten { model, why } => W::TestsNotWritten(v1::TestsNotWritten { model, why }),
-        Kind::FixAsked { round, of } => W::FixAsked(v1::FixAsked { round, of }),
+        Kind::ChecksBegun { .. }
+        | Kind::CheckEnded { .. }
+        | Kind::ChecksEnded { .. }
+        | Kind::TestsAsked { .. }
+        | Kind::TestsWritten { .. }
+        | Kind::TestsNotWritten { .. }
+        | Kind::FixAsked { .. } => super::verify::stored(kind),
         Kind::EgressAsked { ask, method, authority, path, rule, patience_ms } => {
             W::EgressAsked(v1::EgressAsked { ask, method, authority, path, rule, patience_ms })
         }

@@ -143,13 +143,9 @@ fn row(error: &Error) -> Row {
         }
         Error::Vault(error) => return (Code::FailedPrecondition, "secret", error.hint()),
         Error::Model(error) => return model_row(error),
-        Error::NoSuchTest { .. } => (
-            Code::NotFound,
-            "no-test",
-            "`ftlctl tests SESSION` lists them; they are written when a session has a tester",
-        ),
-        Error::NotKept { .. } | Error::NoPlace { .. } => (Code::FailedPrecondition, "not-kept", ""),
-        Error::NoFramework => (Code::FailedPrecondition, "no-framework", ""),
+        Error::NoSuchTest { .. } | Error::NotKept { .. } | Error::NoPlace { .. } | Error::NoFramework => {
+            return tests_row(error);
+        }
         Error::Policy(_) => (Code::FailedPrecondition, "policy", "correct the file with an editor"),
         Error::BadRule { .. } => {
             (Code::InvalidArgument, "rule", "for instance `allow GET,POST api.example.com/v1`")
@@ -234,6 +230,20 @@ fn remote_row(error: &Error) -> Row {
             "`ftlctl secret set --global FTL_S3_ACCESS_KEY_ID`, then the same with FTL_S3_SECRET_ACCESS_KEY",
         ),
         _ => (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots list --remote --all`"),
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about generated tests.
+fn tests_row(error: &Error) -> Row {
+    let (code, reason, hint) = match error {
+        Error::NoSuchTest { .. } => (
+            Code::NotFound,
+            "no-test",
+            "`ftlctl tests SESSION` lists them; they are written when a session has a tester",
+        ),
+        Error::NoFramework => (Code::FailedPrecondition, "no-framework", ""),
+        _ => (Code::FailedPrecondition, "not-kept", ""),
     };
     (code, reason, hint.to_owned())
 }

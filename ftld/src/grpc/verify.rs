@@ -144,7 +144,7 @@ fn end(ended: Ended) -> v1::CheckEnded {
     }
 }
 
-/// What a session's event tells of checks; an empty end of any other event.
+/// What a session's event tells of checks and generated tests; an empty end of any other event.
 pub(super) fn stored(kind: Kind) -> v1::event::Kind {
     use v1::event::Kind as W;
     match kind {
@@ -181,6 +181,12 @@ pub(super) fn stored(kind: Kind) -> v1::event::Kind {
             tail: tail.0,
             covers,
         }),
+        Kind::TestsAsked { model, framework } => W::TestsAsked(v1::TestsAsked { model, framework }),
+        Kind::TestsWritten { model, paths, adapted } => {
+            W::TestsWritten(v1::TestsWritten { model, paths, adapted })
+        }
+        Kind::TestsNotWritten { model, why } => W::TestsNotWritten(v1::TestsNotWritten { model, why }),
+        Kind::FixAsked { round, of } => W::FixAsked(v1::FixAsked { round, of }),
         _ => W::CheckEnded(v1::CheckEnded::default()),
     }
 }

@@ -210,10 +210,9 @@ fn walk(
         };
         left = Most { paths, bytes };
         if kind.is_dir() {
-            match dir::open_beneath(top, Some(&path), LIST) {
-                Ok(dir) => todo.extend(inside(&path, &dir)?),
-                // A mount point, or closed to the daemon: as if it were empty.
-                Err(_) => {}
+            // A mount point, or one that is closed to the daemon, is as if it were empty.
+            if let Ok(dir) = dir::open_beneath(top, Some(&path), LIST) {
+                todo.extend(inside(&path, &dir)?);
             }
         }
         items.insert(path, Item { mode: stat.st_mode, stamp: Stamp::of(&stat) });
