@@ -209,6 +209,24 @@ pub(crate) async fn preview(
     meant: Meant,
     depth: Depth,
 ) -> Result<Fetched, Failure> {
+    previewed(client, session, meant, (depth, false)).await
+}
+
+/// The same with every line, and with contents that are not shown line by line.
+pub(crate) async fn preview_whole(
+    client: &Client,
+    session: &v1::Session,
+    meant: Meant,
+) -> Result<Fetched, Failure> {
+    previewed(client, session, meant, (Depth::Full, true)).await
+}
+
+async fn previewed(
+    client: &Client,
+    session: &v1::Session,
+    meant: Meant,
+    (depth, contents): (Depth, bool),
+) -> Result<Fetched, Failure> {
     let request = v1::PreviewRequest {
         session: session.session.clone(),
         selection: Some(meant.selection),
@@ -218,6 +236,7 @@ pub(crate) async fn preview(
         // What is shown next is the preview itself.
         shown: String::new(),
         merged_hunks: false,
+        contents,
     };
     let items = client.reviews().preview(request).await?.into_inner();
     let (header, entries) = collect(items).await?;

@@ -69,7 +69,7 @@ enum Ended {
 }
 
 enum Happening {
-    Message(Result<Option<v1::Event>, tonic::Status>),
+    Message(Result<Option<Box<v1::Event>>, tonic::Status>),
     Stopped(Result<Result<(), tonic::Status>, JoinError>),
     Said(Said),
     Interrupt,
@@ -197,7 +197,7 @@ impl<'a> Follower<'a> {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         loop {
             let happening = tokio::select! {
-                message = events.message() => Happening::Message(message),
+                message = events.message() => Happening::Message(message.map(|event| event.map(Box::new))),
                 Some(stopped) = self.stop.join_next() => Happening::Stopped(stopped),
                 said = self.questions.next() => Happening::Said(said),
                 _ = self.interrupts.recv() => Happening::Interrupt,

@@ -30,6 +30,7 @@ struct Trees {
     sessions: sled::Tree,
     snapshots: sled::Tree,
     trust: sled::Tree,
+    left: sled::Tree,
 }
 
 /// What is written together.
@@ -114,6 +115,7 @@ impl Db {
             sessions: tree("sessions")?,
             snapshots: tree("snapshots")?,
             trust: tree("trust")?,
+            left: tree("left")?,
             db,
         };
         let (commits, inbox) = mpsc::channel();
@@ -200,6 +202,37 @@ impl Db {
         self.trees.sessions.remove(session.as_str()).map_err(sled_error("write"))?;
         self.trees.events.apply_batch(batch).map_err(sled_error("write"))?;
         self.flush()
+    }
+
+    /// Keeps a value beyond the session it is of. Durable with the next commit or [`Self::flush`].
+    ///
+    /// # Errors
+    /// When it may not be stored.
+    pub fn leave(&self, time_us: i64, name: &str, value: &[u8]) -> Result<(), DbError> {
+        let key = [&left_key(time_us)[..], name.as_bytes()].concat();
+        self.trees.left.insert(key, value).map_err(sled_error("write"))?;
+        Ok(())
+    }
+
+    /// All that was left, oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn left<T: DeserializeOwned>(&self, what: &'static str) -> Result<Vec<T>, DbError> {
+        let rows = self.trees.left.iter().values();
+        rows.map(|row| decode(&row.map_err(sled_error("read"))?, what)).collect()
+    }
+
+    /// Forgets what was left and is of before a time. Durable with the next commit or [`Self::flush`].
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub fn forget_left(&self, before_us: i64) -> Result<(), DbError> {
+        let mut batch = sled::Batch::default();
+        for key in self.trees.left.range(..left_key(before_us).to_vec()).keys() {
+            batch.remove(key.map_err(sled_error("read"))?);
+        }
+        self.trees.left.apply_batch(batch).map_err(sled_error("write"))
     }
 
     /// Lists a snapshot; one that is listed already keeps its first time, but one that was fetched is here since
@@ -316,6 +349,11 @@ fn snapshot_key(row: &SnapshotRow) -> Vec<u8> {
     let mut key = row.snapshot.to_string().into_bytes();
     key.extend_from_slice(&row.project.0);
     key
+}
+
+/// In the order of time, from the epoch on.
+fn left_key(time_us: i64) -> [u8; 8] {
+    u64::try_from(time_us).unwrap_or_default().to_be_bytes()
 }
 
 fn event_key(session: &SessionId, seq: u64) -> Vec<u8> {

@@ -35,7 +35,11 @@ pub(crate) async fn run(context: &Context, args: args::Applied) -> Result<Outcom
 }
 
 fn row(application: &v1::Application) -> Vec<String> {
-    let state = if application.undone { "taken back" } else { "applied" };
+    let state = match (application.undone, application.removed) {
+        (true, _) => "taken back",
+        (false, false) => "applied",
+        (false, true) => "applied, session removed",
+    };
     let by = if application.by.is_empty() { "?".to_owned() } else { escape::name(&application.by) };
     vec![
         measure::second(application.time_us),

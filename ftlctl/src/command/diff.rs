@@ -7,7 +7,7 @@ use crate::decide::{self, Fetched};
 use crate::failure::{Failure, Outcome};
 use crate::project;
 use crate::render::diff::Depth;
-use crate::render::{json, patch};
+use crate::render::{check, json, patch};
 
 /// Prints the diff, the preview or the patch.
 pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, Failure> {
@@ -31,7 +31,10 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
     let fetched = if is_preview {
         let root = project::path(&session.project);
         let meant = Meant::read(&args.choose, root, &context.environment.cwd)?;
-        decide::preview(&client, &session, meant, depth).await?
+        match is_patch {
+            true => decide::preview_whole(&client, &session, meant).await?,
+            false => decide::preview(&client, &session, meant, depth).await?,
+        }
     } else if is_patch {
         decide::fetch_whole(&client, &session).await?
     } else {
@@ -42,6 +45,9 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         if let Some(totals) = &fetched.totals {
             value["egress"] = json::egress::totals(totals);
         }
+        if let Some(gate) = session.gate.as_ref().filter(|_| !is_preview) {
+            value["gate"] = check::word_json(gate);
+        }
         context.output.json(&value)?;
         return Ok(Outcome::DONE);
     }
@@ -49,6 +55,9 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         return write_patch(context, &fetched, args.patch);
     }
     decide::show(&context.output, &fetched, depth)?;
+    if let Some(gate) = session.gate.as_ref().filter(|_| !is_preview) {
+        context.output.line(&check::word(gate, context.output.style))?;
+    }
     if !fetched.header.digest.is_empty() {
         let words = choice::words(&args.choose);
         let command = decide::approve_command(&session.session, &fetched.header.digest);

@@ -81,8 +81,8 @@ fn show(context: &Context, view: &mut View, event: &Event) -> Result<(), Failure
         }
         Event::Ended(ended) => {
             let failed = ended.verdict() != v1::CheckVerdict::Passed;
-            if ended.remembered && failed {
-                // It did not run before our eyes.
+            if failed && (ended.remembered || !ended.covers.is_empty()) {
+                // It did not run before our eyes, or beside another one.
                 say(view, Kind::Output(v1::Output { data: ended.tail.clone(), stderr: false }))?;
             }
             say(view, Kind::CheckEnded(ended.clone()))

@@ -97,7 +97,7 @@ pub(crate) fn generated(kind: &v1::event::Kind, style: Style) -> Option<String> 
             style.paint(Tone::Faint, &format!("{model} writes tests ({framework}) while the agent works"))
         }
         Kind::TestsWritten(e) => {
-            let paths: Vec<String> = e.paths.iter().map(|path| escape::name(path)).collect();
+            let paths: Vec<String> = e.paths.iter().map(escape::name).collect();
             let what = if e.adapted { "wrote again, for the names that are there" } else { "wrote tests" };
             style.paint(Tone::Faint, &format!("{} {what}: {}", escape::name(&e.model), paths.join(", ")))
         }

@@ -117,6 +117,15 @@ impl Document {
         self.entries.get(*place).map(|entry| entry.path.as_slice())
     }
 
+    /// The entry of a file's other name, when it is found under another one: where it went, or where it was.
+    pub(crate) fn other_name(&self, entry: &v1::DiffEntry) -> Option<&v1::DiffEntry> {
+        let place = match entry.renamed_from.is_empty() {
+            true => self.moved.get(&entry.path).copied(),
+            false => self.place(&entry.renamed_from),
+        };
+        self.entries.get(place?)
+    }
+
     /// The place of a path.
     pub(crate) fn place(&self, path: &[u8]) -> Option<usize> {
         self.places.get(path).copied()

@@ -456,6 +456,7 @@ impl State {
             stat_only: true,
             shown: self.document.header.digest.clone(),
             merged_hunks: true,
+            contents: false,
         }
     }
 

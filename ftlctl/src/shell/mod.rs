@@ -34,6 +34,9 @@ use line::Line;
 /// Characters of a project's name in the prompt.
 const NAME: usize = 24;
 
+/// Characters of a task that are shown beside its session.
+const TASK: usize = 22;
+
 /// Sessions that are named in the beginning and at the end; the rest is counted.
 const NAMED: usize = 5;
 
@@ -222,7 +225,7 @@ impl Shell<'_> {
         let there: Vec<_> = sessions.iter().filter(|session| session.state() == state).collect();
         for session in there.iter().take(NAMED) {
             let id = escape::name(&session.session);
-            let line = format!("  {id} {what} {id}  {}", escape::summary(&session.task, 40));
+            let line = format!("  {id} {what} {id}  {}", escape::summary(&session.task, TASK));
             self.context.output.line(&line)?;
         }
         match there.len().saturating_sub(NAMED) {

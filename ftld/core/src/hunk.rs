@@ -4,6 +4,7 @@
 //! exact bytes, line ends included: what is shown is what would be written. Must not know where the
 //! contents come from. The time it takes is bounded by the limits, not by a clock.
 
+pub(crate) mod utf16;
 mod words;
 
 use std::collections::HashMap;
@@ -49,6 +50,8 @@ pub struct Hunks {
 pub enum Elided {
     /// One of the sides is not text.
     Binary,
+    /// One of the sides is a text in UTF-16, which Git and this take for binary.
+    Utf16,
     /// More bytes than the limit.
     TooLarge,
     /// More lines than the limit.
@@ -103,7 +106,8 @@ pub fn hunks(before: &[u8], after: &[u8], limits: Limits) -> Hunks {
         return elided(Elided::TooLarge);
     }
     if !is_text(before) || !is_text(after) {
-        return elided(Elided::Binary);
+        let is_utf16 = utf16::order(before).or(utf16::order(after)).is_some();
+        return elided(if is_utf16 { Elided::Utf16 } else { Elided::Binary });
     }
     let (old, new) = (lines(before), lines(after));
     if old.len() + new.len() > limits.lines {
@@ -146,7 +150,8 @@ pub fn is_text(content: &[u8]) -> bool {
 /// whether it is disguised, which is [`crate::lint::disguised`]'s.
 #[must_use]
 pub fn content(before: &[u8], after: &[u8], hunks: &Hunks) -> Content {
-    let binary = hunks.elided == Some(Elided::Binary) || !is_text(before) || !is_text(after);
+    let binary =
+        matches!(hunks.elided, Some(Elided::Binary | Elided::Utf16)) || !is_text(before) || !is_text(after);
     let mut lines = hunks.hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.tag == Tag::Added);
     let hidden_characters = match (binary, hunks.elided) {
         (true, _) => false,
@@ -241,6 +246,7 @@ impl Elided {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Binary => "not text",
+            Self::Utf16 => "text in UTF-16, whose lines are not shown: look at the file itself",
             Self::TooLarge => "too large to show",
             Self::TooManyLines => "too many lines to show",
         }
@@ -318,6 +324,19 @@ mod tests {
         assert_eq!(hunks(b"0123456789", b"x", limits).elided, Some(Elided::TooLarge));
         assert_eq!(hunks(b"1\n2\n", b"3\n4\n", limits).elided, Some(Elided::TooManyLines));
         assert_eq!(hunks(b"a\0", b"x", limits).elided, Some(Elided::Binary));
+        let wide = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(bytes).collect()
+        };
+        for wide in [
+            wide("\u{feff}a = 1\n", u16::to_le_bytes),
+            wide("\u{feff}a = 1\n", u16::to_be_bytes),
+            wide("a = 1\n", u16::to_le_bytes),
+        ] {
+            let limits = Limits::default();
+            assert_eq!(hunks(b"", &wide, limits).elided, Some(Elided::Utf16));
+            assert_eq!(hunks(&wide, b"a = 1\n", limits).elided, Some(Elided::Utf16));
+            assert!(content(b"", &wide, &hunks(b"", &wide, limits)).binary);
+        }
     }
 
     #[test]

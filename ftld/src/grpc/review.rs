@@ -57,7 +57,7 @@ impl ReviewService for ReviewApi {
         let asked = Asked { shown: request.shown, ..asked };
         let proposed = self.0.preview(&id, asked).await.map_err(|error| status_of(&id, &error))?;
         let header = preview_header(&proposed);
-        let (stat_only, merged_hunks) = (request.stat_only, request.merged_hunks);
+        let (stat_only, merged_hunks, contents) = (request.stat_only, request.merged_hunks, request.contents);
         let entries = move || {
             (0..proposed.proposal.items().len()).filter_map(move |at| {
                 let item = proposed.proposal.items().get(at)?;
@@ -67,7 +67,13 @@ impl ReviewService for ReviewApi {
                     found,
                     stat_only && !(merged_hunks && (item.merged || !item.conflicts.is_empty())),
                 );
-                entry::renamed(&mut entry, proposed.renamed.get(&item.change.path));
+                entry::renamed(&mut entry, proposed.appraiser.renamed_from(&item.change.path));
+                if contents && !entry.elided.is_empty() {
+                    match proposed.appraiser.contents(&item.change) {
+                        Ok(found) => [entry.content_before, entry.content_after] = found,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
                 for finding in &mut entry.findings {
                     finding.accepted = proposed.accepted.get(&finding.id).cloned().unwrap_or_default();
                 }
@@ -84,7 +90,7 @@ impl ReviewService for ReviewApi {
         let request = request.into_inner();
         let applied = match request.session.as_str() {
             "" => self.0.applied_to(&convert::optional_project(request.project)?),
-            text => self.0.applied_from(&super::resolve(&self.0, text)?),
+            text => self.0.applied_from(text),
         };
         let applied = applied.map_err(|error| status(&error))?;
         let (items, stream) = tokio::sync::mpsc::channel(16);
@@ -242,9 +248,10 @@ fn wire_application(application: Application) -> v1::Application {
         session: application.session.to_string(),
         time_us: application.time_us,
         digest: application.digest.to_string(),
-        paths_total: wide(application.paths.len()),
+        paths_total: application.paths_total,
         paths: listed(&application.paths),
         undone: application.undone,
         by: application.by,
+        removed: application.removed,
     }
 }

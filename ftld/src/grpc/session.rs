@@ -96,20 +96,21 @@ impl SessionService for SessionApi {
     async fn say(&self, request: Request<v1::SayRequest>) -> Result<Response<v1::SayReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let seq = self.0.say(&id, request.text).await.map_err(|error| status(&error))?;
+        let seq = self.0.say(&id, request.text).await.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::SayReply { seq }))
     }
 
     async fn stop(&self, request: Request<v1::StopRequest>) -> Result<Response<v1::StopReply>, Status> {
         let id = super::resolve(&self.0, &request.into_inner().session)?;
-        let record = self.0.stop(&id, "stopped by the human").await.map_err(|error| status(&error))?;
+        let record =
+            self.0.stop(&id, "stopped by the human").await.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::StopReply { session: Some(super::wire(&self.0, record)?) }))
     }
 
     async fn remove(&self, request: Request<v1::RemoveRequest>) -> Result<Response<v1::RemoveReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        self.0.remove(&id, request.discard).await.map_err(|error| status(&error))?;
+        self.0.remove(&id, request.discard).await.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::RemoveReply {}))
     }
 
@@ -118,7 +119,7 @@ impl SessionService for SessionApi {
         request: Request<v1::ListCheckpointsRequest>,
     ) -> Result<Response<v1::ListCheckpointsReply>, Status> {
         let id = super::resolve(&self.0, &request.into_inner().session)?;
-        let record = self.0.get(&id).map_err(|error| status(&error))?;
+        let record = self.0.get(&id).map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::ListCheckpointsReply {
             session: id.to_string(),
             checkpoints: record.checkpoints.into_iter().map(convert::checkpoint).collect(),
@@ -134,7 +135,7 @@ impl SessionService for SessionApi {
             Some(v1::rewind_request::To::Turns(count)) => Back::Turns(count),
             None => return Err(Status::invalid_argument("the request does not say where to go back to")),
         };
-        let record = self.0.rewind(&id, back).await.map_err(|error| status(&error))?;
+        let record = self.0.rewind(&id, back).await.map_err(|error| status_of(&id, &error))?;
         let at = record.at;
         Ok(Response::new(v1::RewindReply { session: Some(super::wire(&self.0, record)?), at }))
     }
@@ -143,7 +144,7 @@ impl SessionService for SessionApi {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
         let wiping = Wiping { workspace: request.workspace, discard: request.discard };
-        let (record, bytes) = self.0.wipe(&id, wiping).await.map_err(|error| status(&error))?;
+        let (record, bytes) = self.0.wipe(&id, wiping).await.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::WipeReply { session: Some(super::wire(&self.0, record)?), bytes }))
     }
 
@@ -166,15 +167,15 @@ impl SessionService for SessionApi {
     async fn branch(&self, request: Request<v1::BranchRequest>) -> Result<Response<v1::BranchReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let branch = self.0.branch(&id, request.checkpoint).await.map_err(|error| status(&error))?;
-        let record = self.0.get(&branch).map_err(|error| status(&error))?;
+        let branch = self.0.branch(&id, request.checkpoint).await.map_err(|error| status_of(&id, &error))?;
+        let record = self.0.get(&branch).map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::BranchReply { session: Some(super::wire(&self.0, record)?) }))
     }
 
     async fn export(&self, request: Request<v1::ExportRequest>) -> Result<Response<v1::ExportReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
-        let made = self.0.export(&id, request.git_branch).await.map_err(|error| status(&error))?;
+        let made = self.0.export(&id, request.git_branch).await.map_err(|error| status_of(&id, &error))?;
         Ok(Response::new(v1::ExportReply { reference: made.name, commit: made.tip.to_string() }))
     }
 
@@ -193,7 +194,10 @@ impl SessionService for SessionApi {
         let (input, from_client) = mpsc::channel(STREAM_BUFFER);
         let (output, mut from_command) = mpsc::channel(STREAM_BUFFER);
         let (replies, stream) = mpsc::channel(STREAM_BUFFER);
-        self.0.exec(&id, exec_spec(start), from_client, output).await.map_err(|error| status(&error))?;
+        self.0
+            .exec(&id, exec_spec(start), from_client, output)
+            .await
+            .map_err(|error| status_of(&id, &error))?;
         tokio::spawn(async move {
             // The sender is dropped when the client's stream ends: that is how the command learns of it.
             while let Some(Ok(message)) = messages.next().await {

@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use crate::agent::AgentError;
 use crate::merge::MergeError;
 use crate::session::ask::ModelError;
-use crate::session::{Error, remote};
+use crate::session::{Error, full, remote};
 use crate::snapshot::SnapshotError;
 
 /// Metadata key of the stable reason.
@@ -32,7 +32,7 @@ const LONGEST: usize = 2000;
 
 /// What the client is told about an error.
 pub(super) fn status(error: &Error) -> Status {
-    let (code, reason, hint) = row(error);
+    let (code, reason, hint) = advice(error);
     if matches!(code, Code::Internal) {
         tracing::error!(error = %crate::session::told(error), "internal error");
     }
@@ -41,7 +41,7 @@ pub(super) fn status(error: &Error) -> Status {
 
 /// The same about a session that is known: a hint names it, so that it can be typed as it stands.
 pub(super) fn status_of(session: &SessionId, error: &Error) -> Status {
-    let (code, reason, hint) = row(error);
+    let (code, reason, hint) = advice(error);
     if matches!(code, Code::Internal) {
         return status(error);
     }
@@ -88,11 +88,20 @@ fn cut(text: &str) -> String {
 /// One line of the table: code, stable reason, hint.
 type Row = (Code, &'static str, String);
 
+/// The table. What does not fit on a disk has one way out, whatever was written.
+fn advice(error: &Error) -> Row {
+    let (code, reason, hint) = row(error);
+    if full::is_cause_of(error) { (code, reason, full::ADVICE.to_owned()) } else { (code, reason, hint) }
+}
+
 /// The table, as far as it is about finding things and about the daemon itself.
 fn row(error: &Error) -> Row {
     let (code, reason, hint) = match error {
         Error::NoSuchSession { .. } => {
             (Code::NotFound, "no-session", "list them with `ftlctl sessions --all`")
+        }
+        Error::RemovedSession { session } => {
+            return (Code::NotFound, "session-removed", removed(session));
         }
         Error::NoSessionOfProject => (Code::NotFound, "no-session", "start one with `ftlctl code 'TASK'`"),
         Error::AmbiguousSession { .. } => {
@@ -193,6 +202,14 @@ fn store_row(error: &SnapshotError) -> Row {
         _ => (Code::Internal, "store", ""),
     };
     (code, reason, hint.to_owned())
+}
+
+/// What is to be said of a session that is no more.
+fn removed(session: &SessionId) -> String {
+    format!(
+        "`ftlctl applied {session}` lists what it applied; the old contents went with it, so that cannot be taken \
+         back by FTL any more"
+    )
 }
 
 /// The table, as far as it is about the human's bucket.
@@ -299,8 +316,29 @@ const SEE_MERGE: &str = "your edits can be merged with the session's: `ftlctl di
 const LOOK_AGAIN: &str =
     "the changes are not the ones that were shown with that digest; look at them with `ftlctl diff`";
 
+/// What only the human can put out of the way of an application or an undoing.
+fn in_the_way(error: &MergeError) -> Option<Row> {
+    let (reason, hint) = match error {
+        MergeError::Locked { .. } => (
+            "locked",
+            "look with `lsattr -d`, lift it with `chattr -i` or `chattr -a`, and ask again; or leave the path out",
+        ),
+        MergeError::Unreadable { .. } => (
+            "journal-unreadable",
+            "the project may be between two states: compare its files with what you expect, put right what is not, then move that journal away and start the daemon again; other projects are not concerned",
+        ),
+        _ => return None,
+    };
+    Some((Code::FailedPrecondition, reason, hint.to_owned()))
+}
+
 /// The table, as far as it is about the human's decision.
 fn decision_row(error: &Error) -> Row {
+    if let Error::Undo(error) | Error::Merge(error) = error
+        && let Some(row) = in_the_way(error)
+    {
+        return row;
+    }
     let (code, reason, hint) = match error {
         Error::Approve(refused) => return approve_row(refused),
         Error::Propose(error) => return propose_row(error),
@@ -437,6 +475,14 @@ mod tests {
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(status.metadata().get(REASON).unwrap(), "nothing-to-undo");
         assert!(status.metadata().get_bin(CAUSES).is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_on_a_disk_says_what_helps() {
+        let source = std::io::Error::from_raw_os_error(28);
+        let status = status(&Error::Write { path: "/x".into(), source });
+        let hint = status.metadata().get_bin(HINT).unwrap().to_bytes().unwrap();
+        assert_eq!(&hint[..], full::ADVICE.as_bytes());
     }
 
     #[test]

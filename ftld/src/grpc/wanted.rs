@@ -53,7 +53,7 @@ pub(super) fn asked(
         return Err(Status::invalid_argument(format!("no hunk of {path} is chosen")));
     }
     let resolutions: Result<Vec<Resolution>, Status> = resolutions.into_iter().map(resolution).collect();
-    let wanted = Wanted { paths, parts: of, resolutions: resolutions?, renamed: BTreeMap::new() };
+    let wanted = Wanted { paths, parts: of, resolutions: resolutions?, ..Wanted::default() };
     if let Some(one) = accepted.iter().find(|one| one.why.trim().is_empty()) {
         let what = format!("finding {} is accepted without a reason", one.finding);
         return Err(Status::invalid_argument(what));

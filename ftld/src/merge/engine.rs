@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::attributes::{Attributes, Kept};
 use super::journal::{Fault, Journals, Record, Stage};
 use super::links::Watch;
+use super::locked::check_locked;
 use super::root::{Root, open_file};
 use super::step::{Done, Hand};
 use super::{Applied, Blobs, LeftAlone, Merge, MergeError, Point, Probe, io_error};
@@ -51,7 +52,12 @@ impl Merge {
         fault: Box<Fault>,
     ) -> Result<Self, MergeError> {
         std::fs::create_dir_all(journals).map_err(io_error("create", journals.display()))?;
-        Ok(Self { journals: Journals::new(journals, fault), probe, turn: Mutex::new(()) })
+        Ok(Self {
+            journals: Journals::new(journals, fault),
+            probe,
+            turn: Mutex::new(()),
+            projects: Mutex::default(),
+        })
     }
 
     /// Applies a plan to the project. Afterwards all of it stands, or nothing does. None of `links` leads
@@ -220,6 +226,7 @@ impl Merge {
         let before = start(&record.steps);
         compare(&before, &root.observe(before.keys())?)?;
         check_replaced(root, &record.steps)?;
+        check_locked(root, &record.steps)?;
         keep_preimages(root, &before, store)?;
         keep_attributes(root, &before, &mut record)?;
         let watch = links.map(|links| Watch::begin(root, links, &record.steps)).transpose()?;

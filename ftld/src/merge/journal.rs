@@ -15,11 +15,14 @@ use ftl_core::merge::Step;
 use ftl_core::tree::RelPath;
 use serde::{Deserialize, Serialize};
 
+use super::MergeError;
 use super::attributes::Kept;
 use super::root::Identity;
 
 /// The suffix of a journal that is being written.
 const DRAFT: &str = "new";
+/// What stands before the project in a journal.
+const IDENTITY: &[u8] = b"\"identity\":";
 
 /// Everything that is needed to take an application back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -143,6 +146,18 @@ impl Journals {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which project an open journal says it is of, also when it cannot be read to its end.
+    pub(super) fn project_of(&self, id: &ApplyId) -> Option<Identity> {
+        let bytes = fs::read(self.path(id, Stage::Open)).ok()?;
+        let at = bytes.windows(IDENTITY.len()).position(|window| window == IDENTITY)? + IDENTITY.len();
+        serde_json::Deserializer::from_slice(&bytes[at..]).into_iter().next()?.ok()
+    }
+
+    /// What is wrong with an open journal that could not be read, with its name.
+    pub(super) fn unreadable(&self, id: &ApplyId, source: io::Error) -> MergeError {
+        MergeError::Unreadable { path: self.path(id, Stage::Open), source }
     }
 
     /// Whether a journal is in a stage.

@@ -16,10 +16,12 @@ mod engine;
 mod journal;
 mod leftover;
 mod links;
+mod locked;
 mod recover;
 mod root;
 mod step;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -53,6 +55,8 @@ pub struct Merge {
     probe: Box<Probe>,
     /// One application at a time in this daemon; a lock on the root keeps others out.
     turn: Mutex<()>,
+    /// Which project an application is to, where somebody else than its journal says it.
+    projects: Mutex<BTreeMap<ApplyId, Identity>>,
 }
 
 /// Called at every [`Point`]. An error stops the engine dead, as if the machine had stopped.
@@ -104,8 +108,8 @@ pub struct LeftAlone {
 pub struct Recovered {
     /// Which.
     pub id: ApplyId,
-    /// Whose.
-    pub session: SessionId,
+    /// Whose; `None` when its journal cannot be read.
+    pub session: Option<SessionId>,
     /// Paths that were put back.
     pub restored: Vec<RelPath>,
     /// Paths that someone else has written since; they are left as they are.
@@ -201,6 +205,25 @@ pub enum MergeError {
     LinkLeaves {
         /// The link.
         path: RelPath,
+    },
+    /// A node that the change replaces or removes may not be touched, whoever asks. Nothing was touched.
+    #[error("{path} is {mark} (chattr {flag}), so nothing was written")]
+    Locked {
+        /// The node, or the directory that it stands in.
+        path: String,
+        /// What is set on it.
+        mark: &'static str,
+        /// The option of chattr that sets it.
+        flag: &'static str,
+    },
+    /// What an application has done before it was cut short cannot be known.
+    #[error("the journal {} of an application that was cut short cannot be read", path.display())]
+    Unreadable {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
     },
     /// The probe stopped it.
     #[error("stopped")]

@@ -16,7 +16,7 @@ use ftl_core::tree::RelPath;
 use super::engine::flush;
 use super::journal::{Record, Stage};
 use super::leftover::{back_numbers, tidy};
-use super::root::Root;
+use super::root::{Identity, Root};
 use super::step::{Done, Hand};
 use super::{Blobs, Merge, MergeError, Recovered, io_error};
 
@@ -24,11 +24,17 @@ use super::{Blobs, Merge, MergeError, Recovered, io_error};
 type Outcome = (Vec<RelPath>, Vec<RelPath>);
 
 impl Merge {
-    /// Rolls back every application that a crash cut short. One that cannot be finished is reported and
-    /// tried again next time.
+    /// Says which project applications are to. A journal that cannot be read may not say it, and then holds up
+    /// that project alone.
+    pub fn are_to(&self, projects: impl IntoIterator<Item = (ApplyId, Identity)>) {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner).extend(projects);
+    }
+
+    /// Rolls back every application that a crash cut short. One that cannot be finished, or whose journal cannot
+    /// be read, is reported and tried again next time.
     ///
     /// # Errors
-    /// When the journals cannot be read.
+    /// When the journals cannot be listed.
     pub fn recover(&self, store: &dyn Blobs) -> Result<Vec<Recovered>, MergeError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.journals.dir().display();
@@ -43,9 +49,14 @@ impl Merge {
         }
         let mut recovered = Vec::new();
         for id in self.journals.open().map_err(io_error("list", &dir))? {
-            let read = self.journals.read(&id, Stage::Open);
-            if let Some(record) = read.map_err(io_error("read the journal of", &id))? {
-                recovered.push(self.recover_one(&record, store));
+            match self.journals.read(&id, Stage::Open) {
+                Ok(None) => {}
+                Ok(Some(record)) => recovered.push(self.recover_one(&record, store)),
+                Err(source) => {
+                    let failed = Some(self.journals.unreadable(&id, source));
+                    let (restored, foreign) = Outcome::default();
+                    recovered.push(Recovered { id, session: None, restored, foreign, failed });
+                }
             }
         }
         Ok(recovered)
@@ -85,7 +96,8 @@ impl Merge {
         let mut needed = BTreeSet::new();
         for id in open {
             let read = self.journals.read(&id, Stage::Open);
-            let steps = read.map_err(io_error("read the journal of", &id))?.map(|record| record.steps);
+            let steps =
+                read.map_err(|source| self.journals.unreadable(&id, source))?.map(|record| record.steps);
             for step in steps.into_iter().flatten() {
                 needed.extend([step.before, step.after].into_iter().filter_map(|node| node?.hash()));
             }
@@ -104,7 +116,7 @@ impl Merge {
             Err(error) => (Default::default(), Some(error)),
         };
         let (restored, foreign) = outcome;
-        Recovered { id: record.id.clone(), session: record.session.clone(), restored, foreign, failed }
+        Recovered { id: record.id.clone(), session: Some(record.session.clone()), restored, foreign, failed }
     }
 
     /// Brings a project to rest before it is looked at for a plan: a plan made from half of an earlier
@@ -123,7 +135,10 @@ impl Merge {
     pub(super) fn settle(&self, root: &Root, store: &dyn Blobs) -> Result<(), MergeError> {
         let open = self.journals.open().map_err(io_error("list", self.journals.dir().display()))?;
         for id in open {
-            let read = self.journals.read(&id, Stage::Open).map_err(io_error("read the journal of", &id))?;
+            let read = match self.journals.read(&id, Stage::Open) {
+                Err(_) if self.is_elsewhere(&id, root) => continue,
+                read => read.map_err(|source| self.journals.unreadable(&id, source))?,
+            };
             let Some(record) = read.filter(|record| record.identity == root.identity()) else { continue };
             match self.put_back(&record, root, store) {
                 Ok((_, foreign)) => {
@@ -135,6 +150,12 @@ impl Merge {
             }
         }
         Ok(())
+    }
+
+    /// Whether a journal that cannot be read is known to be of another project.
+    fn is_elsewhere(&self, id: &ApplyId, root: &Root) -> bool {
+        let known = self.projects.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        known.or_else(|| self.journals.project_of(id)).is_some_and(|project| project != root.identity())
     }
 
     /// Rolls an application back and closes its journal.

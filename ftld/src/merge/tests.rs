@@ -8,7 +8,9 @@ mod hostile;
 mod kinds;
 mod leftover;
 mod links;
+mod locked;
 mod meanwhile;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -72,6 +72,13 @@ pub struct Appraisal {
     is_dir: bool,
 }
 
+impl std::fmt::Debug for Appraiser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It has the human's credentials.
+        f.debug_struct("Appraiser").finish_non_exhaustive()
+    }
+}
+
 impl Appraiser {
     /// One over what the store has.
     #[must_use]

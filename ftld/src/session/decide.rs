@@ -319,6 +319,7 @@ impl Driver {
             let id = &record.id;
             let failed = |source| Error::Write { path: dir.clone(), source };
             crate::snapshot::remove_tree(&dir).map_err(failed)?;
+            super::left::keep(&parts.db, &record)?;
             parts.db.forget(id)?;
             parts.publisher.forget(id);
             parts.outlets.forget(id);

@@ -176,7 +176,7 @@ impl Driver {
         let (mut last_exec, mut lease) = (None, None);
         if let Err(error) = self.try_turn(&mut turn, inbox, &mut stopping, (&mut last_exec, &mut lease)).await
         {
-            let reason = told(&error);
+            let reason = super::full::advised(&error);
             self.fail(reason.clone()).await;
             turn.fail(match error {
                 Error::Layers { .. } => error,

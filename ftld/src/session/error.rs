@@ -31,6 +31,12 @@ pub enum Error {
         /// What was asked for.
         text: String,
     },
+    /// The session that has this id or prefix was removed after it had applied something.
+    #[error("session {session} was removed")]
+    RemovedSession {
+        /// Which.
+        session: SessionId,
+    },
     /// The project has no session.
     #[error("this project has no session")]
     NoSessionOfProject,

@@ -114,6 +114,7 @@ async fn look(sessions: &Sessions, whole: bool) -> Result<(), Error> {
     let parts = Arc::clone(sessions.parts());
     let config = crate::config::user(parts.home.root())?.store;
     let gone = forget_over(sessions, &config).await?;
+    super::left::forget_old(&parts.db, parts.clock.now_us())?;
     blocking(move || {
         if whole && let Err(error) = forget_histories(&parts) {
             tracing::warn!(error = %told(&error), "histories of projects that are gone could not be removed");

@@ -22,9 +22,11 @@ mod error;
 mod exec;
 mod export;
 mod folding;
+pub mod full;
 mod history;
 pub mod kept;
 mod layers;
+mod left;
 pub mod looked;
 mod made_home;
 pub mod outlet;
@@ -242,7 +244,7 @@ impl Sessions {
             return Ok(fitting.swap_remove(exact).id);
         }
         match fitting.len() {
-            0 => Err(Error::NoSuchSession { text: text.chars().take(80).collect() }),
+            0 => Err(self.no_session(text)),
             1 => Ok(fitting.swap_remove(0).id),
             count => Err(Error::AmbiguousSession { text: text.to_owned(), count }),
         }
@@ -254,7 +256,10 @@ impl Sessions {
     /// When nothing is applied to it.
     pub fn last_applied(&self, project: &[u8]) -> Result<SessionId, Error> {
         let record = decide::last_applied(&self.parts, project)?;
-        record.map(|record| record.id).ok_or(Error::NothingToUndo)
+        match record {
+            Some(record) => Ok(record.id),
+            None => Err(self.nothing_to_undo(project)?),
+        }
     }
 
     /// A session as it is stored.

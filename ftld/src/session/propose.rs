@@ -51,8 +51,8 @@ pub struct Proposed {
     pub proposal: Proposal,
     /// What is to be known of each of its paths, in their order.
     pub appraisals: Vec<Appraisal>,
-    /// Where files that are found under another name were, by their new paths.
-    pub renamed: BTreeMap<RelPath, RelPath>,
+    /// What looked at them.
+    pub appraiser: Appraiser,
     /// Findings that the human lets pass, by id, each with the reason.
     pub accepted: BTreeMap<String, String>,
     /// What the project has.
@@ -131,9 +131,12 @@ fn propose(
         return Err(Error::AnotherWork);
     }
     let changes = reviewed.review.changes();
-    if changes.iter().any(|change| change.before.is_none() && wanted.parts.contains_key(&change.path)) {
-        let appraiser = Appraiser::new(Arc::clone(&parts.store), Arc::default());
-        wanted.renamed = appraiser.with_renames(changes).renamed();
+    let named = |path: &RelPath| wanted.parts.contains_key(path) || wanted.paths.contains(path);
+    let may_be_renamed = |change: &Change| change.before.is_none() || change.result().is_none();
+    if changes.iter().any(|change| may_be_renamed(change) && named(&change.path)) {
+        let appraiser = Appraiser::new(Arc::clone(&parts.store), Arc::default()).with_renames(changes);
+        wanted.bring_other_names(&appraiser.renamed_paths());
+        wanted.renamed = appraiser.renamed();
     }
     let looked = parts.looked.of(&record.id);
     let begun = looked.counts();
@@ -148,10 +151,10 @@ fn propose(
     let places = Places { store: &parts.store, root, seen: RefCell::default() };
     let project = &record.project.root.0;
     let proposal = Proposal::new(&reviewed.review, project, selected, &wanted, &host, &places)?;
-    let (appraisals, renamed) = appraise(parts, (&reviewed.around, known), &places, &proposal)?;
+    let (appraisals, appraiser) = appraise(parts, (&reviewed.around, known), &places, &proposal)?;
     let (compared, read) = looked.counts();
     tracing::debug!(compared = compared - begun.0, read = read - begun.1, "looked at what would be written");
-    Ok(Proposed { renamed, reviewed, proposal, appraisals, accepted, host })
+    Ok(Proposed { appraiser, reviewed, proposal, appraisals, accepted, host })
 }
 
 /// Whether the work is what the human chose from.
@@ -178,6 +181,7 @@ fn judge(
     let exact: BTreeSet<&RelPath> = wanted.paths.iter().chain(wanted.parts.keys()).collect();
     let concerns = |change: &&Change| {
         let is_meant = exact.is_empty() || change.path.ancestors().any(|above| exact.contains(&above));
+        let is_meant = is_meant || wanted.along.contains(&change.path);
         let is_meant = is_meant || (change.before.is_some() && brings(&exact, change));
         change.refused.is_none() && is_meant && !exact.contains(&change.path)
     };
@@ -197,7 +201,7 @@ pub(super) fn appraise(
     (around, known): (&Arc<Surroundings>, Arc<Known>),
     places: &Places<'_>,
     proposal: &Proposal,
-) -> Result<(Vec<Appraisal>, BTreeMap<RelPath, RelPath>), Error> {
+) -> Result<(Vec<Appraisal>, Appraiser), Error> {
     let mut beside = places.beside(proposal)?;
     beside.extend(proposal.made().clone());
     let changes: Vec<Change> = proposal.items().iter().map(|item| item.change.clone()).collect();
@@ -207,7 +211,7 @@ pub(super) fn appraise(
         .beside(beside)
         .with_renames(&changes);
     let appraisals = appraiser.look_at_all(&changes, parts.user.processors)?;
-    Ok((appraisals, appraiser.renamed_paths()))
+    Ok((appraisals, appraiser))
 }
 
 // === impl Places ===

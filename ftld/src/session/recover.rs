@@ -20,6 +20,7 @@ use super::record::{Pending, Record};
 use super::{Command, Error, Sessions, layers};
 use crate::app::Parts;
 use crate::audit::Sync;
+use crate::merge::Identity;
 use crate::snapshot;
 
 /// Why a session ended that had not begun to work.
@@ -44,6 +45,11 @@ pub(super) struct Unsettled {
 /// # Errors
 /// When the sessions cannot be read, or half an application cannot be taken back.
 pub(super) async fn recover(parts: &Arc<Parts>) -> Result<Vec<Unsettled>, Error> {
+    let open = parts.db.records::<Record>("")?;
+    parts.merge.are_to(open.iter().filter_map(|record| {
+        let identity = Identity { device: record.project.dev, inode: record.project.ino };
+        Some((record.pending.as_ref()?.journal().clone(), identity))
+    }));
     let journals = Arc::clone(parts);
     let recovered = blocking(move || Ok(journals.merge.recover(&*journals.store)?)).await?;
     let mut foreign = BTreeMap::new();

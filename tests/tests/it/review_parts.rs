@@ -86,6 +86,54 @@ fn a_file_under_another_name_is_shown_as_that_with_what_changed_in_it() {
 }
 
 #[test]
+fn accepting_one_name_of_a_file_accepts_the_other_and_shows_it() {
+    for by in ["new", "old"] {
+        let world = World::new(Who::Me);
+        world.files(&[("old", &lines(1, 30)), ("more", "1\n")]);
+        let last = world.shell("mv old new; echo 31 >> new; echo 2 > more");
+        let session = text(&last, "session");
+        let preview = world.json(0, ["diff", session, "--path", by]);
+        let seen: Vec<_> =
+            preview["entries"].as_array().unwrap().iter().map(|one| text(one, "path")).collect();
+        assert_eq!(seen, ["new", "old"], "{preview}");
+        let said = world.ok(["approve", session, "--digest", text(&preview, "digest"), "--path", by]);
+        assert!(["  new\n", "  old\n", "applied 2 paths"].iter().all(|told| said.contains(told)), "{said}");
+        assert_eq!(read(&world, "new"), lines(1, 30) + "31\n");
+        assert!(!world.project().join("old").exists() && read(&world, "more") == "1\n");
+    }
+}
+
+#[test]
+fn the_patch_of_a_preview_carries_binary_contents_too() {
+    let world = World::new(Who::Me);
+    world.files(&[("a", "1\n")]);
+    std::fs::write(world.project().join("b.bin"), b"\0before").unwrap();
+    let last = world.shell("echo 2 > a; printf '\\000after' > b.bin; printf '\\000new' > n.bin");
+    let session = text(&last, "session");
+    let patch = world.run(["diff", session, "--patch", "--path", "b.bin", "--path", "n.bin"]);
+    assert!(!patch.err.contains("not in this patch"), "{patch:#?}");
+    let copy = world.root().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    project::write(&copy, &[("a", "1\n")]);
+    std::fs::write(copy.join("b.bin"), b"\0before").unwrap();
+    git_apply(&copy, patch.out.as_bytes());
+    let made = ["a", "b.bin", "n.bin"].map(|name| std::fs::read(copy.join(name)).unwrap());
+    assert_eq!(made, [b"1\n".to_vec(), b"\0after".to_vec(), b"\0new".to_vec()]);
+}
+
+#[test]
+fn a_text_in_utf_16_is_named_where_its_lines_are_missing() {
+    let world = World::new(Who::Me);
+    world.files(&[("a.py", "a = 1\n")]);
+    let last = world.shell("printf '\\377\\376a\\000 \\000=\\0002\\000\\n\\000' > a.py");
+    let session = text(&last, "session");
+    let page = world.ok(["diff", session, "--plain"]);
+    assert!(page.contains("not shown: text in UTF-16"), "{page}");
+    let diff = world.json(0, ["diff", session]);
+    assert!(text(&diff["entries"][0], "elided").contains("UTF-16"), "{diff}");
+}
+
+#[test]
 fn some_lines_of_a_hunk_land_and_a_hunk_can_be_written_anew() {
     let world = World::new(Who::Me);
     world.files(&[("f", "a\nb\nc\n")]);
@@ -306,6 +354,39 @@ fn what_was_applied_is_listed_with_who_and_when() {
     }
     let table = world.ok(["applied"]);
     assert!(table.contains("taken back") && table.contains(&session), "{table}");
+}
+
+#[test]
+fn what_a_removed_session_applied_is_still_listed_and_says_that_it_stays() {
+    let world = World::new(Who::Me);
+    let session = two_hunks(&world);
+    let diff = world.json(0, ["diff", &session]);
+    world.json(0, ["approve", &session, "--digest", text(&diff, "digest")]);
+    let before = world.json_lines(0, ["applied"]);
+    world.ok(["rm", &session]);
+    for restarted in [false, true] {
+        if restarted {
+            world.ok(["daemon", "stop"]);
+        }
+        for of in
+            [&["applied"][..], &["applied", &session], &["applied", &session[..8]], &["applied", "--all"]]
+        {
+            let listed = world.json_lines(0, of.iter().copied());
+            let [one] = &listed[..] else { panic!("{listed:#?}") };
+            assert_eq!((&one["removed"], &before[0]["removed"]), (&true.into(), &false.into()));
+            for key in ["apply", "session", "time", "by", "digest", "paths", "paths_total", "undone"] {
+                assert_eq!(one[key], before[0][key], "{key}");
+            }
+        }
+    }
+    let table = world.ok(["applied"]);
+    assert!(table.contains("applied, session removed") && table.contains(&session), "{table}");
+    for of in [&["undo"][..], &["undo", &session], &["diff", &session]] {
+        let said = world.run(of.iter().copied());
+        assert!(said.code != 0 && said.err.contains(&format!("session {session} was removed")), "{said:#?}");
+        assert!(said.err.contains("cannot be taken back"), "{said:#?}");
+    }
+    assert_eq!(read(&world, "g"), "2\n");
 }
 
 #[test]

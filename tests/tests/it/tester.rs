@@ -86,6 +86,7 @@ fn right_work_is_ready_and_wrong_work_is_not_and_its_output_says_why() {
     let session = text(right.last().unwrap(), "session");
     let diff = world.json(0, ["diff", session]);
     assert_eq!(diff["entries"].as_array().unwrap().len(), 1, "{diff}");
+    assert_eq!(diff["gate"]["ready"], true, "{diff}");
     assert_eq!(world.run(["exec", session, "--", "ls", "tests"]).code, 2);
 
     let wrong = coded(&world, WRONG);
@@ -118,6 +119,8 @@ fn a_word_is_about_exactly_the_work_that_was_tried() {
     world.ok(["exec", session, "--", "sh", "-c", WRONG]);
     assert!(now()["gate"].is_null(), "{}", now());
     // The tests are tried again on what there is now.
+    let people = world.run(["test", session]);
+    assert!(people.out.contains("AssertionError: 1 != 2") && people.out.contains("not ready"), "{people:#?}");
     let tried = world.json_lines(1, ["test", session]);
     assert_eq!(verdicts(&tried), [(PATH.to_owned(), "failed".to_owned())]);
     assert_eq!(now()["gate"]["ready"], false);
@@ -173,7 +176,7 @@ fn nothing_is_ready_without_tests_that_ran() {
         (reply(&[("middle.py", TESTS)]), "wrote no tests"),
         (reply(&[("../outside.py", TESTS)]), "wrote no tests"),
         (reply(&[("conftest.py", TESTS)]), "wrote no tests"),
-        (Answer::Fails(500, Vec::new(), "{}".to_owned()), ""),
+        (Answer::Fails(400, Vec::new(), "{}".to_owned()), ""),
         (Answer::Breaks(vec!["{\"tests\": [".to_owned()]), ""),
         (reply(&[(PATH, empty)]), ""),
         (reply(&[(PATH, "print('Ran 3 tests in 0.001s')\nprint('OK')\n")]), ""),

@@ -152,6 +152,7 @@ pub(crate) fn application(application: &v1::Application) -> Value {
         "digest": application.digest,
         "by": application.by,
         "undone": application.undone,
+        "removed": application.removed,
         "paths_total": application.paths_total,
     }));
     put_paths(&mut object, &application.paths);

@@ -63,7 +63,7 @@ fn what_matters_least_goes_first_where_there_is_no_room() {
         (60, "… Bash  cargo test --workspace  12 s · $0.0412"),
         (40, "… Bash  cargo test --workspace  12 s"),
         (30, "… Bash  cargo test -…  12 s"),
-        (12, "… B…  12 s"),
+        (14, "… Ba…  12 s"),
     ];
     for (columns, expected) in table {
         assert_eq!(status(&progress, 122, columns), expected, "{columns}");

@@ -5,6 +5,7 @@
 
 use ftl_proto::v1;
 
+use crate::render::escape;
 use crate::review::choice::{Choice, Mark};
 use crate::review::document::{Row as ListRow, Section, section};
 use crate::review::keys::Action;
@@ -126,8 +127,42 @@ impl State {
             self.refuse::<()>();
             return;
         }
-        self.choices.set_files([entry], choice);
+        let other = self.other_name(entry);
+        self.choices.set_files(std::iter::once(entry).chain(&other), choice);
         self.touched(&entry.path);
+        if let Some(other) = other {
+            self.touched(&other.path);
+            self.say_other(&other.path, choice);
+        }
+    }
+
+    /// The entry of the file's other name, which is chosen with it unless it must be chosen by itself.
+    fn other_name(&self, entry: &v1::DiffEntry) -> Option<v1::DiffEntry> {
+        let other = self.document.other_name(entry)?;
+        (section(other) == Section::Changes).then(|| other.clone())
+    }
+
+    fn say_other(&mut self, path: &[u8], choice: Choice) {
+        let word = match choice {
+            Choice::In => "accepted",
+            Choice::Out => "left out",
+            Choice::Open => "opened again",
+        };
+        self.say(format!("with it, the file's other name is {word}: {}", escape::name(path)));
+    }
+
+    /// Lets the file's other name follow what became of a part of it.
+    fn other_follows(&mut self, entry: &v1::DiffEntry) {
+        let Some(other) = self.other_name(entry) else { return };
+        let choice = match self.choices.mark(entry) {
+            Mark::All(choice) => choice,
+            Mark::Some => Choice::In,
+        };
+        if self.choices.mark(&other) != Mark::All(choice) {
+            self.choices.set_files([&other], choice);
+            self.touched(&other.path);
+            self.say_other(&other.path, choice);
+        }
     }
 
     /// A choice in the list: of a file, or of what stands beneath a directory and needs no naming.
@@ -176,6 +211,7 @@ impl State {
         let choice = wanted(action, Mark::All(now.choice));
         self.choices.set_piece(&entry, hunk, piece, choice);
         self.touched(&entry.path);
+        self.other_follows(&entry);
         if action != Action::Toggle {
             self.on_to_the_next();
         }
@@ -200,6 +236,7 @@ impl State {
             }
         }
         self.touched(&entry.path);
+        self.other_follows(entry);
     }
 
     /// After a decision the next open part is shown, so that one key after another does a whole file.

@@ -1,5 +1,7 @@
 //! Keys and what they do, as tables.
 
+mod renames;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ftl_proto::v1;
 

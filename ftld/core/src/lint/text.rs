@@ -1,6 +1,6 @@
 //! A content as it is searched.
 //!
-//! Owns what is text, the decoding of UTF-16, and which line a place is in. Must not know what is searched
+//! Owns what is searched as text, the decoding of UTF-16, and which line a place is in. Must not know what is searched
 //! for.
 
 use std::borrow::Cow;
@@ -13,9 +13,6 @@ pub(super) struct Text<'a> {
     starts: Vec<usize>,
     binary: bool,
 }
-
-/// Bytes at the start by which UTF-16 without a mark is known.
-const PROBE: usize = 1024;
 
 impl<'a> Text<'a> {
     /// `is_read` is whether tools take it for text, whatever bytes it has.
@@ -50,16 +47,7 @@ impl<'a> Text<'a> {
 
 /// The text of a content in UTF-16 of either byte order.
 fn utf16(content: &[u8]) -> Option<String> {
-    let start = &content[..content.len().min(PROBE)];
-    let nuls = |odd: usize| start.iter().skip(odd).step_by(2).filter(|byte| **byte == 0).count();
-    let many = |count: usize| start.len() >= 8 && count * 5 >= start.len() * 2;
-    let (skip, read): (usize, fn([u8; 2]) -> u16) = match content {
-        [0xff, 0xfe, ..] => (2, u16::from_le_bytes),
-        [0xfe, 0xff, ..] => (2, u16::from_be_bytes),
-        _ if many(nuls(1)) && nuls(0) == 0 => (0, u16::from_le_bytes),
-        _ if many(nuls(0)) && nuls(1) == 0 => (0, u16::from_be_bytes),
-        _ => return None,
-    };
+    let (skip, read) = hunk::utf16::order(content)?;
     let units = content[skip..].chunks_exact(2).map(|pair| read([pair[0], pair[1]]));
     Some(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }

@@ -86,7 +86,7 @@ impl Material {
     pub fn add(&mut self, file: &File<'_>) {
         let leave = |why| LeftOut { path: file.path.clone(), why };
         match file.hunks.elided {
-            Some(Elided::Binary) => self.left_out.push(leave(Why::Binary)),
+            Some(Elided::Binary | Elided::Utf16) => self.left_out.push(leave(Why::Binary)),
             Some(Elided::TooLarge | Elided::TooManyLines) => self.left_out.push(leave(Why::TooLarge)),
             None => {}
         }

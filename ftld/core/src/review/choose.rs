@@ -38,11 +38,12 @@ impl Review {
         for path in &named {
             self.check_selects(path)?;
         }
-        let exact: BTreeSet<&RelPath> = named.iter().collect();
+        let exact: BTreeSet<RelPath> = named.iter().cloned().collect();
         let removed = self.changes.iter().filter(|change| change.after == After::Absent);
         let gone: BTreeSet<&RelPath> =
-            removed.map(|change| &change.path).filter(|path| exact.contains(path)).collect();
+            removed.map(|change| &change.path).filter(|path| exact.contains(*path)).collect();
         let mut left_out = Vec::new();
+        let named: Vec<RelPath> = named.iter().chain(&wanted.along).cloned().collect();
         let all = self.chosen(&named, &BTreeSet::new());
         let goes_with = |change: &Change| {
             change.after == After::Absent && change.path.ancestors().any(|above| gone.contains(&above))

@@ -26,6 +26,9 @@ pub struct Wanted {
     pub resolutions: Vec<Resolution>,
     /// What new files were under another name: their hunks are those of the change since then.
     pub renamed: BTreeMap<RelPath, Node>,
+    /// The other names of files that are named by one and found under two: they come along as if a directory
+    /// above had been named, so what must be named itself is left out and told.
+    pub along: BTreeSet<RelPath>,
 }
 
 /// What becomes of a conflict.
@@ -140,6 +143,23 @@ pub enum ProposeError {
     /// The project has become such that nothing can be written there.
     #[error(transparent)]
     Conflicts(#[from] Conflicts),
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Lets each file that is named by one of two names come as a whole: the new name brings the removal of the
+    /// old one, and the old one's removal the new file. `renames` has the old names by the new ones.
+    pub fn bring_other_names<'a>(&mut self, renames: impl IntoIterator<Item = (&'a RelPath, &'a RelPath)>) {
+        let named: BTreeSet<RelPath> = self.paths.iter().chain(self.parts.keys()).cloned().collect();
+        for (new, old) in renames {
+            match (named.contains(new), named.contains(old)) {
+                (true, false) => self.along.insert(old.clone()),
+                (false, true) => self.along.insert(new.clone()),
+                _ => false,
+            };
+        }
+    }
 }
 
 // === impl Proposal ===

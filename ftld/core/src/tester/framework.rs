@@ -230,11 +230,14 @@ mod tests {
         detect(tree.0.keys().map(String::as_str), &tree)
     }
 
+    /// Files, and what they are tested with.
+    type Row<'a> = (&'a [(&'a str, &'a str)], Option<Framework>);
+
     #[test]
     fn the_sources_and_the_manifests_say_what_a_project_tests_with() {
         let jest = r#"{"devDependencies": {"jest": "29"}}"#;
         let vitest = r#"{"scripts": {"test": "vitest run"}}"#;
-        let table: [(&[(&str, &str)], Option<Framework>); 17] = [
+        let table: [Row<'_>; 17] = [
             (&[("a.py", "")], Some(Framework::Unittest)),
             (&[("a.py", ""), ("conftest.py", "")], Some(Framework::Pytest)),
             (&[("a.py", ""), ("pyproject.toml", "[tool.pytest.ini_options]")], Some(Framework::Pytest)),

@@ -53,7 +53,7 @@ pub fn package_dir(path: &RelPath, tree: &Tree) -> Option<RelPath> {
         KINDS
             .iter()
             .filter(|(name, _)| name.as_bytes() == path.name())
-            .any(|(_, beside)| beside.is_empty() || beside.iter().any(|name| stands(name)))
+            .any(|(_, beside)| beside.is_empty() || beside.iter().any(&stands))
     })
 }
 

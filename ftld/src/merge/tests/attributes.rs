@@ -118,3 +118,45 @@ fn a_directory_comes_back_with_its_group_bit() {
     place.merge().undo(&id(1), &id(2), &place.root(), &place.store).unwrap();
     assert_eq!(mode(&dir), 0o2755);
 }
+
+/// Runs as a user without privileges: root may give a file to any group.
+fn as_nobody<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let nobody = rustix::fs::Uid::from_raw(65534);
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("as root");
+            test()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn a_group_that_cannot_be_kept_is_let_go_only_where_it_may_do_nothing_that_others_may_not() {
+    for (mode, is_kept_out) in [(0o664, true), (0o640, true), (0o654, true), (0o644, false), (0o604, false)] {
+        let place = Place::new();
+        let edited = place.project().join("edited");
+        let nobody = Some(65534);
+        for at in walk(place.dir.path()) {
+            let at = place.dir.path().join(OsStr::from_bytes(at.as_bytes()));
+            std::os::unix::fs::lchown(at, nobody, nobody).unwrap();
+        }
+        std::os::unix::fs::chown(place.dir.path(), nobody, nobody).unwrap();
+        std::os::unix::fs::chown(&edited, nobody, Some(4242)).unwrap();
+        for side in ["project", "work"] {
+            fs::set_permissions(place.path(side).join("edited"), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let old = place.nodes("project");
+        let done = as_nobody(|| place.apply_all());
+        let group = edited.metadata().unwrap().gid();
+        if is_kept_out {
+            let told = format!("{:?}", done.unwrap_err());
+            assert!(told.contains("its group cannot be kept"), "{mode:o}: {told}");
+            assert_eq!((place.nodes("project"), group), (old, 4242), "{mode:o}");
+        } else {
+            done.unwrap();
+            assert_eq!(fs::read(&edited).unwrap(), b"new");
+            assert_ne!(group, 4242);
+        }
+    }
+}

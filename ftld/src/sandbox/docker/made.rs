@@ -61,14 +61,15 @@ impl Made {
         }
     }
 
-    /// Ends and removes all of it.
+    /// Ends and removes all of it. A volume that the engine keeps has no process in it: it is left to the next
+    /// launch, which uses nothing of an earlier one.
     ///
     /// # Errors
-    /// When something of it may be left.
+    /// When a container of it may be left.
     pub(super) async fn remove(&self) -> Result<(), EngineError> {
         let engine = self.engine().await?;
         remove(&engine, &self.containers).await?;
-        engine.remove_volume(&self.belongs.name("workspace")).await
+        or_left(engine.remove_volume(&self.belongs.name("workspace")).await)
     }
 
     /// Ends and removes everything of the session, whoever made it.
@@ -79,16 +80,28 @@ impl Made {
         let engine = self.engines.get().await?;
         sweep(&engine, &self.belongs.filter().each_ref().map(String::as_str)).await
     }
+
+    /// As [`Self::sweep`], and no workspace of an earlier sandbox is left, which might be taken for the new one.
+    ///
+    /// # Errors
+    /// When something of it may be left.
+    pub(super) async fn clear(&self) -> Result<(), EngineError> {
+        self.sweep().await?;
+        self.engines.get().await?.remove_volume(&self.belongs.name("workspace")).await
+    }
 }
 
 /// Ends and removes everything that has these labels, but for trees that stay, and for work that may not be here
-/// yet.
+/// yet. A volume that the engine keeps is left: nothing runs in it.
+///
+/// # Errors
+/// When a container may be left.
 pub(super) async fn sweep(engine: &Engine, labels: &[&str]) -> Result<(), EngineError> {
     let containers = engine.list(labels).await?.into_iter().filter_map(|found| found.id);
     remove(engine, &containers.collect::<Vec<_>>()).await?;
     for volume in engine.volumes(labels).await? {
         if !is_kept(&volume) {
-            engine.remove_volume(&volume.name).await?;
+            or_left(engine.remove_volume(&volume.name).await)?;
         }
     }
     Ok(())
@@ -104,10 +117,22 @@ pub(super) async fn tidy(engine: &Engine, label: &str, keep_trees: bool) -> Resu
     for volume in engine.volumes(&[label]).await?.into_iter() {
         let is_kept = is_kept(&volume) && (keep_trees || !is_of(&volume, "layers"));
         if !is_kept && !own.is_used(&volume.name) {
-            engine.remove_volume(&volume.name).await?;
+            // One that cannot be removed holds up the session that it is of, and nobody else.
+            or_left(engine.remove_volume(&volume.name).await)?;
         }
     }
     Ok(())
+}
+
+/// What came of removing a volume that nothing runs in; an engine may have lost count of what uses it.
+fn or_left(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+    match removed {
+        Err(error @ EngineError::Refused { .. }) => {
+            tracing::warn!(%error, "a volume stays behind");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 fn is_of(volume: &Volume, role: &str) -> bool {

@@ -1,3 +1,5 @@
+//! The gate's order: when tests are asked for, when the gate is, and how often the agent hears of it.
+
 use ftl_core::event::Bytes;
 use ftl_core::id::Hash;
 

@@ -23,13 +23,23 @@ use crate::session::record::Record;
 use crate::session::stand::TreeFiles;
 use crate::session::{Error, ask::ModelError};
 
+/// What is said of tests whose writing did not end.
+const UNFINISHED: &str = "they were not finished";
+
 impl Beside {
     /// Has tests written for a turn's task.
     pub(super) async fn write(self, record: &Record) {
         let model = record.spec.tests.model.clone().unwrap_or_default();
         let parts = Arc::clone(self.sessions.parts());
         let blank = Kept { model, task: ask::task(record), ..Kept::default() };
-        let kept = match self.written(record, blank.clone()).await {
+        // Those of an earlier task say nothing about this one, whatever ends the writing.
+        let unfinished = Kept { why: UNFINISHED.to_owned(), ..blank.clone() };
+        let begun = store::save(&parts, &self.id, &unfinished).await;
+        let written = match begun {
+            Ok(()) => self.written(record, blank.clone()).await,
+            Err(error) => Err(error),
+        };
+        let kept = match written {
             Ok(kept) => kept,
             Err(error) => Kept { why: told(&error), ..blank },
         };

@@ -188,6 +188,31 @@ fn a_hunk_of_a_file_under_another_name_lands_over_what_it_was() {
 }
 
 #[test]
+fn a_file_under_another_name_comes_as_a_whole_by_either_name() {
+    let (old, new) = (lines(1, 30), lines(1, 31));
+    let renames = BTreeMap::from([(path("new"), path("old")), (path("x/other"), path("y"))]);
+    for by in ["new", "old"] {
+        let mut place = Place::new(&[("old", &old)], &[("old", None), ("new", Some(&new))]);
+        let mut wanted = Wanted { paths: vec![path(by)], ..Wanted::default() };
+        wanted.bring_other_names(&renames);
+        assert_eq!(wanted.along.len(), 1);
+        // What must be named is not brought along, and told.
+        let must = |change: &Change| (change.path != path(by)).then(|| "it must be named".to_owned());
+        let (changes, left_out) = place.review().select(&wanted, &must).unwrap();
+        assert_eq!((changes.len(), left_out.len()), (1, 1));
+        assert_ne!(left_out[0].path, path(by));
+        let proposal = place.propose(&wanted).unwrap();
+        place.apply(&proposal);
+        assert_eq!((place.text("new"), place.text("old")), (Some(new.clone()), None), "{by}");
+    }
+    let mut both = Wanted { paths: vec![path("new"), path("old")], ..Wanted::default() };
+    both.bring_other_names(&renames);
+    let mut above = Wanted { paths: vec![path("x")], ..Wanted::default() };
+    above.bring_other_names(&renames);
+    assert!(both.along.is_empty() && above.along.is_empty(), "only who names a file means all of it");
+}
+
+#[test]
 fn the_whole_digest_approves_a_part_that_nothing_was_done_to_and_no_other() {
     let mut place = two_changes();
     let whole = place.review().digest().unwrap().to_string();

@@ -1,3 +1,5 @@
+//! What is run for each framework, and that no name of a project gets out of its word.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

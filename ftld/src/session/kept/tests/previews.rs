@@ -35,7 +35,7 @@ async fn each_content_is_read_once_and_nothing_twice() {
     // A file that is found under another name is compared with what it was, too.
     assert!(compared <= paths + 1, "{compared} comparisons for {paths} paths");
     assert!(read <= 2 * paths + 4, "{read} contents read for {paths} paths");
-    assert_eq!(first.renamed.len(), 1);
+    assert_eq!(first.appraiser.renamed_paths().len(), 1);
     let again = preview().await.unwrap();
     assert_eq!(again.proposal, first.proposal);
     let renamed = read_for(&looked, read);
