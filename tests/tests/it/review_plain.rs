@@ -16,6 +16,8 @@ fn read(world: &World, name: &str) -> String {
 
 /// Types an answer, and waits for what comes behind it.
 fn answer(tmux: &Tmux<'_>, typed: &str, until: &str) -> String {
+    // What is typed before a question is put is no answer to it.
+    tmux.wait(|screen| screen.trim_end().ends_with([']', '?']));
     tmux.kind(typed);
     tmux.press(["Enter"]);
     tmux.wait(|screen| screen.rsplit(&format!("] {typed}\n")).next().is_some_and(|rest| rest.contains(until)))
