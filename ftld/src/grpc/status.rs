@@ -135,9 +135,7 @@ fn row(error: &Error) -> Row {
         | Error::Home { .. }
         | Error::Write { .. }
         | Error::Conversation { .. }
-        | Error::Tests { .. } => {
-            (Code::Internal, "write", "see that the disk has space")
-        }
+        | Error::Tests { .. } => (Code::Internal, "write", "see that the disk has space"),
         Error::Audit(_) => {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }

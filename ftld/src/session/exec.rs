@@ -14,7 +14,7 @@ use super::record::Record;
 use crate::sandbox::{ExitStatus, Process, ProcessControl, Reader, SandboxError, Size, Writer};
 
 /// A command that a client wants to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ExecSpec {
     /// Program and arguments.
     pub argv: Vec<OsString>,

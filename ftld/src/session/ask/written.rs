@@ -38,7 +38,7 @@ pub(in crate::session) async fn written(
     stop: &CancellationToken,
 ) -> Result<String, Error> {
     let Answered { model, prompt: Prompt { system, user }, adapts } = answered;
-    let Chosen { name, endpoint, key } = for_agent(parts, record, Some(model)).await?;
+    let Chosen { name, endpoint, key, signing } = for_agent(parts, record, Some(model)).await?;
     let begun = Begun {
         model: name.to_string(),
         host: endpoint.base.authority.to_string(),
@@ -55,7 +55,7 @@ pub(in crate::session) async fn written(
         max_tokens: MAX_TOKENS,
     };
     let purpose = if adapts { Purpose::AdaptedTests } else { Purpose::Tests };
-    let call = Call::prepare(Arc::clone(parts), record, (endpoint, key), purpose)?;
+    let mut call = Call::prepare(Arc::clone(parts), record, (endpoint, key, signing), purpose)?;
     call.record_begun(&begun).await?;
     let none = |source| Err(ModelError::NoTests { model: name.to_string(), source }.into());
     match call.whole(conversation, stop).await? {

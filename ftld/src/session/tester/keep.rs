@@ -52,7 +52,7 @@ impl Sessions {
         }
         let (send, input) = mpsc::channel(4);
         let (output, mut heard) = mpsc::channel(4);
-        self.exec(id, ExecSpec { argv, terminal: None, term: String::new() }, input, output).await?;
+        self.exec(id, ExecSpec { argv, ..ExecSpec::default() }, input, output).await?;
         let bytes: Vec<u8> = chosen.iter().flat_map(|test| test.contents.bytes()).collect();
         let feed = async move {
             for piece in bytes.chunks(PIECE) {
