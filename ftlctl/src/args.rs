@@ -2,6 +2,7 @@
 //!
 //! Owns verbs, options and their words. Must not know what a verb does.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -79,7 +80,7 @@ pub(crate) enum Verb {
     Run(Run),
     Exec(Exec),
     Sessions(Sessions),
-    /// Watch a session from its beginning; Ctrl-C leaves it and it goes on
+    /// Sit down at the terminal of a session's agent, or watch the session from its beginning; it goes on when you leave
     Attach(SessionArg),
     /// Stop a session's agent; its work is kept for review
     Stop(SessionArg),
@@ -110,6 +111,22 @@ pub(crate) enum Verb {
     Man(Man),
 }
 
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// When it is none, or asks for help.
+    pub(crate) fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut cli = Self::try_parse_from(arguments)?;
+        if let Some(Verb::Run(run)) = &mut cli.verb {
+            // The command is all that is left of the line, so what stands before it is known.
+            let before = arguments.len().checked_sub(run.command.len() + 1).and_then(|at| arguments.get(at));
+            run.is_program = before.is_some_and(|word| word == "--");
+        }
+        Ok(cli)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -122,16 +139,21 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Verb, clap::error::ErrorKind> {
-        let words = std::iter::once("ftlctl").chain(line.split(' '));
-        Cli::try_parse_from(words).map(|cli| cli.verb.unwrap()).map_err(|error| error.kind())
+        let words: Vec<OsString> =
+            std::iter::once("ftlctl").chain(line.split(' ')).map(OsString::from).collect();
+        Cli::read(&words).map(|cli| cli.verb.unwrap()).map_err(|error| error.kind())
     }
 
     #[test]
     fn a_command_keeps_its_own_options() {
         let Ok(Verb::Run(run)) = parse("run --json -- ls --json -la") else { panic!() };
         assert_eq!(run.command, ["ls", "--json", "-la"]);
-        let Ok(Verb::Run(run)) = parse("run ls -la") else { panic!() };
-        assert_eq!(run.command, ["ls", "-la"]);
+        let Ok(Verb::Run(run)) = parse("run ls -la -- x") else { panic!() };
+        assert_eq!((run.command.len(), run.is_program), (4, false));
+        let Ok(Verb::Run(run)) = parse("run claude --model x") else { panic!() };
+        assert_eq!((run.command.len(), run.is_program), (3, false));
+        let Ok(Verb::Run(run)) = parse("run -- claude --model x") else { panic!() };
+        assert!(run.is_program && run.command.len() == 3, "the program of that name, not the agent");
         let Ok(Verb::Exec(exec)) = parse("exec s-1 -- ls -la") else { panic!() };
         assert_eq!((exec.session.as_deref(), exec.command.len()), (Some("s-1"), 2));
         let Ok(Verb::Exec(exec)) = parse("exec -- ls") else { panic!() };

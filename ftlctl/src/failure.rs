@@ -283,6 +283,11 @@ pub(crate) fn is_broken(status: &tonic::Status) -> bool {
         && (status.code() == Code::Unavailable || status.source().is_some())
 }
 
+/// The daemon's stable name for what went wrong.
+pub(crate) fn reason(status: &tonic::Status) -> Option<&str> {
+    status.metadata().get("ftl-reason")?.to_str().ok()
+}
+
 fn daemon_report(status: &tonic::Status) -> Report {
     if is_broken(status) {
         let mut causes = vec![status.message().to_owned()];
@@ -302,10 +307,9 @@ fn daemon_report(status: &tonic::Status) -> Report {
     let binary = |key| metadata.get_bin(key).and_then(|value| value.to_bytes().ok());
     let causes =
         binary("ftl-causes-bin").and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-    let reason = metadata.get("ftl-reason").and_then(|reason| reason.to_str().ok());
     Report {
         exit,
-        code: reason.unwrap_or(name).to_owned(),
+        code: reason(status).unwrap_or(name).to_owned(),
         message: status.message().to_owned(),
         causes,
         hint: binary("ftl-hint-bin").map(|hint| String::from_utf8_lossy(&hint).into_owned()),

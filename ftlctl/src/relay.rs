@@ -41,6 +41,7 @@ pub(crate) async fn run(
         argv,
         terminal: on_terminal.then(terminal::size),
         term: if on_terminal { context.environment.term.clone() } else { String::new() },
+        ..v1::ExecStart::default()
     };
     // The receiver is held below, so there is room and somebody to take it.
     let _ = sender.try_send(message(Sent::Start(start)));
@@ -100,7 +101,7 @@ async fn receive(output: &Output, mut replies: tonic::Streaming<v1::ExecOutput>)
                 let impossible = |_| Failure::Protocol { what: "sent an exit status that cannot be one" };
                 return u8::try_from(exit.code).map_err(impossible);
             }
-            None => {}
+            Some(Received::Replaced(_)) | None => {}
         }
     }
     Err(Failure::Protocol { what: "did not say how the command ended" })

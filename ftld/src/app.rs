@@ -33,6 +33,7 @@ use crate::session::checks::Checks;
 use crate::session::looked::Memory;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
+use crate::session::terminal::Terminals;
 use crate::session::warm::{self, Warm};
 use crate::session::{kept, recover};
 use crate::snapshot::LocalStore;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub sandboxes: Sandboxes,
     /// Checks that are under way, and what is known of earlier ones.
     pub checks: Checks,
+    /// The terminals that agents have.
+    pub terminals: Terminals,
     /// What was made ahead for sessions.
     pub warm: Warm,
     /// The container engine.
@@ -215,6 +218,7 @@ impl App {
             merge: Arc::new(merge),
             sandboxes: ports.sandboxes,
             checks: Checks::default(),
+            terminals: Terminals::default(),
             warm: Warm::default(),
             roots,
             engines: ports.engines,

@@ -25,5 +25,6 @@ pub mod verify;
 
 pub mod clock;
 pub mod db;
+pub mod dial;
 pub mod grpc;
 pub mod home;

@@ -86,6 +86,12 @@ impl<'a> Tmux<'a> {
         self.run(["capture-pane", "-p", "-e", "-t", "main"])
     }
 
+    /// The title that the program has given the terminal.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.run(["display-message", "-p", "-t", "main", "#{pane_title}"])
+    }
+
     /// Types text.
     pub fn kind(&self, text: &str) {
         self.run(["send-keys", "-t", "main", "-l", "--", text]);

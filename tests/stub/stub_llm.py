@@ -10,9 +10,13 @@ one step:
     RUN COMMAND         have the agent run COMMAND in its shell
     FAIL STATUS         answer this request, and each retry of it, with that HTTP status; 402 is the one
                         that no client retries for minutes
+    LIMIT COUNT         no step of its own: the next step's first COUNT requests get the status 429
+    CUT COUNT           likewise: their answers break off in the middle, with the connection
+    STALL               likewise: the next step's answers begin and never go on
 
 One step is asked for per request; the step's number is the number of tool results since the prompt. After
-the last step the model says DONE. Nothing depends on the time, the order of other requests or chance.
+the last step the model says DONE. Nothing depends on the time, the order of other requests or chance; what
+LIMIT and CUT have done is remembered as long as this program runs.
 
     stub_llm.py [--port N] [--delay SECONDS] [--log FILE]
 
@@ -27,11 +31,14 @@ import json
 import re
 import shlex
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 DONE = "All steps are done."
-STEP = re.compile(r"^[ \t]*(WRITE|RUN|FAIL)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+STEP = re.compile(r"^[ \t]*(WRITE|RUN|FAIL|LIMIT|CUT|STALL)\b[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+# What makes the next step go wrong.
+FAULTS = ("LIMIT", "CUT", "STALL")
 # Fixed counts, so that a test can say what a turn used: 100 in and 12 out per request.
 TOKENS_IN, TOKENS_OUT = 100, 12
 ids = itertools.count(1)
@@ -40,8 +47,12 @@ ids = itertools.count(1)
 class Step:
     """One thing the prompt asks for."""
 
-    def __init__(self, verb, rest):
-        self.verb = verb
+    # How often each fault has happened.
+    happened = {}
+    lock = threading.Lock()
+
+    def __init__(self, verb, rest, faults=()):
+        self.verb, self.faults = verb, faults
         self.path, _, self.text = rest.partition(" ") if verb == "WRITE" else ("", "", rest)
 
     def shell(self):
@@ -50,10 +61,29 @@ class Step:
             return f"printf '%s\\n' {shlex.quote(self.text)} > {shlex.quote(self.path)}"
         return self.text
 
+    def fault(self):
+        """What goes wrong with this request for the step, if anything."""
+        for verb, count in self.faults:
+            if verb == "STALL":
+                return verb
+            key = (verb, count, self.verb, self.path, self.text)
+            with self.lock:
+                if self.happened.get(key, 0) < int(count):
+                    self.happened[key] = self.happened.get(key, 0) + 1
+                    return verb
+        return None
+
 
 def script(text):
     """The steps a prompt asks for."""
-    return [Step(verb, rest) for verb, rest in STEP.findall(text)]
+    steps, faults = [], []
+    for verb, rest in STEP.findall(text):
+        if verb in FAULTS:
+            faults.append((verb, rest))
+        elif rest:
+            steps.append(Step(verb, rest, faults))
+            faults = []
+    return steps
 
 
 def text_of(content):
@@ -104,12 +134,13 @@ def messages_step(body):
     progress = Progress()
     for message in body.get("messages") or []:
         content = message.get("content")
-        blocks = content if isinstance(content, list) else []
+        blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
         for block in blocks:
-            if isinstance(block, dict) and block.get("type") == "tool_result":
+            if block.get("type") == "tool_result":
                 progress.result()
-        if message.get("role") == "user":
-            progress.prompt(text_of(content))
+            elif message.get("role") == "user":
+                # Clients join what was said before and after an answer that failed.
+                progress.prompt(block.get("text") or "")
     return progress.next() if body.get("tools") else None
 
 
@@ -384,6 +415,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     delay = 0.0
     log = None
+    fault = None
 
     def log_message(self, *_):
         pass
@@ -398,6 +430,8 @@ class Handler(BaseHTTPRequestHandler):
     def send_json(self, status, value):
         data = json.dumps(value).encode()
         self.send_response(status)
+        if status == 429:
+            self.send_header("retry-after", "1")
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
         self.end_headers()
@@ -406,6 +440,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def failure(self, status, message):
         kind = ERROR_TYPES.get(status, "api_error")
+        if ":" in self.path.rpartition("/")[2]:
+            # Gemini's way.
+            kind = "RESOURCE_EXHAUSTED" if status == 429 else "FAILED_PRECONDITION"
+            return self.send_json(status, {"error": {"code": status, "message": message, "status": kind}})
         self.send_json(status, {"type": "error", "error": {"type": kind, "code": kind, "message": message}})
 
     def send_stream(self, events, end=""):
@@ -414,14 +452,35 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("cache-control", "no-cache")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        for event in events:
+        events = list(events)
+        for number, event in enumerate(events):
             if self.delay:
                 time.sleep(self.delay)
+            if self.fault and number == len(events) // 2:
+                return self.break_off()
             name = f"event: {event['type']}\n" if "type" in event else ""
             self.send_chunk(f"{name}data: {json.dumps(event)}\n\n")
         if end:
             self.send_chunk(end)
         self.wfile.write(b"0\r\n\r\n")
+
+    def break_off(self):
+        """Ends an answer in its middle: with the connection, or not at all."""
+        self.close_connection = True
+        if self.fault == "STALL":
+            # Until the client has had enough.
+            self.rfile.read(1)
+
+    def is_faulty(self, step):
+        """Whether the step's answer was an error; notes what happens to it otherwise."""
+        self.fault = step.fault() if step else None
+        if self.fault == "LIMIT":
+            self.failure(429, "the script allows no more requests")
+            return True
+        if step and step.verb == "FAIL":
+            self.failure(int(step.text), "the script says so")
+            return True
+        return False
 
     def send_chunk(self, text):
         data = text.encode()
@@ -479,8 +538,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve_messages(self, body):
         step = messages_step(body)
-        if step and step.verb == "FAIL":
-            return self.failure(int(step.text), "the script says so")
+        if self.is_faulty(step):
+            return
         answer = messages_answer(body, step)
         if body.get("stream"):
             self.send_stream(messages_events(answer))
@@ -489,14 +548,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve_responses(self, body):
         step = responses_step(body)
-        if step and step.verb == "FAIL":
-            return self.failure(int(step.text), "the script says so")
+        if self.is_faulty(step):
+            return
         self.send_stream(responses_events(body, step))
 
     def serve_chat(self, body):
         step = chat_step(body)
-        if step and step.verb == "FAIL":
-            return self.failure(int(step.text), "the script says so")
+        if self.is_faulty(step):
+            return
         message = chat_message(body, step)
         if body.get("stream"):
             self.send_stream(chat_events(body, message), "data: [DONE]\n\n")
@@ -505,9 +564,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve_gemini(self, body, is_stream):
         step = gemini_step(body)
-        if step and step.verb == "FAIL":
-            error = {"code": int(step.text), "message": "the script says so", "status": "FAILED_PRECONDITION"}
-            return self.send_json(int(step.text), {"error": error})
+        if self.is_faulty(step):
+            return
         if is_stream:
             self.send_stream(gemini_events(body, step))
         else:

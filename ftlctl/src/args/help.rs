@@ -58,7 +58,14 @@ reviewed as with `code`. While it has the terminal you are not asked about its
 requests: what no rule allows is refused, unless `ftlctl attach` in another
 terminal answers, and told when the command has ended.
 
+An agent's name as the first word runs the agent on its own terminal, which stays
+when you leave it with Ctrl-\\: `ftlctl attach` comes back. What it shows is drawn
+anew for your terminal, without titles, clipboard, links and notifications; what
+scrolls off its screen is gone, as in a terminal multiplexer.
+
 Examples:
+  ftlctl run claude
+  ftlctl run codex --model gpt-5.5
   ftlctl run -- cargo fmt
   ftlctl run -- sh -c 'rm -rf build && make'
 

@@ -28,7 +28,7 @@ pub(crate) struct Code {
 }
 
 /// What to do when the work is done.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct End {
     /// Do not ask; leave the work for a later review
     #[arg(long, conflicts_with = "yes")]
@@ -48,9 +48,12 @@ pub(crate) struct Run {
     /// What to do when the work is done.
     #[command(flatten)]
     pub(crate) end: End,
-    /// Program and arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    /// Agent (claude, codex, opencode, gemini, aider, kiro) or program, and arguments; after `--` a program in any case
+    #[arg(value_name = "AGENT|CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,
+    /// Whether `--` stands in front of the command.
+    #[arg(skip)]
+    pub(crate) is_program: bool,
 }
 
 /// Run a command in a session's sandbox; stdio and exit status pass through

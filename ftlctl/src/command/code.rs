@@ -24,6 +24,7 @@ pub(crate) async fn run(context: &Context, args: args::Code) -> Result<Outcome, 
                 argv: Vec::new(),
                 sandbox: args.sandbox.unwrap_or_default(),
                 search_path: search_path(context),
+                interactive: false,
             };
             (client.sessions().start(request).await?.into_inner().session, 1)
         }

@@ -101,6 +101,7 @@ impl Story<'_> {
             argv: Vec::new(),
             sandbox: String::new(),
             search_path: search_path(self.context),
+            interactive: false,
         };
         self.session = client.sessions().start(request).await?.into_inner().session;
         let id = self.session.clone();

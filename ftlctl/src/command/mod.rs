@@ -38,6 +38,7 @@ mod sessions;
 mod setup;
 mod snapshots;
 mod stop;
+mod talk;
 mod test;
 mod trust;
 mod undo;

@@ -6,6 +6,7 @@ use ftl_proto::v1;
 
 use crate::args;
 use crate::command::code::search_path;
+use crate::command::talk;
 use crate::connect::Client;
 use crate::context::Context;
 use crate::decide::{self, Review};
@@ -16,8 +17,14 @@ use crate::relay;
 /// Opens a sandbox, runs the command in it and brings the session to its end. The command's own status
 /// wins when it is not 0.
 pub(crate) async fn run(context: &Context, args: args::Run) -> Result<Outcome, Failure> {
-    let client = context.connect().await?;
     let review = Review::of(args.end, &context.output);
+    if !args.is_program
+        && let Some((first, more)) = args.command.split_first()
+        && let Some(agent) = talk::agent(first)
+    {
+        return talk::run(context, agent, more, args.sandbox, review).await;
+    }
+    let client = context.connect().await?;
     let argv: Vec<Vec<u8>> = args.command.iter().map(|word| word.as_bytes().to_vec()).collect();
     let request = v1::StartRequest {
         project: context.project_bytes()?,
@@ -26,6 +33,7 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<Outcome, F
         argv: Vec::new(),
         sandbox: args.sandbox.unwrap_or_default(),
         search_path: search_path(context),
+        interactive: false,
     };
     let id = client.sessions().start(request).await?.into_inner().session;
     let mut follower = Follower::new(context, client, id.clone(), 1, OnInterrupt::StopThenLeave)?;
@@ -58,7 +66,7 @@ async fn abandon(client: &Client, session: String, failure: Failure) -> Failure 
 }
 
 /// The command's own status wins, also over a session that counts as failed because of it.
-fn outcome(status: u8, ended: Result<Exit, Failure>) -> Result<Outcome, Failure> {
+pub(super) fn outcome(status: u8, ended: Result<Exit, Failure>) -> Result<Outcome, Failure> {
     match (status, ended) {
         (0, ended) => ended.map(Outcome::Exit),
         (status, Ok(_) | Err(Failure::Session { .. })) => Ok(Outcome::Command(status)),

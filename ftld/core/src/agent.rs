@@ -12,6 +12,7 @@ mod endpoint;
 mod gemini;
 mod lines;
 mod opencode;
+pub mod own;
 
 pub use aider::AiderStream;
 pub use claude::ClaudeStream;

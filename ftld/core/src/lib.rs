@@ -35,6 +35,7 @@ pub mod refuse;
 pub mod retention;
 pub mod review;
 pub mod s3;
+pub mod screen;
 pub mod scrub;
 pub mod select;
 pub mod sigv4;

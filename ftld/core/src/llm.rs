@@ -1,6 +1,6 @@
 //! What a language model is asked, and what it answers.
 //!
-//! Owns a conversation with a model as a value, the requests and streams of the two protocols that models are
+//! Owns a conversation with a model as a value, the requests and streams of the protocols that models are
 //! served with, how models are named, where they are served, what they cost, and which failures pass by
 //! themselves. Everything that comes from a model or its service is foreign: it is bounded, and read
 //! strictly where it decides anything. Must not know connections, keys or clocks.
@@ -10,7 +10,9 @@
 
 pub mod again;
 mod anthropic;
+mod bedrock;
 mod chat;
+mod framed;
 pub mod name;
 pub mod price;
 mod sse;
@@ -19,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use anthropic::Messages;
+use bedrock::Converse;
 use chat::Chat;
+use framed::Framed;
 use sse::Sse;
 
 /// The protocol that a service speaks.
@@ -29,6 +33,8 @@ pub enum Api {
     Anthropic,
     /// OpenAI's chat completions, which many others speak as well.
     Chat,
+    /// Bedrock's ConverseStream.
+    Bedrock,
 }
 
 /// What a model is asked.
@@ -166,16 +172,29 @@ pub enum StreamError {
 
 /// Reads an answer as it comes.
 pub struct Decoder {
-    sse: Sse,
+    carrier: Carrier,
     codec: Codec,
     received: usize,
     is_over: bool,
+}
+
+/// Tells events from each other.
+enum Carrier {
+    Sse(Sse),
+    Framed(Framed),
 }
 
 /// Reads the events of one protocol.
 enum Codec {
     Messages(Messages),
     Chat(Chat),
+    Converse(Converse),
+}
+
+/// An event as it was carried.
+enum Carried {
+    Data(Vec<u8>),
+    Frame(framed::Frame),
 }
 
 /// The most bytes of a stream.
@@ -189,16 +208,31 @@ pub fn request(endpoint: &name::Endpoint, conversation: &Conversation) -> Value 
     match endpoint.api {
         Api::Anthropic => anthropic::request(&endpoint.model, conversation),
         Api::Chat => chat::request(&endpoint.model, endpoint.limit_name, conversation),
+        Api::Bedrock => bedrock::request(conversation),
     }
 }
 
 impl Api {
-    /// What a request's path ends in, after the service's own.
+    /// What a request's path ends in, after the service's own. The model's name may have any character that a name
+    /// can have.
     #[must_use]
-    pub fn path(self) -> &'static str {
+    pub fn path(self, model: &str) -> String {
         match self {
-            Self::Anthropic => "/v1/messages",
-            Self::Chat => "/chat/completions",
+            Self::Anthropic => "/v1/messages".to_owned(),
+            Self::Chat => "/chat/completions".to_owned(),
+            Self::Bedrock => {
+                let model = percent_encoding::utf8_percent_encode(model, percent_encoding::NON_ALPHANUMERIC);
+                format!("/model/{model}/converse-stream")
+            }
+        }
+    }
+
+    /// The type of the stream that answers.
+    #[must_use]
+    pub fn stream_type(self) -> &'static str {
+        match self {
+            Self::Anthropic | Self::Chat => "text/event-stream",
+            Self::Bedrock => "application/vnd.amazon.eventstream",
         }
     }
 
@@ -207,7 +241,7 @@ impl Api {
     pub fn key_header(self) -> (&'static str, &'static str) {
         match self {
             Self::Anthropic => ("x-api-key", ""),
-            Self::Chat => ("authorization", "Bearer "),
+            Self::Chat | Self::Bedrock => ("authorization", "Bearer "),
         }
     }
 
@@ -216,7 +250,7 @@ impl Api {
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Anthropic => &[("anthropic-version", "2023-06-01")],
-            Self::Chat => &[],
+            Self::Chat | Self::Bedrock => &[],
         }
     }
 
@@ -226,6 +260,7 @@ impl Api {
         match name {
             "anthropic" => Some(Self::Anthropic),
             "openai" => Some(Self::Chat),
+            "bedrock" => Some(Self::Bedrock),
             _ => None,
         }
     }
@@ -238,8 +273,13 @@ impl Decoder {
         let codec = match api {
             Api::Anthropic => Codec::Messages(Messages::default()),
             Api::Chat => Codec::Chat(Chat::default()),
+            Api::Bedrock => Codec::Converse(Converse::default()),
         };
-        Self { sse: Sse::default(), codec, received: 0, is_over: false }
+        let carrier = match api {
+            Api::Anthropic | Api::Chat => Carrier::Sse(Sse::default()),
+            Api::Bedrock => Carrier::Framed(Framed::default()),
+        };
+        Self { carrier, codec, received: 0, is_over: false }
     }
 
     /// Reads on. After the last event, or an error, nothing more is read.
@@ -250,7 +290,7 @@ impl Decoder {
         let mut rest = bytes;
         while !self.is_over && !rest.is_empty() {
             // Where a stream is cut into pieces makes no difference to where it is found too long.
-            let (read, found) = self.sse.next(rest);
+            let (read, found) = self.carrier.next(rest);
             self.received += read;
             rest = rest.get(read..).unwrap_or_default();
             if self.received > LONGEST {
@@ -258,7 +298,7 @@ impl Decoder {
             }
             match found {
                 Ok(None) => {}
-                Ok(Some(data)) => self.event(&data, events)?,
+                Ok(Some(carried)) => self.event(&carried, events)?,
                 Err(error) => return self.fail(error),
             }
         }
@@ -278,13 +318,18 @@ impl Decoder {
             Codec::Messages(_) => Err(StreamError::Cut),
             // Not every service says `[DONE]`.
             Codec::Chat(chat) => chat.end(events),
+            Codec::Converse(_) if self.carrier.is_open() => Err(StreamError::Cut),
+            Codec::Converse(converse) => converse.end(events),
         }
     }
 
-    fn event(&mut self, data: &[u8], events: &mut Vec<Event>) -> Result<(), StreamError> {
-        let read = match &mut self.codec {
-            Codec::Messages(messages) => messages.event(data, events),
-            Codec::Chat(chat) => chat.event(data, events),
+    fn event(&mut self, carried: &Carried, events: &mut Vec<Event>) -> Result<(), StreamError> {
+        let read = match (&mut self.codec, carried) {
+            (Codec::Messages(messages), Carried::Data(data)) => messages.event(data, events),
+            (Codec::Chat(chat), Carried::Data(data)) => chat.event(data, events),
+            (Codec::Converse(converse), Carried::Frame(frame)) => converse.event(frame, events),
+            // A decoder is made of two that fit.
+            _ => Ok(()),
         };
         match read {
             Ok(()) => {
@@ -298,6 +343,25 @@ impl Decoder {
     fn fail(&mut self, error: StreamError) -> Result<(), StreamError> {
         self.is_over = true;
         Err(error)
+    }
+}
+
+impl Carrier {
+    fn next(&mut self, bytes: &[u8]) -> (usize, Result<Option<Carried>, StreamError>) {
+        match self {
+            Self::Sse(sse) => {
+                let (read, found) = sse.next(bytes);
+                (read, found.map(|found| found.map(Carried::Data)))
+            }
+            Self::Framed(framed) => {
+                let (read, found) = framed.next(bytes);
+                (read, found.map(|found| found.map(Carried::Frame)))
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Framed(framed) if framed.is_open())
     }
 }
 

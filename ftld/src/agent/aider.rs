@@ -25,6 +25,15 @@ const SCRIPT: &str = "had=$(ls -d .aider.tags.cache.v* 2>/dev/null); keep=$HOME/
     --input-history-file \"$keep/input\" </dev/null; code=$?; \
     test -n \"$had\" || rm -rf .aider.tags.cache.v*; exit $code";
 
+/// The same with the human at it.
+const TERMINAL: &str = "had=$(ls -d .aider.tags.cache.v* 2>/dev/null); keep=$HOME/.aider; mkdir -p \"$keep\" && \
+    git=$(test -e .git && echo --git || echo --no-git) && \"$@\" $git --chat-history-file \"$keep/chat.md\" \
+    --input-history-file \"$keep/input\"; code=$?; \
+    test -n \"$had\" || rm -rf .aider.tags.cache.v*; exit $code";
+
+/// Arguments that make no sense where there is a human.
+const ALONE: [&str; 3] = ["--yes-always", "--no-pretty", "--no-fancy-input"];
+
 /// One turn without questions, news, statistics and commits.
 const ARGUMENTS: [&str; 12] = [
     "--yes-always",
@@ -69,23 +78,38 @@ impl AgentAdapter for Aider {
         if turn.turn > 1 {
             argv.push("--restore-chat-history".into());
         }
-        let mut env = Vec::new();
-        if let Some(url) = &turn.settings.model_base_url {
-            // Which one counts is the model's provider's matter.
-            env.extend(super::env(&[("OPENAI_API_BASE", url), ("ANTHROPIC_API_BASE", url)]));
-            if is_loopback(url) {
-                env.extend(super::env(&[
-                    ("OPENAI_API_KEY", PLACEHOLDER),
-                    ("ANTHROPIC_API_KEY", PLACEHOLDER),
-                ]));
-            }
+        Some(CommandSpec { argv, env: env(turn), stdin: turn.task.into(), ..CommandSpec::default() })
+    }
+
+    fn interactive(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv: Vec<OsString> = ["/bin/sh", "-c", TERMINAL, NAME].map(Into::into).to_vec();
+        argv.push(turn.program.map_or_else(|| NAME.into(), OsString::from));
+        argv.extend(ARGUMENTS.into_iter().filter(|argument| !ALONE.contains(argument)).map(OsString::from));
+        if let Some(model) = &turn.settings.model {
+            argv.extend(["--model".into(), model.into()]);
         }
-        Some(CommandSpec { argv, env, stdin: turn.task.into(), ..CommandSpec::default() })
+        if turn.turn > 1 {
+            argv.push("--restore-chat-history".into());
+        }
+        Some(CommandSpec { argv, env: env(turn), ..CommandSpec::default() })
     }
 
     fn stream(&self, _before: Spent) -> Option<Box<dyn EventStream + Send>> {
         Some(Box::new(Stream::new(AiderStream::new())))
     }
+}
+
+fn env(turn: &TurnSpec<'_>) -> Vec<(OsString, OsString)> {
+    let mut env = Vec::new();
+    if let Some(url) = &turn.settings.model_base_url {
+        // Which one counts is the model's provider's matter.
+        env.extend(super::env(&[("OPENAI_API_BASE", url), ("ANTHROPIC_API_BASE", url)]));
+        if is_loopback(url) {
+            let keys = [("OPENAI_API_KEY", PLACEHOLDER), ("ANTHROPIC_API_KEY", PLACEHOLDER)];
+            env.extend(super::env(&keys));
+        }
+    }
+    env
 }
 
 #[cfg(test)]

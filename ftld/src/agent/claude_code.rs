@@ -33,6 +33,22 @@ const ENV: [(&str, &str); 3] = [
     ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
 ];
 
+/// What the program would ask its human before the first prompt: the theme, whether this directory is to be
+/// trusted, whether it may go on without permissions. The sandbox is what answers the last two.
+const ANSWERED: &str = r#"{
+  "hasCompletedOnboarding": true,
+  "theme": "dark",
+  "bypassPermissionsModeAccepted": true,
+  "customApiKeyResponses": { "approved": ["ftl-end-of-the-key"], "rejected": [] },
+  "projects": { "/workspace": { "hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true, "allowedTools": [] } }
+}
+"#;
+
+/// Runs the program that the other arguments name. It knows a key that it may use by its end, which is known in the
+/// sandbox only.
+const SCRIPT: &str = "end=$(printf %s \"$ANTHROPIC_API_KEY\" | tail -c 20 | tr -dc 'A-Za-z0-9_.-') && \
+    sed -i \"s/ftl-end-of-the-key/$end/\" \"$HOME/.claude.json\" 2>/dev/null; exec \"$@\"";
+
 impl AgentAdapter for ClaudeCode {
     fn name(&self) -> &'static str {
         NAME
@@ -59,19 +75,42 @@ impl AgentAdapter for ClaudeCode {
         if let Some(conversation) = turn.conversation {
             argv.extend(["--resume".into(), conversation.into()]);
         }
-        let mut env = super::env(&ENV);
-        if let Some(url) = &turn.settings.model_base_url {
-            env.extend(super::env(&[("ANTHROPIC_BASE_URL", url)]));
-            if is_loopback(url) {
-                env.extend(super::env(&[("ANTHROPIC_API_KEY", PLACEHOLDER)]));
-            }
+        let home_files = match turn.turn {
+            1 => vec![(".claude.json".into(), ANSWERED.into())],
+            _ => Vec::new(),
+        };
+        Some(CommandSpec { argv, env: env(turn), stdin: turn.task.into(), home_files })
+    }
+
+    fn interactive(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv: Vec<OsString> = ["/bin/sh", "-c", SCRIPT, NAME].map(Into::into).to_vec();
+        argv.push(turn.program.map_or_else(|| "claude".into(), OsString::from));
+        argv.push("--dangerously-skip-permissions".into());
+        if let Some(model) = &turn.settings.model {
+            argv.extend(["--model".into(), model.into()]);
         }
-        Some(CommandSpec { argv, env, stdin: turn.task.into(), ..CommandSpec::default() })
+        match turn.conversation {
+            Some(conversation) => argv.extend(["--resume".into(), conversation.into()]),
+            None if turn.turn > 1 => argv.push("--continue".into()),
+            None => {}
+        }
+        Some(CommandSpec { argv, env: env(turn), ..CommandSpec::default() })
     }
 
     fn stream(&self, before: Spent) -> Option<Box<dyn EventStream + Send>> {
         Some(Box::new(Stream::new(ClaudeStream::new(before))))
     }
+}
+
+fn env(turn: &TurnSpec<'_>) -> Vec<(OsString, OsString)> {
+    let mut env = super::env(&ENV);
+    if let Some(url) = &turn.settings.model_base_url {
+        env.extend(super::env(&[("ANTHROPIC_BASE_URL", url)]));
+        if is_loopback(url) {
+            env.extend(super::env(&[("ANTHROPIC_API_KEY", PLACEHOLDER)]));
+        }
+    }
+    env
 }
 
 #[cfg(test)]
@@ -111,5 +150,12 @@ mod tests {
         assert!(spec.env.contains(&("ANTHROPIC_API_KEY".into(), PLACEHOLDER.into())));
         let again = TurnSpec { turn: 2, conversation: Some("fedc-1"), ..first };
         assert_eq!(ClaudeCode.turn(&again).unwrap().argv[9..], ["--resume", "fedc-1"]);
+        let (path, text) = &spec.home_files[0];
+        assert_eq!(path, Path::new(".claude.json"));
+        serde_json::from_slice::<serde_json::Value>(text).unwrap();
+        let terminal = ClaudeCode.interactive(&TurnSpec { conversation: None, ..again }).unwrap();
+        let expected =
+            ["/opt/claude", "--dangerously-skip-permissions", "--model", "some-model", "--continue"];
+        assert_eq!(terminal.argv[4..], expected);
     }
 }

@@ -56,14 +56,28 @@ impl AgentAdapter for Codex {
             1 => vec![(".codex/config.toml".into(), config(turn.settings).into_bytes())],
             _ => Vec::new(),
         };
-        let is_inside = turn.settings.model_base_url.as_deref().is_some_and(is_loopback);
-        let env = if is_inside { super::env(&[(KEY_VARIABLE, PLACEHOLDER)]) } else { Vec::new() };
-        Some(CommandSpec { argv, env, stdin: turn.task.into(), home_files })
+        Some(CommandSpec { argv, env: env(turn), stdin: turn.task.into(), home_files })
+    }
+
+    fn interactive(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv = vec![turn.program.map_or_else(|| "codex".into(), OsString::from)];
+        match turn.conversation {
+            Some(conversation) => argv.extend(["resume".into(), conversation.into()]),
+            None if turn.turn > 1 => argv.extend(["resume".into(), "--last".into()]),
+            None => {}
+        }
+        argv.push("--dangerously-bypass-approvals-and-sandbox".into());
+        Some(CommandSpec { argv, env: env(turn), ..CommandSpec::default() })
     }
 
     fn stream(&self, before: Spent) -> Option<Box<dyn EventStream + Send>> {
         Some(Box::new(Stream::new(CodexStream::new(before))))
     }
+}
+
+fn env(turn: &TurnSpec<'_>) -> Vec<(OsString, OsString)> {
+    let is_inside = turn.settings.model_base_url.as_deref().is_some_and(is_loopback);
+    if is_inside { super::env(&[(KEY_VARIABLE, PLACEHOLDER)]) } else { Vec::new() }
 }
 
 /// The program's configuration file.
@@ -80,7 +94,9 @@ fn config(settings: &AgentSettings) -> String {
         toml_string(url)
     );
     // Plugins and apps are fetched from the network at every start.
-    format!("{top}{provider}\n[features]\nplugins = false\napps = false\n\n[analytics]\nenabled = false\n")
+    format!(
+        "{top}{provider}\n[projects.\"/workspace\"]\ntrust_level = \"trusted\"\n\n[features]\nplugins = false\napps = false\n\n[analytics]\nenabled = false\n"
+    )
 }
 
 /// A TOML string that means exactly this text.

@@ -53,23 +53,41 @@ impl AgentAdapter for Gemini {
         if let Some(conversation) = turn.conversation {
             argv.extend(["--resume".into(), conversation.into()]);
         }
-        let mut env = Vec::new();
-        if let Some(url) = &turn.settings.model_base_url {
-            env.extend(super::env(&[("GOOGLE_GEMINI_BASE_URL", url)]));
-            if is_loopback(url) {
-                env.extend(super::env(&[("GEMINI_API_KEY", PLACEHOLDER)]));
-            }
-        }
         let home_files = match turn.turn {
             1 => vec![(".gemini/settings.json".into(), SETTINGS.into())],
             _ => Vec::new(),
         };
-        Some(CommandSpec { argv, env, stdin: turn.task.into(), home_files })
+        Some(CommandSpec { argv, env: env(turn), stdin: turn.task.into(), home_files })
+    }
+
+    fn interactive(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv = vec![turn.program.map_or_else(|| NAME.into(), OsString::from)];
+        argv.extend(["--approval-mode", "yolo", "--skip-trust"].map(OsString::from));
+        if let Some(model) = &turn.settings.model {
+            argv.extend(["--model".into(), model.into()]);
+        }
+        match turn.conversation {
+            Some(conversation) => argv.extend(["--resume".into(), conversation.into()]),
+            None if turn.turn > 1 => argv.extend(["--resume".into(), "latest".into()]),
+            None => {}
+        }
+        Some(CommandSpec { argv, env: env(turn), ..CommandSpec::default() })
     }
 
     fn stream(&self, _before: Spent) -> Option<Box<dyn EventStream + Send>> {
         Some(Box::new(Stream::new(GeminiStream::new())))
     }
+}
+
+fn env(turn: &TurnSpec<'_>) -> Vec<(OsString, OsString)> {
+    let mut env = Vec::new();
+    if let Some(url) = &turn.settings.model_base_url {
+        env.extend(super::env(&[("GOOGLE_GEMINI_BASE_URL", url)]));
+        if is_loopback(url) {
+            env.extend(super::env(&[("GEMINI_API_KEY", PLACEHOLDER)]));
+        }
+    }
+    env
 }
 
 #[cfg(test)]

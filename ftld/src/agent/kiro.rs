@@ -43,6 +43,15 @@ impl AgentAdapter for Kiro {
         Some(CommandSpec { argv, ..CommandSpec::default() })
     }
 
+    fn interactive(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv = vec![turn.program.map_or_else(|| "kiro-cli".into(), OsString::from)];
+        argv.extend(["chat", "--trust-all-tools"].map(OsString::from));
+        if turn.turn > 1 {
+            argv.push("--resume".into());
+        }
+        Some(CommandSpec { argv, ..CommandSpec::default() })
+    }
+
     fn stream(&self, _before: Spent) -> Option<Box<dyn EventStream + Send>> {
         None
     }

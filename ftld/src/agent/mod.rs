@@ -8,7 +8,6 @@
 //! own name; a program whose model is served inside the sandbox gets [`PLACEHOLDER`].
 
 mod aider;
-mod builtin;
 mod claude_code;
 mod codex;
 mod command;
@@ -16,7 +15,7 @@ mod find;
 mod gemini;
 mod install;
 mod kiro;
-mod manual;
+mod none;
 mod opencode;
 mod shell;
 mod tools;
@@ -64,6 +63,12 @@ pub trait AgentAdapter: Send + Sync {
 
     /// What to run for a turn; `None` when the human runs the commands.
     fn turn(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec>;
+
+    /// What to run on a terminal that the human sits at, with the conversation of earlier turns and without any
+    /// task; `None` when it has no such thing.
+    fn interactive(&self, _turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        None
+    }
 
     /// The reader of a turn's standard output, when the program sends events; otherwise the output is for
     /// the human as it is. `before` is the sum of what the conversation's earlier turns told as usage.
@@ -153,14 +158,14 @@ pub enum AgentError {
 pub fn adapter(name: &str, command: &[OsString]) -> Result<Box<dyn AgentAdapter>, AgentError> {
     match name {
         "aider" => Ok(Box::new(aider::Aider)),
-        BUILTIN => Ok(Box::new(builtin::Builtin)),
+        BUILTIN => Ok(Box::new(none::Nothing(BUILTIN))),
         "claude-code" => Ok(Box::new(claude_code::ClaudeCode)),
         "codex" => Ok(Box::new(codex::Codex)),
         "gemini" => Ok(Box::new(gemini::Gemini)),
         "kiro" => Ok(Box::new(kiro::Kiro)),
         "opencode" => Ok(Box::new(opencode::Opencode)),
         "command" => Ok(Box::new(command::Command::new(command)?)),
-        MANUAL => Ok(Box::new(manual::Manual)),
+        MANUAL => Ok(Box::new(none::Nothing(MANUAL))),
         "shell" => Ok(Box::new(shell::Shell)),
         _ => Err(AgentError::Unknown { name: name.chars().take(80).collect() }),
     }

@@ -55,14 +55,28 @@ impl AgentAdapter for Opencode {
         if let Some(conversation) = turn.conversation {
             argv.extend(["--session".into(), conversation.into()]);
         }
-        let mut env = super::env(&ENV);
-        env.push(("OPENCODE_CONFIG_CONTENT".into(), config(turn.settings).to_string().into()));
-        Some(CommandSpec { argv, env, stdin: turn.task.into(), ..CommandSpec::default() })
+        Some(CommandSpec { argv, env: env(turn), stdin: turn.task.into(), ..CommandSpec::default() })
+    }
+
+    fn interactive(&self, turn: &TurnSpec<'_>) -> Option<CommandSpec> {
+        let mut argv = vec![turn.program.map_or_else(|| NAME.into(), OsString::from)];
+        match turn.conversation {
+            Some(conversation) => argv.extend(["--session".into(), conversation.into()]),
+            None if turn.turn > 1 => argv.push("--continue".into()),
+            None => {}
+        }
+        Some(CommandSpec { argv, env: env(turn), ..CommandSpec::default() })
     }
 
     fn stream(&self, _before: Spent) -> Option<Box<dyn EventStream + Send>> {
         Some(Box::new(Stream::new(OpencodeStream::new())))
     }
+}
+
+fn env(turn: &TurnSpec<'_>) -> Vec<(OsString, OsString)> {
+    let mut env = super::env(&ENV);
+    env.push(("OPENCODE_CONFIG_CONTENT".into(), config(turn.settings).to_string().into()));
+    env
 }
 
 /// The program's configuration.

@@ -37,6 +37,7 @@ impl SessionService for SessionApi {
             task: request.task,
             argv: request.argv.into_iter().map(Bytes).collect(),
             search_path: request.search_path.into_iter().map(Bytes).collect(),
+            interactive: request.interactive,
         };
         let id = self.0.start(&project, spec).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::StartReply { session: id.to_string() }))
@@ -170,7 +171,11 @@ impl SessionService for SessionApi {
         let (input, from_client) = mpsc::channel(STREAM_BUFFER);
         let (output, mut from_command) = mpsc::channel(STREAM_BUFFER);
         let (replies, stream) = mpsc::channel(STREAM_BUFFER);
-        self.0.exec(&id, exec_spec(start), from_client, output).await.map_err(|error| status(&error))?;
+        let begun = match start.attach {
+            true => self.0.sit_down(&id, size(start.terminal.unwrap_or_default()), from_client, output).await,
+            false => self.0.exec(&id, exec_spec(start), from_client, output).await,
+        };
+        begun.map_err(|error| status(&error))?;
         tokio::spawn(async move {
             // The sender is dropped when the client's stream ends: that is how the command learns of it.
             while let Some(Ok(message)) = messages.next().await {
@@ -239,12 +244,18 @@ fn resting(sessions: &Sessions, id: &SessionId, request: &v1::WatchRequest) -> R
 }
 
 fn exec_spec(start: v1::ExecStart) -> ExecSpec {
-    let clamp = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     ExecSpec {
         argv: start.argv.into_iter().map(OsString::from_vec).collect(),
-        terminal: start.terminal.map(|size| (clamp(size.rows), clamp(size.columns))),
+        terminal: start.terminal.map(size),
         term: start.term,
+        of_agent: start.agent,
+        env: Vec::new(),
     }
+}
+
+fn size(size: v1::TerminalSize) -> (u16, u16) {
+    let clamp = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    (clamp(size.rows), clamp(size.columns))
 }
 
 fn exec_input(message: v1::ExecInput) -> Option<ExecInput> {
@@ -253,10 +264,10 @@ fn exec_input(message: v1::ExecInput) -> Option<ExecInput> {
         Input::Start(_) => return None,
         Input::Stdin(data) => ExecInput::Data(data),
         Input::StdinEof(_) => ExecInput::End,
-        Input::Resize(size) => ExecInput::Resize {
-            rows: u16::try_from(size.rows).unwrap_or(u16::MAX),
-            columns: u16::try_from(size.columns).unwrap_or(u16::MAX),
-        },
+        Input::Resize(given) => {
+            let (rows, columns) = size(given);
+            ExecInput::Resize { rows, columns }
+        }
         Input::Signal(signal) => ExecInput::Signal(signal),
     })
 }
@@ -266,6 +277,7 @@ fn exec_output(sessions: &Sessions, message: ExecOutput) -> v1::ExecOutput {
     let output = match message {
         ExecOutput::Stdout(data) => Output::Stdout(data),
         ExecOutput::Stderr(data) => Output::Stderr(data),
+        ExecOutput::Replaced => Output::Replaced(true),
         ExecOutput::Exit { code, record } => Output::Exit(v1::ExecExit {
             code,
             session: record.map(|record| {

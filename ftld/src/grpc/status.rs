@@ -122,7 +122,7 @@ fn row(error: &Error) -> Row {
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
         Error::Store(error) => return store_row(error),
         Error::Db(_) => (Code::Internal, "db", ""),
-        Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => {
+        Error::CallNote { .. } | Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => {
             (Code::Internal, "write", "see that the disk has space")
         }
         Error::Audit(_) => {
@@ -142,6 +142,9 @@ fn row(error: &Error) -> Row {
         Error::Egress(_) => (Code::Internal, "egress", ""),
         Error::Refused(_)
         | Error::Unsupported { .. }
+        | Error::NotInteractive { .. }
+        | Error::NoTerminal { .. }
+        | Error::HasTerminal { .. }
         | Error::Agent(_)
         | Error::EmptyTask
         | Error::NoAgent
@@ -230,6 +233,15 @@ fn turn_row(error: &Error) -> Row {
     match error {
         Error::Refused(refusal) => (Code::FailedPrecondition, "state", refusal_hint(*refusal)),
         Error::Unsupported { .. } => (Code::FailedPrecondition, "unsupported", hint("remove the setting")),
+        Error::NotInteractive { .. } => (
+            Code::InvalidArgument,
+            "not-interactive",
+            hint("give it a task: `ftlctl code --agent AGENT 'TASK'`"),
+        ),
+        Error::NoTerminal { .. } => (Code::FailedPrecondition, "no-terminal", String::new()),
+        Error::HasTerminal { session } => {
+            (Code::FailedPrecondition, "has-terminal", format!("sit down at it: `ftlctl attach {session}`"))
+        }
         Error::Agent(error @ AgentError::Unknown { .. }) => (Code::InvalidArgument, "no-agent", error.hint()),
         Error::Agent(error) => (Code::FailedPrecondition, "agent", error.hint()),
         Error::NoProgram { .. } => (

@@ -3,47 +3,17 @@
 //! Owns the sentences and the hints. No key is in them: what a service says is shown without it, with control
 //! characters replaced and cut.
 
-use std::io;
-
 use ftl_core::llm::StreamError;
 use ftl_core::llm::again::Failed;
+
+use crate::dial::DialError;
 
 /// Why there is no answer, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum LlmError {
-    /// Nobody takes the connection.
-    #[error("cannot connect to {host}")]
-    Unreachable {
-        /// Host and port.
-        host: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Without TLS, and not this machine.
-    #[error("{host} is not this machine, and without TLS no other is spoken to")]
-    Elsewhere {
-        /// Host and port.
-        host: String,
-    },
-    /// The certificate is not one for the host.
-    #[error("the certificate of {host} is refused")]
-    Certificate {
-        /// Host and port.
-        host: String,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
-    /// TLS fails for another reason.
-    #[error("the TLS handshake with {host} fails")]
-    Handshake {
-        /// Host and port.
-        host: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// There is no connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// It takes too long.
     #[error("{0} takes too long")]
     Slow(&'static str),
@@ -78,9 +48,10 @@ impl LlmError {
             Self::Refused { status, .. } | Self::Stream(StreamError::Said { status, .. }) => {
                 Failed::Status(*status)
             }
-            Self::Broken(_) | Self::Slow(_) | Self::Handshake { .. } | Self::Stream(StreamError::Cut) => {
-                Failed::Line
-            }
+            Self::Broken(_)
+            | Self::Slow(_)
+            | Self::Dial(DialError::Handshake { .. })
+            | Self::Stream(StreamError::Cut) => Failed::Line,
             _ => Failed::Hopeless,
         }
     }
@@ -89,8 +60,8 @@ impl LlmError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } | Self::Elsewhere { .. } => "unreachable",
-            Self::Certificate { .. } | Self::Handshake { .. } => "tls",
+            Self::Dial(DialError::Unreachable { .. } | DialError::Elsewhere { .. }) => "unreachable",
+            Self::Dial(DialError::Certificate { .. } | DialError::Handshake { .. }) => "tls",
             Self::Slow(_) => "slow",
             Self::Broken(_) | Self::Stream(StreamError::Cut) => "broken off",
             Self::Refused { .. } | Self::Stream(StreamError::Said { .. }) => "refused by the service",
@@ -105,19 +76,19 @@ impl LlmError {
     pub fn hint(&self, provider: &str, key: Option<&str>) -> String {
         let set = |name: &str| format!("set the key again with `ftlctl auth {name}`");
         match self {
-            Self::Unreachable { .. } if provider == "ollama" => {
+            Self::Dial(DialError::Unreachable { .. }) if provider == "ollama" => {
                 "start it with `ollama serve`, or say where it is: `models.ollama.base_url` in ~/.ftl/config"
                     .to_owned()
             }
-            Self::Unreachable { .. } | Self::Slow(_) => {
+            Self::Dial(DialError::Unreachable { .. }) | Self::Slow(_) => {
                 format!(
                     "see that the network is there, and that `models.{provider}.base_url` in ~/.ftl/config, if set, is right"
                 )
             }
-            Self::Elsewhere { .. } => {
+            Self::Dial(DialError::Elsewhere { .. }) => {
                 format!("write `models.{provider}.base_url` in ~/.ftl/config with https://")
             }
-            Self::Certificate { .. } => {
+            Self::Dial(DialError::Certificate { .. }) => {
                 "add the authority's certificate to this machine's, and start the daemon anew".to_owned()
             }
             Self::Unsendable("key") => key.map_or_else(String::new, set),

@@ -30,8 +30,8 @@ use rustls_pki_types::CertificateDer;
 
 pub use error::LlmError;
 
+use crate::dial::Dialer;
 use reply::Reply;
-use wire::Wire;
 
 /// Something that answers.
 pub trait Llm: Send + Sync {
@@ -64,10 +64,23 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// The key, when the service wants one.
     pub key: Option<Secret>,
+    /// Where requests are signed with the key, and it is not sent.
+    pub signing: Option<Signing>,
     /// Roots beside the host's own.
     pub roots: Vec<CertificateDer<'static>>,
     /// How long to wait.
     pub patience: Patience,
+}
+
+/// What a request is signed with beside the key.
+#[derive(Clone)]
+pub struct Signing {
+    /// The key's id.
+    pub key_id: Secret,
+    /// The token of a session, when the key is one's.
+    pub token: Option<Secret>,
+    /// The time, seconds since the Unix epoch.
+    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
 /// A client of one model. Calls may overlap.
@@ -79,8 +92,9 @@ pub struct Client {
 struct Shared {
     endpoint: Endpoint,
     key: Option<Secret>,
+    signing: Option<Signing>,
     patience: Patience,
-    wire: Wire,
+    dialer: Dialer,
 }
 
 impl Default for Patience {
@@ -103,9 +117,9 @@ impl Client {
     /// # Errors
     /// When TLS cannot be prepared.
     pub fn new(settings: Settings) -> Result<Self, LlmError> {
-        let Settings { endpoint, key, roots, patience } = settings;
-        let wire = Wire::new(endpoint.base.authority.clone(), endpoint.base.tls.then_some(roots))?;
-        Ok(Self { shared: Arc::new(Shared { endpoint, key, patience, wire }) })
+        let Settings { endpoint, key, signing, roots, patience } = settings;
+        let dialer = Dialer::new(endpoint.base.authority.clone(), endpoint.base.tls.then_some(roots))?;
+        Ok(Self { shared: Arc::new(Shared { endpoint, key, signing, patience, dialer }) })
     }
 }
 

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ftl_core::credential::secret_value::Secret;
 use ftl_core::llm::again::{again, wish};
 use ftl_core::llm::{self, Conversation, Decoder, Event};
+use ftl_core::sigv4::{Inbound, Keys, Unsigned, payload_hash};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -17,7 +19,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
-use super::{LlmError, Shared};
+use super::{LlmError, Shared, Signing, wire};
 
 /// An answer under way.
 pub(super) struct Reply {
@@ -149,7 +151,7 @@ async fn read(flow: &mut Flow, idle: Duration, events: &mut Vec<Event>) -> Resul
 /// Sends the question and waits for the head of the answer.
 async fn begin(shared: &Shared, body: &Bytes) -> Result<Flow, LlmError> {
     let patience = shared.patience;
-    let opened = timeout(patience.connect, shared.wire.open()).await;
+    let opened = timeout(patience.connect, wire::open(&shared.dialer)).await;
     let mut sender = opened.map_err(|_| LlmError::Slow("the connection"))??;
     let sent = sender.send_request(request(shared, body.clone())?);
     let response = timeout(patience.first, sent).await.map_err(|_| LlmError::Slow("the answer"))?;
@@ -158,7 +160,7 @@ async fn begin(shared: &Shared, body: &Bytes) -> Result<Flow, LlmError> {
         return Err(unkeyed(shared, refusal(response, patience.idle).await));
     }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
-    if !kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream") {
+    if !kind.trim_start().to_ascii_lowercase().starts_with(shared.endpoint.api.stream_type()) {
         let shown = kind.chars().filter(|char| !char.is_control()).take(60).collect();
         return Err(unkeyed(shared, LlmError::NotAStream(shown)));
     }
@@ -172,18 +174,47 @@ fn request(shared: &Shared, body: Bytes) -> Result<Request<Full<Bytes>>, LlmErro
         .uri(shared.endpoint.path())
         .header(HOST, shared.endpoint.base.host())
         .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, "text/event-stream");
+        .header(ACCEPT, api.stream_type());
     for (name, value) in api.headers() {
         request = request.header(*name, *value);
     }
-    if let Some(key) = &shared.key {
+    if let (Some(key), None) = (&shared.key, &shared.signing) {
         let (name, before) = api.key_header();
         let value = Zeroizing::new(format!("{before}{}", key.expose()));
         let mut value = HeaderValue::from_str(&value).map_err(|_| LlmError::Unsendable("key"))?;
         value.set_sensitive(true);
         request = request.header(HeaderName::from_static(name), value);
     }
-    request.body(Full::new(body)).map_err(|_| LlmError::Unsendable("address"))
+    let signed = payload_hash(&body);
+    let mut request = request.body(Full::new(body)).map_err(|_| LlmError::Unsendable("address"))?;
+    if let (Some(key), Some(signing)) = (&shared.key, &shared.signing) {
+        sign(shared, signing, key, &signed, &mut request)?;
+    }
+    Ok(request)
+}
+
+/// Signs a request with a key that is not sent.
+fn sign(
+    shared: &Shared,
+    signing: &Signing,
+    key: &Secret,
+    payload: &str,
+    request: &mut Request<Full<Bytes>>,
+) -> Result<(), LlmError> {
+    let (host, path) = (shared.endpoint.base.host(), shared.endpoint.path());
+    let unsigned = Unsigned { method: "POST", host: &host, path: &path, query: None };
+    let scope = Inbound {
+        key_id: String::new(),
+        date: String::new(),
+        region: shared.endpoint.region().to_owned(),
+        service: "bedrock".to_owned(),
+        signed_headers: Vec::new(),
+        signature: String::new(),
+    };
+    let token = signing.token.as_ref().map(Secret::expose);
+    let keys = Keys { key_id: signing.key_id.expose(), secret: key.expose(), token };
+    let signed = scope.sign(&unsigned, request.headers_mut(), payload, &keys, (signing.now)());
+    signed.map_err(|_| LlmError::Unsendable("key"))
 }
 
 /// What a service says that does not answer.

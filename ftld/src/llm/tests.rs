@@ -11,6 +11,7 @@ use ftl_core::llm::name::{BaseUrl, ModelName, ProviderSettings};
 use ftl_core::llm::{End, Message, StreamError, Usage};
 
 use super::*;
+use crate::dial::DialError;
 
 const KEY: &str = "sk-test-0123456789abcdefghijklmnop";
 
@@ -19,6 +20,8 @@ const KEY: &str = "sk-test-0123456789abcdefghijklmnop";
 enum Act {
     /// Sends these bytes.
     Send(String),
+    /// The same, where they are no text.
+    Bytes(&'static [u8]),
     /// Waits until the other side has gone, and tells of it.
     Dawdle,
 }
@@ -72,6 +75,7 @@ fn serve(mut stream: TcpStream, script: Vec<Act>, tell: &mpsc::Sender<String>) -
         match act {
             // The other side may have gone.
             Act::Send(text) => drop(stream.write_all(text.as_bytes())),
+            Act::Bytes(bytes) => drop(stream.write_all(bytes)),
             Act::Dawdle => {
                 let _ended = reader.read(&mut [0]);
                 tell.send("gone".to_owned()).ok()?;
@@ -113,7 +117,7 @@ fn client(address: SocketAddr, patience: Patience) -> Client {
     let said = ProviderSettings { base_url, ..ProviderSettings::default() };
     let endpoint = ModelName::parse("openai/gpt-x").unwrap().endpoint(&[("openai".to_owned(), said)].into());
     let (endpoint, key) = (endpoint.unwrap(), Some(Secret::from(KEY)));
-    Client::new(Settings { endpoint, key, roots: Vec::new(), patience }).unwrap()
+    Client::new(Settings { endpoint, key, signing: None, roots: Vec::new(), patience }).unwrap()
 }
 
 fn question() -> Conversation {
@@ -266,9 +270,9 @@ async fn nobody_elsewhere_is_spoken_to_without_tls() {
     let mut endpoint = ModelName::parse("ollama/x").unwrap().endpoint(&BTreeMap::new()).unwrap();
     // A name of this machine that leads elsewhere.
     endpoint.base.authority = Authority::parse("192.0.2.1:1", None).unwrap();
-    let settings = Settings { endpoint, key: None, roots: Vec::new(), patience: patience() };
+    let settings = Settings { endpoint, key: None, signing: None, roots: Vec::new(), patience: patience() };
     let (_, failed) = heard(Client::new(settings).unwrap().stream(question())).await;
-    assert!(matches!(failed, Some(LlmError::Elsewhere { .. })), "{failed:?}");
+    assert!(matches!(failed, Some(LlmError::Dial(DialError::Elsewhere { .. }))), "{failed:?}");
 }
 
 #[tokio::test]
@@ -286,10 +290,82 @@ async fn a_service_without_its_certificate_gets_no_key() {
     let said = ProviderSettings { base_url, ..ProviderSettings::default() };
     let endpoint = ModelName::parse("openai/x").unwrap().endpoint(&[("openai".to_owned(), said)].into());
     let (endpoint, key) = (endpoint.unwrap(), Some(Secret::from(KEY)));
-    let settings = Settings { endpoint, key, roots: Vec::new(), patience: patience() };
+    let settings = Settings { endpoint, key, signing: None, roots: Vec::new(), patience: patience() };
     let (_, failed) = heard(Client::new(settings).unwrap().stream(question())).await;
     assert!(failed.is_some());
     let bytes = heard_by_it.join().unwrap();
     assert!(bytes.starts_with(&[22, 3]), "not a handshake: {bytes:?}");
     assert!(!bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes()));
+}
+
+/// A stream as Bedrock writes one: text, two calls at once, what was used.
+const BEDROCK: &[u8] = include_bytes!("tests/bedrock.bin");
+
+fn bedrock(address: SocketAddr, key: &str, signing: Option<Signing>) -> Client {
+    let base_url = BaseUrl::parse(&format!("http://{address}"));
+    let said = ProviderSettings { base_url, ..ProviderSettings::default() };
+    let name = ModelName::parse("bedrock/anthropic.claude-sonnet-4-5-20250929-v1:0").unwrap();
+    let endpoint = name.endpoint(&[("bedrock".to_owned(), said)].into()).unwrap();
+    let key = Some(Secret::from(key));
+    Client::new(Settings { endpoint, key, signing, roots: Vec::new(), patience: patience() }).unwrap()
+}
+
+fn framed_head() -> Act {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\nconnection: close\r\n\r\n";
+    Act::Send(head.to_owned())
+}
+
+#[tokio::test]
+async fn bedrock_gets_a_signed_request_and_its_stream_is_read() {
+    use ftl_core::sigv4::{Inbound, Unsigned, payload_hash};
+
+    let service = Service::start(vec![vec![framed_head(), Act::Bytes(BEDROCK)]]);
+    let (key_id, token) = (Secret::from("AKIDEXAMPLE"), Some(Secret::from("the-token-of-a-session")));
+    let signing = Signing { key_id, token, now: Arc::new(|| 1_767_225_600) };
+    let client = bedrock(service.address, KEY, Some(signing));
+    let (told, failed) = heard(client.stream(question())).await;
+    assert!(failed.is_none(), "{failed:?}");
+    let kinds: Vec<String> = told.iter().map(|event| format!("{event:?}")).collect();
+    assert_eq!(kinds.len(), 6, "{kinds:#?}");
+    assert!(kinds[2].contains("tooluse_1") && kinds[2].contains("path") && kinds[3].contains("tooluse_2"));
+    assert_eq!(told[4], Event::Usage(Usage { input: 30, output: 15, cache_written: false }));
+    assert_eq!(told[5], Event::End(End::Tools));
+
+    let request = service.requests().remove(0);
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(!request.contains(KEY), "the key itself is not sent");
+    let mut headers = http::HeaderMap::new();
+    for line in head.lines().skip(1) {
+        let (name, value) = line.split_once(": ").unwrap();
+        headers.insert(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+    }
+    let path = "/model/anthropic%2Eclaude%2Dsonnet%2D4%2D5%2D20250929%2Dv1%3A0/converse-stream";
+    assert!(head.starts_with(&format!("POST {path} HTTP/1.1")), "{head}");
+    let host = service.address.to_string();
+    let unsigned = Unsigned { method: "POST", host: &host, path, query: None };
+    let given = Inbound::parse(headers["authorization"].to_str().unwrap()).unwrap();
+    assert_eq!((given.service.as_str(), given.region.as_str()), ("bedrock", "us-east-1"));
+    assert!(given.signed_headers.iter().any(|name| name == "x-amz-security-token"), "{given:?}");
+    let hash = payload_hash(body.as_bytes());
+    given.verify(&unsigned, &headers, &hash, KEY, 1_767_225_600).unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["messages"][0]["content"][0]["text"], "why?");
+    assert_eq!(body["inferenceConfig"]["maxTokens"], 9);
+}
+
+#[tokio::test]
+async fn bedrock_takes_a_key_of_its_own_and_a_stream_that_breaks_off_is_no_answer() {
+    for cut in [BEDROCK.len() - 1, 40, 0] {
+        let whole = vec![framed_head(), Act::Bytes(&BEDROCK[..cut])];
+        let service = Service::start(vec![whole]);
+        let (_, failed) = heard(bedrock(service.address, KEY, None).stream(question())).await;
+        assert!(matches!(failed, Some(LlmError::Stream(StreamError::Cut))), "{cut}: {failed:?}");
+        assert!(service.requests()[0].contains(&format!("authorization: Bearer {KEY}")));
+    }
+    let mut damaged = BEDROCK.to_vec();
+    damaged[30] ^= 1;
+    let service = Service::start(vec![vec![framed_head(), Act::Bytes(damaged.leak())]]);
+    let (_, failed) = heard(bedrock(service.address, KEY, None).stream(question())).await;
+    assert!(matches!(failed, Some(LlmError::Stream(StreamError::Malformed(_)))), "{failed:?}");
 }

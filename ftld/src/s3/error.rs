@@ -2,10 +2,10 @@
 //!
 //! Owns the sentences and the hints. What the service says is shown with control characters replaced and cut.
 
-use std::io;
-
 use ftl_core::s3::{Fault, LocationError, XmlError};
 use http::StatusCode;
+
+use crate::dial::DialError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,39 +13,9 @@ pub enum S3Error {
     /// The bucket's name cannot stand in a host's.
     #[error(transparent)]
     Location(#[from] LocationError),
-    /// Nobody takes the connection.
-    #[error("cannot connect to {host}")]
-    Unreachable {
-        /// Host and port.
-        host: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Without TLS, and not this machine.
-    #[error("{host} is not this machine, and without TLS no other is spoken to")]
-    Elsewhere {
-        /// Host and port.
-        host: String,
-    },
-    /// The certificate is not one for the host.
-    #[error("the certificate of {host} is refused")]
-    Certificate {
-        /// Host and port.
-        host: String,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
-    /// TLS fails for another reason.
-    #[error("the TLS handshake with {host} fails")]
-    Handshake {
-        /// Host and port.
-        host: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// There is no connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// It takes too long.
     #[error("{0} takes too long")]
     Slow(&'static str),
@@ -104,17 +74,21 @@ impl S3Error {
     #[must_use]
     pub fn hint(&self) -> String {
         let hint = match self {
-            Self::Unreachable { .. } | Self::Slow(_) => {
+            Self::Dial(DialError::Unreachable { .. }) | Self::Slow(_) => {
                 "see that `remote.endpoint` in ~/.ftl/config is right and reachable"
             }
-            Self::Elsewhere { .. } | Self::Location(_) => "correct `remote` in ~/.ftl/config",
-            Self::Certificate { .. } => {
+            Self::Dial(DialError::Elsewhere { .. }) | Self::Location(_) => {
+                "correct `remote` in ~/.ftl/config"
+            }
+            Self::Dial(DialError::Certificate { .. }) => {
                 "add the authority's certificate to this machine's, and start the daemon anew"
             }
             Self::Refused { status, fault } => return refusal_hint(*status, fault),
             Self::Xml(_) | Self::Nonsense(_) => "see that `remote.endpoint` is an S3 service's",
             Self::Unsendable => "set the key again with `ftlctl secret set --global FTL_S3_ACCESS_KEY_ID`",
-            Self::Broken(_) | Self::Handshake { .. } => "try again: what was sent is not sent a second time",
+            Self::Broken(_) | Self::Dial(DialError::Handshake { .. }) => {
+                "try again: what was sent is not sent a second time"
+            }
         };
         hint.to_owned()
     }

@@ -32,6 +32,7 @@ pub use download::Download;
 pub use error::S3Error;
 pub use upload::Upload;
 
+use crate::dial::DialError;
 use wire::{Answer, Slices, Wire};
 
 /// How long to wait for what.
@@ -279,7 +280,7 @@ impl S3Error {
     /// How it counts for another attempt.
     fn failed(&self) -> Failed {
         match self {
-            Self::Slow(_) | Self::Broken(_) | Self::Handshake { .. } => Failed::Line,
+            Self::Slow(_) | Self::Broken(_) | Self::Dial(DialError::Handshake { .. }) => Failed::Line,
             Self::Refused { status, fault, .. } => {
                 // Some say so in an answer that looks like a success.
                 let passing = matches!(fault.code.as_str(), "InternalError" | "SlowDown" | "RequestTimeout");

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::dial::DialError;
 
 /// What the server does with the next request.
 #[derive(Clone)]
@@ -186,7 +187,10 @@ async fn refusals_are_told_with_what_to_do_and_not_repeated() {
     assert!(site.client().get("p/a").await.unwrap().is_none());
     let nobody =
         client("http://127.0.0.1:1", Vec::new(), Duration::from_secs(20)).has("p/a").await.unwrap_err();
-    assert!(matches!(nobody, S3Error::Unreachable { .. }) && nobody.hint().contains("endpoint"), "{nobody}");
+    assert!(
+        matches!(nobody, S3Error::Dial(DialError::Unreachable { .. })) && nobody.hint().contains("endpoint"),
+        "{nobody}"
+    );
 }
 
 #[tokio::test]
@@ -305,5 +309,8 @@ async fn over_tls_only_a_trusted_certificate_counts() {
     });
     assert!(client(&endpoint, vec![der], Duration::from_secs(20)).has("p/a").await.unwrap());
     let error = client(&endpoint, Vec::new(), Duration::from_secs(20)).has("p/a").await.unwrap_err();
-    assert!(matches!(error, S3Error::Certificate { .. }) && error.hint().contains("authority"), "{error}");
+    assert!(
+        matches!(error, S3Error::Dial(DialError::Certificate { .. })) && error.hint().contains("authority"),
+        "{error}"
+    );
 }

@@ -1,10 +1,7 @@
 //! Connections to the service.
 //!
-//! Owns how they are opened, which are kept, and how long one waits for each piece. Must not know keys or
-//! what is asked for. The address is the human's own choice, so none is judged, but without TLS none leaves
-//! this machine.
+//! Owns which are kept, and how long one waits for each piece. Must not know keys or what is asked for.
 
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,21 +9,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ftl_core::egress::host::{Authority, Host};
+use ftl_core::egress::host::Authority;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::{Patience, S3Error};
+use crate::dial::Dialer;
 
 /// Connections that are kept.
 const MOST_IDLE: usize = 32;
@@ -35,8 +29,7 @@ const SLICE: usize = 64 * 1024;
 
 /// The connections to one host.
 pub(super) struct Wire {
-    authority: Authority,
-    tls: Option<TlsConnector>,
+    dialer: Dialer,
     patience: Patience,
     idle: Mutex<Vec<SendRequest<Slices>>>,
 }
@@ -60,8 +53,7 @@ impl Wire {
         roots: Option<Vec<CertificateDer<'static>>>,
         patience: Patience,
     ) -> Result<Self, S3Error> {
-        let tls = roots.map(|roots| connector(&authority, roots)).transpose()?;
-        Ok(Self { authority, tls, patience, idle: Mutex::default() })
+        Ok(Self { dialer: Dialer::new(authority, roots)?, patience, idle: Mutex::default() })
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -118,46 +110,13 @@ impl Wire {
     }
 
     async fn open(&self) -> Result<SendRequest<Slices>, S3Error> {
-        let host = || self.authority.to_string();
-        let opened = timeout(self.patience.connect, self.dial()).await;
+        let opened = timeout(self.patience.connect, self.dialer.dial()).await;
         let stream = opened.map_err(|_| S3Error::Slow("the connection"))??;
-        let Some(tls) = &self.tls else { return self.shake(stream).await };
-        let name = match &self.authority.host {
-            Host::Ip(address) => Ok(ServerName::from(*address)),
-            Host::Dns(name) => ServerName::try_from(name.as_str().to_owned()),
-        };
-        let name =
-            name.map_err(|error| S3Error::Handshake { host: host(), source: io::Error::other(error) })?;
-        let shaken = timeout(self.patience.connect, tls.connect(name, stream)).await;
-        let stream = shaken.map_err(|_| S3Error::Slow("the TLS handshake"))?;
-        self.shake(stream.map_err(|source| refused_by_tls(host(), source))?).await
-    }
-
-    async fn dial(&self) -> Result<TcpStream, S3Error> {
-        let host = || self.authority.to_string();
-        let unreachable = |source| S3Error::Unreachable { host: host(), source };
-        let port = self.authority.port;
-        let addresses: Vec<_> = match &self.authority.host {
-            Host::Ip(address) => vec![(*address, port).into()],
-            Host::Dns(name) => {
-                tokio::net::lookup_host((name.as_str(), port)).await.map_err(unreachable)?.collect()
-            }
-        };
-        let mut failed = S3Error::Unreachable { host: host(), source: io::ErrorKind::NotFound.into() };
-        for address in addresses {
-            if self.tls.is_none() && !address.ip().is_loopback() {
-                failed = S3Error::Elsewhere { host: host() };
-                continue;
-            }
-            match TcpStream::connect(address)
-                .await
-                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            {
-                Ok(stream) => return Ok(stream),
-                Err(source) => failed = unreachable(source),
-            }
+        if !self.dialer.is_tls() {
+            return self.shake(stream).await;
         }
-        Err(failed)
+        let shaken = timeout(self.patience.connect, self.dialer.secure(stream)).await;
+        self.shake(shaken.map_err(|_| S3Error::Slow("the TLS handshake"))??).await
     }
 
     async fn shake(
@@ -202,27 +161,6 @@ async fn patiently<T>(
             return Err(S3Error::Slow("the answer"));
         }
         before = now;
-    }
-}
-
-fn connector(authority: &Authority, extra: Vec<CertificateDer<'static>>) -> Result<TlsConnector, S3Error> {
-    let mut roots = RootCertStore::empty();
-    // What cannot be read is one less to trust; the others still count.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs.into_iter().chain(extra));
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|source| S3Error::Certificate { host: authority.to_string(), source })?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn refused_by_tls(host: String, source: io::Error) -> S3Error {
-    match source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(refused @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) => {
-            S3Error::Certificate { host, source: refused.clone() }
-        }
-        _ => S3Error::Handshake { host, source },
     }
 }
 

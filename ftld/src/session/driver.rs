@@ -99,9 +99,9 @@ impl Driver {
 
     /// The first turn of a new session, then whatever is asked.
     pub(super) async fn run_new(mut self, mut inbox: Inbox) {
-        let turn = match self.record.spec.agent.as_str() {
-            crate::agent::MANUAL => Turn::Commands { first: None },
-            _ => Turn::Agent { text: self.record.spec.task.clone(), begun: None },
+        let turn = match self.record.spec.is_by_hand() {
+            true => Turn::Commands { first: None },
+            false => Turn::Agent { text: self.record.spec.task.clone(), begun: None },
         };
         self.turn(turn, &mut inbox).await;
         self.tell_of_checks().await;

@@ -113,6 +113,24 @@ pub enum Error {
     /// Nobody is there who could be told.
     #[error("the session has no agent that could go on")]
     NoAgent,
+    /// The agent has no terminal that the human could sit at.
+    #[error("{agent} has no terminal of its own")]
+    NotInteractive {
+        /// Which agent.
+        agent: String,
+    },
+    /// No program of the session's agent has a terminal now.
+    #[error("no terminal is open in session {session}")]
+    NoTerminal {
+        /// Which session.
+        session: SessionId,
+    },
+    /// The session's agent has a terminal already.
+    #[error("the agent of session {session} has a terminal already")]
+    HasTerminal {
+        /// Which session.
+        session: SessionId,
+    },
     /// The task is empty.
     #[error("the task is empty")]
     EmptyTask,
@@ -149,6 +167,15 @@ pub enum Error {
     #[error("cannot make the sandbox's home {}", path.display())]
     Home {
         /// Where.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The note of a model's call that is under way cannot be kept.
+    #[error("cannot keep the note {}", path.display())]
+    CallNote {
+        /// Which.
         path: std::path::PathBuf,
         /// Why not.
         #[source]

@@ -22,6 +22,10 @@ pub struct ExecSpec {
     pub terminal: Option<(u16, u16)>,
     /// Value of TERM with a terminal.
     pub term: String,
+    /// Whether the command is the session's agent on its own terminal; `argv` has further arguments for it.
+    pub of_agent: bool,
+    /// Variables on top of the sandbox's own; no client's.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// What a client sends into a command.
@@ -56,12 +60,14 @@ pub enum ExecOutput {
         /// The session, when the command was the last of its turn.
         record: Option<Box<Record>>,
     },
+    /// Somebody else sits at the terminal now; the last message.
+    Replaced,
 }
 
 /// How long a command's end waits for a client that does not read.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Any time at all: the runtime has looked at every descriptor when it is over.
-const TURN: Duration = Duration::from_millis(1);
+pub(super) const TURN: Duration = Duration::from_millis(1);
 /// Bytes read at once.
 const CHUNK: usize = 32 * 1024;
 /// Signal for a command whose client has gone.

@@ -25,7 +25,7 @@ use super::layers;
 use super::made_home::make_home;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
-use super::{seen, warm};
+use super::{interactive, own_settings, seen, warm};
 use crate::agent::{
     self, AgentAdapter, AgentError, CommandSpec, EventStream, Found, Search, Tools, TurnSpec,
 };
@@ -68,7 +68,8 @@ pub(super) fn check(parts: &Parts, project: &Path, settings: &Settings, spec: Sp
     }
     let spec = Spec { agent, sandbox: sandbox.to_owned(), ..spec };
     let adapter = adapter(&spec, settings)?;
-    if adapter.name() != agent::MANUAL && spec.task.trim().is_empty() {
+    interactive::check(&spec, &*adapter)?;
+    if !spec.is_by_hand() && spec.task.trim().is_empty() {
         return Err(Error::EmptyTask);
     }
     has_key(parts, project, settings, &*adapter)?;
@@ -261,6 +262,9 @@ pub(super) async fn launch(
     };
     let outlet::Furnishing { shadows, mut notices, .. } = furnishing;
     notices.extend(shown.notices);
+    if record.turns <= 1 {
+        notices.extend(own_settings::of(parts.user.home.as_deref(), settings, adapter.name()).told);
+    }
     Ok(Opened { sandbox, _bases: [base, below], outlet, serving, facts, shadows, notices })
 }
 
@@ -326,8 +330,12 @@ pub(super) fn agent_rules(settings: &Settings, agent: &dyn AgentAdapter) -> Vec<
 }
 
 /// Where the human's configuration has the agent's model served, when that is outside the sandbox.
-pub(super) fn endpoint(settings: &Settings, agent: &dyn AgentAdapter) -> Option<Authority> {
-    let url = settings.agent_settings(agent.name()).model_base_url?;
+pub(super) fn endpoint(settings: &Settings, adapter: &dyn AgentAdapter) -> Option<Authority> {
+    if adapter.name() == agent::BUILTIN {
+        // The daemon asks its model, wherever `models` says it is.
+        return None;
+    }
+    let url = settings.agent_settings(adapter.name()).model_base_url?;
     let rest = url.strip_prefix("https://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     Authority::parse(authority, Some(443)).ok()
@@ -418,24 +426,34 @@ pub(super) fn setup(script: &str) -> Command {
 /// The agent's program for this turn.
 pub(super) fn agent(parts: &Parts, record: &Record, settings: &Settings, text: &str) -> Result<Agent, Error> {
     let adapter = adapter(&record.spec, settings)?;
-    let places = Places::of(parts, &record.spec, &root(&record.project.root));
-    let found = match programs(parts, &record.spec) {
-        Programs::Host => find(parts, &places, settings, &*adapter)?,
-        Programs::Image => None,
-    };
+    let found = program(parts, record, settings, &*adapter)?;
     let agent_settings = settings.agent_settings(adapter.name());
     let turn = TurnSpec {
         task: text,
         turn: record.turns,
         conversation: record.conversation.as_deref(),
         settings: &agent_settings,
-        program: found.as_ref().map(|found| found.program.as_path()),
+        program: found.as_deref(),
     };
     let CommandSpec { argv, env, stdin, home_files: _ } = adapter.turn(&turn).ok_or(Error::EmptyTask)?;
     let words = argv.iter().filter(|word| word.as_bytes() != text.as_bytes());
     let shown = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let program = Command { argv, env, workdir: None, stdio: Stdio::Pipes };
     Ok(Agent { program, stdin, stream: adapter.stream(record.spent), shown })
+}
+
+/// Where the agent's program is; none when the sandbox has it.
+pub(super) fn program(
+    parts: &Parts,
+    record: &Record,
+    settings: &Settings,
+    adapter: &dyn AgentAdapter,
+) -> Result<Option<PathBuf>, Error> {
+    let places = Places::of(parts, &record.spec, &root(&record.project.root));
+    match programs(parts, &record.spec) {
+        Programs::Host => Ok(find(parts, &places, settings, adapter)?.map(|found| found.program)),
+        Programs::Image => Ok(None),
+    }
 }
 
 /// Makes the session's home with the files that its agent wants there. Done once, before anything runs
@@ -451,7 +469,7 @@ pub(super) fn furnish(
     if home.exists() {
         return Ok(());
     }
-    let made = make_home(&home, &home_files(settings, adapter), links, parts.owner);
+    let made = make_home(&home, &home_files(parts, settings, adapter), links, parts.owner);
     made.map_err(|source| Error::Home { path: home, source })
 }
 
@@ -462,10 +480,16 @@ pub(super) fn bare_home(parts: &Parts, record: &Record, links: &[(PathBuf, PathB
 }
 
 /// The files that an agent wants in its home, beneath it.
-pub(super) fn home_files(settings: &Settings, adapter: &dyn AgentAdapter) -> Vec<(PathBuf, Vec<u8>)> {
+pub(super) fn home_files(
+    parts: &Parts,
+    settings: &Settings,
+    adapter: &dyn AgentAdapter,
+) -> Vec<(PathBuf, Vec<u8>)> {
     let agent_settings = settings.agent_settings(adapter.name());
     let first = TurnSpec { task: "", turn: 1, conversation: None, settings: &agent_settings, program: None };
-    adapter.turn(&first).map(|spec| spec.home_files).unwrap_or_default()
+    let mut files = own_settings::of(parts.user.home.as_deref(), settings, adapter.name()).files;
+    files.extend(adapter.turn(&first).map(|spec| spec.home_files).unwrap_or_default());
+    files
 }
 
 fn session_dir(parts: &Parts, record: &Record) -> PathBuf {

@@ -125,6 +125,17 @@ pub struct Spec {
     pub argv: Vec<Bytes>,
     /// The human's PATH.
     pub search_path: Vec<Bytes>,
+    /// Whether the human talks to the agent on its own terminal; `argv` has further arguments for it then.
+    #[serde(default)]
+    pub interactive: bool,
+}
+
+impl Spec {
+    /// Whether the human's own commands are all that runs, the agent's terminal among them.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.interactive || self.agent == crate::agent::MANUAL
+    }
 }
 
 /// One application of approved bytes.

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::decide::blocking;
 use super::driver::{Driver, told};
 use super::record::{Pending, Record};
-use super::{Command, Error, Sessions, layers};
+use super::{Command, Error, Sessions, layers, model_call};
 use crate::app::Parts;
 use crate::audit::Sync;
 use crate::snapshot;
@@ -57,6 +57,7 @@ pub(super) async fn recover(parts: &Arc<Parts>) -> Result<Vec<Unsettled>, Error>
         foreign.insert(one.id, one.foreign);
     }
     sweep_dirs(parts).await?;
+    model_call::close_lost(parts).await?;
     let mut unsettled = Vec::new();
     for record in parts.db.records::<Record>("")? {
         let id = record.id.clone();

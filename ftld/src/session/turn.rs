@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ftl_core::agent::AgentEvent;
 use ftl_core::event::{Bytes, Kind, Level};
+use ftl_core::id::SessionId;
 use ftl_core::lifecycle::State;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -19,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::{Driver, Inbox, Stopping};
 use super::exec::{self, ExecInput, ExecOutput, ExecSpec};
-use super::{Command, Error, Reply};
+use super::terminal::{self, Terminals, Visitor};
+use super::{Command, Error, Reply, interactive};
 use crate::agent::EventStream;
 use crate::sandbox::{
     Command as Program, Ending, ExitStatus, Process, ProcessControl, Reader, Sandbox, SandboxError, Size,
@@ -179,14 +181,24 @@ impl<'a> Stage<'a> {
         spec: ExecSpec,
         input: mpsc::Receiver<ExecInput>,
         output: mpsc::Sender<ExecOutput>,
+        terminals: (&Terminals, &SessionId),
     ) -> Result<(), Error> {
         let stdio = match spec.terminal {
             Some((rows, columns)) => Stdio::Terminal { size: Size { rows, columns }, term: spec.term },
             None => Stdio::Pipes,
         };
-        let program = Program { argv: spec.argv, env: Vec::new(), workdir: None, stdio };
+        let (over, size) = (self.over.clone(), spec.terminal.unwrap_or_default());
+        let place = spec.of_agent.then(|| terminals.0.open(terminals.1)).transpose()?;
+        let program = Program { argv: spec.argv, env: spec.env, workdir: None, stdio };
         let process = self.sandbox.spawn(program).await.map_err(not_started)?;
-        let over = self.over.clone();
+        if let Some(place) = place {
+            let first = Visitor { input, output, size };
+            self.execs.spawn(async move {
+                let (code, output) = terminal::keep(process, first, place, over).await;
+                Done { code, output }
+            });
+            return Ok(());
+        }
         self.execs.spawn(async move {
             let code = exec::pump(process, input, output.clone(), over).await;
             Done { code, output }
@@ -303,16 +315,17 @@ impl Driver {
     pub(super) async fn exec(
         &mut self,
         stage: &mut Stage<'_>,
-        spec: ExecSpec,
+        mut spec: ExecSpec,
         input: mpsc::Receiver<ExecInput>,
         output: mpsc::Sender<ExecOutput>,
         reply: Reply<()>,
     ) -> bool {
-        let audited = self.audit_exec(&spec).await;
-        let started = match audited {
-            Ok(()) => stage.exec(spec, input, output).await,
-            Err(error) => Err(error),
-        };
+        let started = async {
+            interactive::complete(&self.parts, &self.record, &mut spec)?;
+            self.audit_exec(&spec).await?;
+            stage.exec(spec, input, output, (&self.parts.terminals, &self.record.id)).await
+        }
+        .await;
         let runs = started.is_ok();
         // The client may have gone; the command's end is noticed all the same.
         let _gone = reply.send(started);

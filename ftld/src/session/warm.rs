@@ -108,7 +108,7 @@ pub(super) fn id(
     settings: &Settings,
 ) -> Result<SessionId, Error> {
     let adapter = prepare::adapter(spec, settings)?;
-    let wanted = Reserved::of(project, spec, settings, &*adapter);
+    let wanted = Reserved::of(parts, project, spec, settings, &*adapter);
     let mut desk = lock(&parts.warm);
     let fits = |item: &&mut Item| {
         item.reserved.as_ref() == Some(&wanted) && item.ready.purpose == purpose(project, spec)
@@ -234,7 +234,7 @@ async fn decide(parts: &Arc<Parts>, at_rest: &Record) -> Result<Option<Decided>,
     forget(parts, &at_rest.id).await;
     let next = next_session(parts, at_rest)?;
     let adapter = prepare::adapter(&next.spec, &settings)?;
-    let reserved = Reserved::of(&next.project, &next.spec, &settings, &*adapter);
+    let reserved = Reserved::of(parts, &next.project, &next.spec, &settings, &*adapter);
     if is_reserved(parts, &next, &reserved) {
         return Ok(None);
     }
@@ -330,9 +330,15 @@ fn fit(parts: &Parts, record: &Record, shape: Shape) -> Result<Option<Shape>, Er
 }
 
 impl Reserved {
-    fn of(project: &Project, spec: &Spec, settings: &Settings, adapter: &dyn AgentAdapter) -> Self {
+    fn of(
+        parts: &Parts,
+        project: &Project,
+        spec: &Spec,
+        settings: &Settings,
+        adapter: &dyn AgentAdapter,
+    ) -> Self {
         let mut home = Vec::new();
-        for (path, content) in prepare::home_files(settings, adapter) {
+        for (path, content) in prepare::home_files(parts, settings, adapter) {
             home.extend(Hash::of(path.as_os_str().as_encoded_bytes()).to_hex().bytes());
             home.extend(Hash::of(&content).to_hex().bytes());
         }

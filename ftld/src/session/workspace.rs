@@ -45,7 +45,8 @@ impl Driver {
         let start = self.parts.clock.monotonic_us();
         self.audit("capture_begun", json!({}), Sync::Kernel).await?;
         let mut facts = vec![];
-        let by_hand = self.record.spec.agent == crate::agent::MANUAL;
+        // An agent that was given a follow-up in such a session says how it went.
+        let by_hand = self.record.spec.is_by_hand() && said.is_none();
         let verdict = if by_hand { Verdict::of_commands(ended) } else { Verdict::of(ended, said) };
         facts.extend(verdict.fact.clone());
         self.enter(Step::CaptureBegun, String::new(), facts).await?;

@@ -15,7 +15,7 @@ use crate::pieces::{cut, first};
 pub(crate) fn replies(input: &[u8]) {
     let (control, rest) = first(input);
     let (bytes, pieces) = cut(rest);
-    let api = if control % 2 == 0 { Api::Anthropic } else { Api::Chat };
+    let api = [Api::Anthropic, Api::Chat, Api::Bedrock][usize::from(control % 3)];
     let (whole, ended) = read(api, &[bytes]);
     assert_eq!((&whole, &ended), (&read(api, &pieces).0, &read(api, &pieces).1));
     let ends = whole.iter().filter(|event| matches!(event, Event::End(_))).count();

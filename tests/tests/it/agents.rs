@@ -8,24 +8,24 @@ use ftl_tests::world::{Who, World};
 use serde_json::{Value, json};
 
 /// An agent, as its own words and habits go.
-struct Agent {
-    name: &'static str,
+pub(crate) struct Agent {
+    pub(crate) name: &'static str,
     /// Beneath the directory of the tests' agents.
-    program: &'static str,
-    model: Option<&'static str>,
-    base_url: &'static str,
+    pub(crate) program: &'static str,
+    pub(crate) model: Option<&'static str>,
+    pub(crate) base_url: &'static str,
     /// Name of the tool that writes a file.
-    writes_with: &'static str,
+    pub(crate) writes_with: &'static str,
     /// Where the agent sends its prompts.
-    endpoint: &'static str,
+    pub(crate) endpoint: &'static str,
     /// Header with its key.
-    key_header: &'static str,
-    key_prefix: &'static str,
+    pub(crate) key_header: &'static str,
+    pub(crate) key_prefix: &'static str,
     /// Whether it counts tokens by what the model says, rather than itself.
-    counts: bool,
+    pub(crate) counts: bool,
 }
 
-const CLAUDE: Agent = Agent {
+pub(crate) const CLAUDE: Agent = Agent {
     name: "claude-code",
     program: "node_modules/.bin/claude",
     model: None,
@@ -37,7 +37,7 @@ const CLAUDE: Agent = Agent {
     counts: true,
 };
 
-const CODEX: Agent = Agent {
+pub(crate) const CODEX: Agent = Agent {
     name: "codex",
     program: "node_modules/.bin/codex",
     model: None,
@@ -49,7 +49,7 @@ const CODEX: Agent = Agent {
     counts: true,
 };
 
-const OPENCODE: Agent = Agent {
+pub(crate) const OPENCODE: Agent = Agent {
     name: "opencode",
     program: "node_modules/.bin/opencode",
     model: Some("anthropic/claude-sonnet-4-5"),
@@ -61,7 +61,7 @@ const OPENCODE: Agent = Agent {
     counts: true,
 };
 
-const GEMINI: Agent = Agent {
+pub(crate) const GEMINI: Agent = Agent {
     name: "gemini",
     program: "node_modules/.bin/gemini",
     model: Some("gemini-2.5-flash"),
@@ -73,7 +73,7 @@ const GEMINI: Agent = Agent {
     counts: true,
 };
 
-const AIDER: Agent = Agent {
+pub(crate) const AIDER: Agent = Agent {
     name: "aider",
     program: "aider/bin/aider",
     model: Some("openai/some-model"),
@@ -91,7 +91,7 @@ const SETUP: &str = "rm -f \"$HOME/ready\"; mkfifo \"$HOME/ready\"; \
     read answer < \"$HOME/ready\" && test \"$answer\" = 'listening 8099'";
 
 /// A world whose agent talks to the scripted model, and whose daemon has real keys in its environment.
-fn world(agent: &Agent) -> World {
+pub(crate) fn world(agent: &Agent) -> World {
     let world = World::new(Who::Me);
     let program = repo::tools().join("agents").join(agent.program);
     assert!(program.exists(), "{} is not installed: run `tests/run`", program.display());
@@ -112,12 +112,12 @@ fn world(agent: &Agent) -> World {
     world
 }
 
-fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn of_type<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["type"] == kind).collect()
 }
 
 /// The requests that the model got for its answers.
-fn prompts(world: &World, session: &str, agent: &Agent) -> Vec<Value> {
+pub(crate) fn prompts(world: &World, session: &str, agent: &Agent) -> Vec<Value> {
     let log = world.run(["exec", session, "--", "sh", "-c", "cat \"$HOME/model.log\""]);
     assert_eq!(log.code, 0, "{log:#?}");
     let requests =
@@ -241,19 +241,6 @@ fn kiro_is_given_its_task_as_the_last_argument_and_told_to_resume() {
 }
 
 #[test]
-fn an_agent_whose_model_refuses_is_told_as_failed_with_the_models_words() {
-    for agent in [CLAUDE, CODEX, OPENCODE, GEMINI] {
-        let world = world(&agent);
-        let lines = world.json_lines(1, ["code", "--no-review", "FAIL 402"]);
-        let last = lines.last().unwrap();
-        assert_eq!(last["state"], "failed", "{}: {lines:#?}", agent.name);
-        assert!(last["reason"].as_str().unwrap().contains("the script says so"), "{}: {last}", agent.name);
-        let end = of_type(&lines, "agent_finished");
-        assert_eq!((end.len(), &end[0]["ok"]), (1, &false.into()), "{}: {lines:#?}", agent.name);
-    }
-}
-
-#[test]
 fn an_agent_without_a_key_is_refused_with_the_command_that_keeps_one() {
     for (name, key, url) in [
         ("claude-code", "ANTHROPIC_API_KEY", None),
@@ -276,4 +263,58 @@ fn an_agent_without_a_key_is_refused_with_the_command_that_keeps_one() {
         assert!(error["error"]["message"].to_string().contains("needs a key"), "{error}");
         assert_eq!(world.ok(["--json", "sessions"]), "", "no session is left of what was refused");
     }
+}
+
+#[test]
+fn the_humans_own_settings_come_as_copies_without_credentials_and_only_where_the_human_says_so() {
+    const TOKEN: &str = "ghp_R8vK2mXq4TzL9wYb6NcHs3PdJf7GuA1eWo5i";
+    let world = World::new(Who::Me);
+    let wanted = json!({ "agent": "claude-code", "agents": { "claude-code": { "own_settings": true } } });
+    world.files(&[("a.txt", "one\n")]);
+    let home = world.home();
+    for (name, text) in [
+        (".claude/CLAUDE.md", format!("Use tabs.\nmy token is {TOKEN}\n")),
+        (".claude/settings.json", format!(r#"{{"model": "m", "env": {{"T": "{TOKEN}"}}}}"#)),
+        (".claude/.credentials.json", format!(r#"{{"accessToken": "{TOKEN}"}}"#)),
+        (".codex/auth.json", TOKEN.to_owned()),
+    ] {
+        fs::create_dir_all(home.join(name).parent().unwrap()).unwrap();
+        fs::write(home.join(name), text).unwrap();
+    }
+    let program = repo::tools().join("stand-ins/claude");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    let script = "#!/bin/sh\nfind \"$HOME\" -type f -path '*/.c*' | sort >&2\ncat \"$HOME/.claude/\"* >&2\n\
+        echo mine > \"$HOME/.claude/CLAUDE.md\"\n";
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |own: bool| {
+        let claude = json!({ "path": program, "model_base_url": "http://127.0.0.1:1", "own_settings": own });
+        world.config(&json!({ "agents": { "claude-code": claude } }));
+        let said = world.run(["--json", "code", "--no-review", "--agent", "claude-code", "x"]);
+        said.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let lines = run(true);
+    let told: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    assert!(
+        told.contains("copies of 2 files") && told.contains("settings.json is copied without: env"),
+        "{told}"
+    );
+    let heard: String = of_type(&lines, "output")
+        .iter()
+        .filter_map(|line| line["data"].as_str().or(line["text"].as_str()))
+        .collect();
+    assert!(heard.contains("Use tabs.") && heard.contains("\"model\": \"m\""), "{told}");
+    assert!(
+        !told.contains(TOKEN) && !heard.contains(".credentials.json") && !heard.contains("auth.json"),
+        "{told}"
+    );
+    let own = fs::read_to_string(home.join(".claude/CLAUDE.md")).unwrap();
+    assert!(own.starts_with("Use tabs."), "the human's own stays as it is");
+    let without: String = run(false).iter().map(|line| format!("{line}\n")).collect();
+    assert!(!without.contains("Use tabs.") && !without.contains("copies of"), "{without}");
+
+    // A project cannot ask for it.
+    world.files(&[(".ftlconfig", &wanted.to_string())]);
+    let said = world.run(["code", "--no-review", "x"]);
+    assert!(said.code != 0 && said.err.contains("agents"), "{said:#?}");
 }

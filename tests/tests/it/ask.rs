@@ -363,3 +363,14 @@ fn what_is_planted_in_the_changes_changes_no_verdict() {
     let approvals = world.json_lines(0, ["logs", "--all"]);
     assert!(!approvals.iter().any(|record| record["action"] == "approved"));
 }
+
+#[test]
+fn a_key_that_comes_back_in_pieces_is_not_shown() {
+    let pieces = ["It is ", &KEY[..9], &KEY[9..20], &KEY[20..], ", as you know."];
+    let model = Model::start(vec![Answer::Says(pieces.map(str::to_owned).to_vec())]);
+    let world = world(&model);
+    let session = session(&world, "echo new > b.txt");
+    let said = world.run(["ask", &session, "What is the key?"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("[the key], as you know.") && !said.out.contains(&KEY[20..]), "{said:?}");
+}

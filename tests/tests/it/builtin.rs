@@ -309,3 +309,48 @@ fn whoever_has_named_no_model_is_told_what_to_type() {
     let said = world.run(["doctor"]);
     assert!(said.out.contains("agent builtin"), "{said:?}");
 }
+
+/// The key in pieces, as a service may stream it.
+fn in_pieces() -> Answer {
+    let pieces = ["It is ", &KEY[..9], &KEY[9..20], &KEY[20..], ", as you know."];
+    Answer::Says(pieces.map(str::to_owned).to_vec())
+}
+
+#[test]
+fn a_key_that_comes_back_in_pieces_reaches_no_event_and_no_conversation() {
+    let model = Model::start(vec![in_pieces()]);
+    let world = world(&model, "openai", &json!({}));
+    let lines = code(&world, &["What is it?"]);
+    let said: String =
+        of_type(&lines, "agent_text").iter().filter_map(|line| line["text"].as_str()).collect();
+    assert!(said.contains("It is ") && !said.contains(&KEY[20..]), "{said}");
+    assert!(end(&lines).contains("sent the key back"), "{}", end(&lines));
+    let found = Command::new("grep").args(["-rlF", &KEY[9..]]).arg(world.ftl_home()).output().unwrap();
+    assert!(found.stdout.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_request_that_a_killed_daemon_left_open_is_closed_at_the_next_start() {
+    let model = Model::start(vec![Answer::Stops(vec!["I am ".to_owned(), "thinking".to_owned()])]);
+    let world = world(&model, "openai", &json!({}));
+    let mut command = world.ftlctl(["--json", "code", "--no-review", "--agent", "builtin", "Think."]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut told = lines.map_while(Result::ok).filter(|line| line.contains("thinking"));
+    told.next().expect("it thinks");
+    let killed = Command::new("kill").args(["-9", &world.daemon_pid().to_string()]).status().unwrap();
+    assert!(killed.success());
+    drop(told);
+    child.wait().unwrap();
+    world.ok(["daemon", "start"]);
+    let records = world.json_lines(0, ["logs", "--all"]);
+    let of = |action: &str| records.iter().filter(|one| one["action"] == action).collect::<Vec<_>>();
+    let (asked, answered) = (of("model_asked"), of("model_answered"));
+    assert_eq!((asked.len(), answered.len()), (1, 1), "{records:#?}");
+    assert_eq!(answered[0]["detail"]["outcome"], "the daemon ended", "{}", answered[0]);
+    assert_eq!(answered[0]["session"], asked[0]["session"], "{}", answered[0]);
+    world.ok(["daemon", "stop"]);
+    world.ok(["daemon", "start"]);
+    let again = world.json_lines(0, ["logs", "--all"]);
+    assert_eq!(again.iter().filter(|one| one["action"] == "model_answered").count(), 1, "once");
+}

@@ -269,12 +269,7 @@ fn a_thousand_commands_in_one_session_and_one_whose_client_goes_away_leave_nothi
 /// Runs a command in a session; its status and what it wrote.
 async fn exec(client: &mut Client, session: &str, script: &str) -> (i32, String) {
     let argv = [&b"/bin/sh"[..], b"-c", script.as_bytes()].map(<[u8]>::to_vec).to_vec();
-    let start = Input::Start(v1::ExecStart {
-        session: session.to_owned(),
-        argv,
-        terminal: None,
-        term: String::new(),
-    });
+    let start = Input::Start(v1::ExecStart { session: session.to_owned(), argv, ..v1::ExecStart::default() });
     let input = tokio_stream::once(v1::ExecInput { input: Some(start) }).chain(tokio_stream::pending());
     let mut output = client.sessions.exec(input).await.expect("a command").into_inner();
     let mut said = Vec::new();

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use ftl_tests::engine::Engine;
+use ftl_tests::model::{Answer, Model};
 use ftl_tests::online::{HOST, KEY, REAL, Setup};
 use ftl_tests::project;
 use ftl_tests::world::{Who, World};
@@ -265,4 +266,32 @@ fn what_only_the_engines_user_could_remove_of_a_check_goes_at_the_next_start() {
     std::fs::create_dir_all(dir.join("work/work/left")).unwrap();
     world.ok(["sessions"]);
     assert!(!dir.exists());
+}
+
+#[test]
+fn ftls_own_agent_works_in_a_container() {
+    let calls = vec![
+        ("write", serde_json::json!({"path": "new/b.txt", "content": "b\n"})),
+        ("bash", serde_json::json!({"command": "cat new/b.txt; cat a.txt >> new/b.txt; exit 3"})),
+    ];
+    let model = Model::start(vec![Answer::Calls("I will.".to_owned(), calls), Answer::text("Done.")]);
+    let (host, image) = engine();
+    let world = World::new(Who::Me);
+    world.config(&serde_json::json!({
+        "sandbox": "docker",
+        "docker": { "host": host, "image": image, "warm": 0 },
+        "agents": { "builtin": { "model": "ollama/some-model" } },
+        "models": { "ollama": { "base_url": model.url() } },
+    }));
+    world.files(&[("a.txt", "one\n")]);
+    let last = world.json(0, ["code", "--no-review", "--agent", "builtin", "Do it."]);
+    let asked = model.asked();
+    assert_eq!(asked.len(), 2, "{last}");
+    assert!(asked.iter().all(|one| one.fault.is_empty()), "{asked:#?}");
+    let results = asked[1].body["messages"].to_string();
+    assert!(results.contains("b\\n[exit status 3]"), "{results}");
+    let session = last["session"].as_str().unwrap();
+    world.approve_by_name(session, last["digest"].as_str().unwrap());
+    assert_eq!(std::fs::read_to_string(world.project().join("new/b.txt")).unwrap(), "b\none\n");
+    assert_eq!(left(&world), "");
 }

@@ -23,6 +23,8 @@ macro_rules! in_each_sandbox {
     };
 }
 
+mod agent_faults;
+mod agent_terminal;
 mod agents;
 mod api;
 mod apply;

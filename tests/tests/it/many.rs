@@ -67,8 +67,7 @@ async fn begin(mut client: Client, root: std::path::PathBuf, name: String) -> (C
 /// Lets a session's script go on, follows it to its end, and reads its diff.
 async fn finish(mut client: Client, id: String, name: String) -> Seen {
     let argv = [&b"/bin/sh"[..], b"-c", b"echo > \"$HOME/go\""].map(<[u8]>::to_vec).to_vec();
-    let start =
-        Input::Start(v1::ExecStart { session: id.clone(), argv, terminal: None, term: String::new() });
+    let start = Input::Start(v1::ExecStart { session: id.clone(), argv, ..v1::ExecStart::default() });
     // The stream of input stays open as long as the command runs.
     let input = tokio_stream::once(v1::ExecInput { input: Some(start) }).chain(tokio_stream::pending());
     let mut output = client.sessions.exec(input).await.expect("a command").into_inner();

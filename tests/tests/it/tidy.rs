@@ -13,21 +13,22 @@ const HOMELESS: [&str; 6] = ["utils", "util", "common", "helpers", "misc", "type
 
 /// Folders and files of the daemon, and what of the daemon they may use. `app.rs`, `main.rs` and
 /// `lib.rs` assemble and may use everything.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("agent", &["agent"]),
     ("audit", &["audit"]),
     ("clock.rs", &[]),
     ("config.rs", &[]),
     ("db.rs", &[]),
+    ("dial.rs", &[]),
     ("egress", &["egress", "pipe"]),
     ("history", &["history"]),
     ("home.rs", &[]),
-    ("llm", &["llm"]),
+    ("llm", &["llm", "dial"]),
     ("merge", &["merge"]),
     ("pipe.rs", &[]),
     ("policy.rs", &["private"]),
     ("private.rs", &[]),
-    ("s3", &["s3"]),
+    ("s3", &["s3", "dial"]),
     ("sandbox", &["sandbox", "pipe"]),
     ("snapshot", &["snapshot"]),
     ("vault", &["vault", "private"]),

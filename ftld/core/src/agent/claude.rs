@@ -44,13 +44,15 @@ impl ClaudeStream {
             }
             // A denial is told again, with all others, in the result.
             "init" | "status" | "ui_invalidate" | "permission_denied" => Vec::new(),
-            "api_retry" => vec![AgentEvent::note(format!(
-                "the model's API answered {} ({}); retry {} of {}",
-                count(value, "error_status"),
-                text(value, "error"),
-                count(value, "attempt"),
-                count(value, "max_retries"),
-            ))],
+            "api_retry" => {
+                // Without a status there was no answer, or not all of it.
+                let what = match value["error_status"].as_u64() {
+                    Some(status) => format!("the model's API answered {status} ({})", text(value, "error")),
+                    None => "the connection to the model's API broke off".to_owned(),
+                };
+                let (attempt, most) = (count(value, "attempt"), count(value, "max_retries"));
+                vec![AgentEvent::note(format!("{what}; retry {attempt} of {most}"))]
+            }
             _ => vec![AgentEvent::unknown(line)],
         }
     }
@@ -240,11 +242,13 @@ mod tests {
         check(
             Spent::default(),
             r#"{"type":"system","subtype":"api_retry","attempt":1,"max_retries":10,"error_status":402,"error":"billing"}
+{"type":"system","subtype":"api_retry","attempt":2,"max_retries":10,"error_status":null,"error":"unknown"}
 {"type":"assistant","message":{"content":[{"type":"text","text":"API Error: 402 no budget"}]},"parent_tool_use_id":null,"is_api_error_message":true}
 {"type":"result","subtype":"success","is_error":true,"api_error_status":402,"result":"API Error: 402 no budget","total_cost_usd":0,"usage":{}}
 "#,
             &expect![[r#"
                 Note { text: "the model's API answered 402 (billing); retry 1 of 10" }
+                Note { text: "the connection to the model's API broke off; retry 2 of 10" }
                 Text { text: "API Error: 402 no budget", fragment: false }
                 Usage { input_tokens: 0, output_tokens: 0, cost_micro_usd: 0 }
                 Finished { ok: false, message: "API Error: 402 no budget" }

@@ -3,7 +3,8 @@
 //! Owns what each of its lines means:
 //!
 //! ```text
-//! init               the conversation's id
+//! init               the conversation's id, told with the first result: the program keeps no
+//!                    conversation that failed before
 //! message            of the assistant: a piece of its text  -> Text, fragment
 //! tool_use           a tool's use                           -> ToolStarted
 //! tool_result        its result                             -> ToolFinished
@@ -19,6 +20,8 @@ use super::{AgentEvent, LineParser, MAX_NOTE, count, id, text, truncate};
 /// The parser of one turn. The program counts tokens for each of its runs, and no cost.
 #[derive(Debug, Default)]
 pub struct GeminiStream {
+    /// The conversation, as long as it is not told.
+    conversation: Option<AgentEvent>,
     /// Whether pieces of a text were told and its end was not.
     is_open: bool,
     /// The agent's last words, at most [`MAX_NOTE`] bytes, which the end of the turn does not repeat.
@@ -59,7 +62,8 @@ impl GeminiStream {
         let ok = text(value, "status") == "success";
         let last = std::mem::take(&mut self.last);
         let message = if ok { last } else { text(&value["error"], "message").to_owned() };
-        vec![usage, AgentEvent::Finished { ok, message }]
+        let conversation = self.conversation.take().filter(|_| ok);
+        conversation.into_iter().chain([usage, AgentEvent::Finished { ok, message }]).collect()
     }
 }
 
@@ -76,7 +80,7 @@ impl LineParser for GeminiStream {
         }
         let mut events = self.end();
         match text(&value, "type") {
-            "init" => events.push(AgentEvent::conversation(text(&value, "session_id"))),
+            "init" => self.conversation = Some(AgentEvent::conversation(text(&value, "session_id"))),
             "tool_use" => events.push(AgentEvent::ToolStarted {
                 id: id(&value, "tool_id"),
                 name: id(&value, "tool_name"),
@@ -84,6 +88,7 @@ impl LineParser for GeminiStream {
             }),
             "tool_result" => {
                 let ok = text(&value, "status") == "success";
+                events.extend(self.conversation.take());
                 events.push(AgentEvent::ToolFinished { id: id(&value, "tool_id"), ok });
             }
             "error" => events.push(AgentEvent::note(text(&value, "message"))),
@@ -130,11 +135,11 @@ mod tests {
 {"type":"result","status":"success","stats":{"input_tokens":200,"output_tokens":24,"cached":50}}
 "#,
             &expect![[r#"
-                Conversation { id: "7453-a" }
                 Text { text: "I ", fragment: true }
                 Text { text: "will.", fragment: true }
                 Text { text: "", fragment: false }
                 ToolStarted { id: "w0", name: "write_file", detail: "/workspace/a" }
+                Conversation { id: "7453-a" }
                 ToolFinished { id: "w0", ok: true }
                 ToolStarted { id: "r0", name: "run_shell_command", detail: "false" }
                 ToolFinished { id: "r0", ok: false }
@@ -150,7 +155,8 @@ mod tests {
     #[test]
     fn an_error_is_told_with_its_words() {
         check(
-            r#"{"type":"message","role":"assistant","content":"half","delta":true}
+            r#"{"type":"init","session_id":"7453-a","model":"m"}
+{"type":"message","role":"assistant","content":"half","delta":true}
 {"type":"result","status":"error","error":{"type":"Error","message":"quota"},"stats":{}}
 {"type":"new"}"#,
             &expect![[r#"

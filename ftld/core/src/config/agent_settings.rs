@@ -15,28 +15,39 @@ pub struct AgentSettings {
     pub model_base_url: Option<String>,
     /// Which model to ask for.
     pub model: Option<String>,
+    /// Whether a session gets copies of the human's own settings of the agent.
+    pub own_settings: bool,
     /// What FTL's own agent may use for one instruction; other agents have limits of their own.
     pub budget: Allowance,
 }
 
 impl AgentSettings {
-    pub(super) fn read(mut object: Object<'_>) -> Result<Self, ConfigError> {
+    /// `is_own` says whether it is FTL's own agent, whose model is where `models` says.
+    pub(super) fn read(mut object: Object<'_>, is_own: bool) -> Result<Self, ConfigError> {
         let settings = Self {
             path: object.checked("path", "must begin with `/` or `~/`", |path: &String| is_placed(path))?,
             model_base_url: object.checked(
                 "model_base_url",
-                "must be an http or https URL without a user name or password",
-                |url: &String| is_base_url(url),
+                if is_own {
+                    ELSEWHERE
+                } else {
+                    "must be an http or https URL without a user name or password"
+                },
+                |url: &String| !is_own && is_base_url(url),
             )?,
             model: object.checked("model", "must be a model's name", |model: &String| {
                 !model.is_empty() && !model.starts_with('-') && !model.chars().any(char::is_control)
             })?,
+            own_settings: object.get("own_settings")?.unwrap_or(false),
             budget: allowance(&mut object)?,
         };
         object.finish()?;
         Ok(settings)
     }
 }
+
+/// Where the address belongs.
+const ELSEWHERE: &str = "is not FTL's own agent's: write `models.PROVIDER.base_url`";
 
 /// What FTL's own agent may use.
 fn allowance(object: &mut Object<'_>) -> Result<Allowance, ConfigError> {
@@ -87,6 +98,7 @@ mod tests {
             r#"{"max_requests": 1001}"#,
             r#"{"max_cost_cents": 0}"#,
             r#"{"context_tokens": 1999}"#,
+            r#"{"model_base_url": "http://127.0.0.1:1/v1"}"#,
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -111,7 +111,10 @@ impl UserConfig {
                 Some(agents) => agents
                     .into_objects()?
                     .into_iter()
-                    .map(|(name, settings)| Ok((name, AgentSettings::read(settings)?)))
+                    .map(|(name, settings)| {
+                        let is_own = name == "builtin";
+                        Ok((name, AgentSettings::read(settings, is_own)?))
+                    })
                     .collect::<Result<_, _>>()?,
                 None => BTreeMap::new(),
             },

@@ -80,12 +80,20 @@ struct Known {
     limit_name: &'static str,
 }
 
-const PROVIDERS: [Known; 5] = [
+const PROVIDERS: [Known; 6] = [
     Known {
         name: "anthropic",
         api: Api::Anthropic,
         base: "https://api.anthropic.com",
         keys: &["ANTHROPIC_API_KEY"],
+        limit_name: LIMIT,
+    },
+    Known {
+        name: "bedrock",
+        api: Api::Bedrock,
+        base: "https://bedrock-runtime.us-east-1.amazonaws.com",
+        // A key of Bedrock's own goes as it is; with the other, requests are signed.
+        keys: &["AWS_BEARER_TOKEN_BEDROCK", SIGNING_KEY],
         limit_name: LIMIT,
     },
     Known {
@@ -113,6 +121,10 @@ const PROVIDERS: [Known; 5] = [
     },
 ];
 const LIMIT: &str = "max_tokens";
+/// The name of the key that is not sent: requests are signed with it.
+pub const SIGNING_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+/// The region where the address does not say.
+const REGION: &str = "us-east-1";
 /// The longest name, characters.
 const LONGEST: usize = 200;
 
@@ -169,7 +181,15 @@ impl Endpoint {
     /// A request's path.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("{}{}", self.base.path, self.api.path())
+        format!("{}{}", self.base.path, self.api.path(&self.model))
+    }
+
+    /// The region of AWS that it is in, as the host's name says.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        let Host::Dns(host) = &self.base.authority.host else { return REGION };
+        let mut labels = host.as_str().split('.').skip_while(|label| !label.starts_with("bedrock-runtime"));
+        labels.nth(1).filter(|_| host.as_str().ends_with(".amazonaws.com")).unwrap_or(REGION)
     }
 }
 

@@ -275,3 +275,72 @@ fn what_a_cache_took_is_counted() {
     let (events, _) = read(Api::Anthropic, &[&stream(&events)]);
     assert_eq!(events[0], Event::Usage(Usage { input: 14, output: 1, cache_written: true }));
 }
+
+fn converse(events: &[(&str, Value)]) -> Vec<u8> {
+    let event = |(kind, value): &(&str, Value)| {
+        let headers =
+            [(":event-type", *kind), (":content-type", "application/json"), (":message-type", "event")];
+        framed::tests::written(&headers, value.to_string().as_bytes())
+    };
+    events.iter().flat_map(event).collect()
+}
+
+#[test]
+fn bedrocks_stream_is_read_and_its_failures_are_told() {
+    let said = [
+        ("messageStart", json!({"role": "assistant"})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}})),
+        ("contentBlockDelta", json!({"contentBlockIndex": 1, "delta": {"text": "It renames."}})),
+        ("contentBlockStop", json!({"contentBlockIndex": 1})),
+        ("messageStop", json!({"stopReason": "end_turn"})),
+    ];
+    let end = ("metadata", json!({"usage": {"inputTokens": 25, "outputTokens": 15}}));
+    let whole = converse(&[&said[..], &[end]].concat());
+    let expected = vec![text("It renames."), used(25, 15), Event::End(End::Done)];
+    for cut in 0..whole.len() {
+        let (events, ended) = read(Api::Bedrock, &[&whole[..cut], &whole[cut..]]);
+        assert_eq!((events, ended), (expected.clone(), Ok(())));
+    }
+    let (events, ended) = read(Api::Bedrock, &[&converse(&said)]);
+    assert_eq!((events.last(), ended), (Some(&Event::End(End::Done)), Ok(())), "without what was used");
+    let (_, ended) = read(Api::Bedrock, &[&converse(&said[..3])]);
+    assert_eq!(ended, Err(StreamError::Cut));
+    let headers = [(":exception-type", "throttlingException"), (":message-type", "exception")];
+    let fails = framed::tests::written(&headers, br#"{"message": "slow down"}"#);
+    let (_, ended) = read(Api::Bedrock, &[&fails]);
+    assert_eq!(ended, Err(StreamError::Said { status: 429, message: "slow down".into() }));
+    let headers = [(":error-code", "internal"), (":error-message", "oh"), (":message-type", "error")];
+    let (_, ended) = read(Api::Bedrock, &[&framed::tests::written(&headers, b"")]);
+    assert_eq!(ended, Err(StreamError::Said { status: 500, message: "oh".into() }));
+}
+
+#[test]
+fn a_conversation_for_bedrock_names_no_model_in_its_body() {
+    let name = ModelName::parse("bedrock/us.amazon.nova-pro-v1:0").unwrap();
+    let endpoint = name.endpoint(&Default::default()).unwrap();
+    assert_eq!(endpoint.path(), "/model/us%2Eamazon%2Enova%2Dpro%2Dv1%3A0/converse-stream");
+    assert_eq!(endpoint.region(), "us-east-1");
+    let result = ToolResult { id: "t1".into(), text: String::new(), failed: true };
+    let call = ToolCall { id: "t1".into(), name: "read".into(), input: json!({"path": "a"}) };
+    let conversation = Conversation {
+        system: "Be short.".into(),
+        messages: vec![
+            Message::User("why?".into()),
+            Message::Assistant { text: String::new(), calls: vec![call] },
+            Message::Results(vec![result]),
+        ],
+        tools: vec![Tool {
+            name: "read".into(),
+            description: "reads".into(),
+            schema: json!({"type": "object"}),
+        }],
+        max_tokens: 9,
+    };
+    let body = request(&endpoint, &conversation);
+    assert_eq!(body["system"], json!([{"text": "Be short."}]));
+    assert_eq!(body["messages"][1]["content"][0]["toolUse"]["toolUseId"], "t1");
+    let result = &body["messages"][2]["content"][0]["toolResult"];
+    assert_eq!((&result["status"], &result["content"][0]["text"]), (&json!("error"), &json!("(nothing)")));
+    assert_eq!(body["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"], json!({"type": "object"}));
+    assert!(body.get("model").is_none());
+}

@@ -1,39 +1,30 @@
 //! One call of a model, from its record to its end.
 //!
-//! Owns what the audit log says of it: model, host, purpose and session before it, what it used and how it
-//! ended after it; never what was asked, answered, or the key. Owns that whoever asked may go, which ends it.
+//! Owns what is heard of it, without the key, and that whoever asked may go, which ends it. What is recorded of it
+//! is [`model_call`]'s.
 
 use std::sync::Arc;
 
 use ftl_core::credential::secret_value::Secret;
-use ftl_core::event::Bytes;
-use ftl_core::id::SessionId;
-use ftl_core::llm::again::ATTEMPTS;
 use ftl_core::llm::name::Endpoint;
 use ftl_core::llm::price::cost;
 use ftl_core::llm::{Conversation, End, Event};
 use ftl_core::opinion::{self, LONGEST_ANSWER, Material, NoOpinion};
 use futures_util::StreamExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Begun, Heard, ModelError, Purpose, Spent};
 use crate::app::Parts;
-use crate::audit::{Entry, Sync};
-use crate::llm::{Client, Llm, LlmError, Patience, Settings};
+use crate::llm::{Llm, LlmError, Signing};
 use crate::session::Error;
-use crate::session::decide::blocking;
+use crate::session::model_call::{self, Book};
 use crate::session::record::Record;
 
 /// A call.
 pub(super) struct Call {
-    parts: Arc<Parts>,
-    session: SessionId,
-    project: Bytes,
+    book: Book,
     purpose: Purpose,
-    endpoint: Endpoint,
-    /// The name of the key that is sent.
-    key: Option<String>,
     llm: Box<dyn Llm>,
 }
 
@@ -57,42 +48,24 @@ impl Call {
     pub(super) fn prepare(
         parts: Arc<Parts>,
         record: &Record,
-        (endpoint, key): (Endpoint, Option<(String, Secret)>),
+        model: (Endpoint, Option<(String, Secret)>, Option<Signing>),
         purpose: Purpose,
     ) -> Result<Self, Error> {
-        let (name, value) = key.unzip();
-        let settings = Settings {
-            endpoint: endpoint.clone(),
-            key: value,
-            roots: parts.roots.clone(),
-            patience: Patience::default(),
-        };
-        let failed = |source| no_answer(&endpoint, name.clone(), source);
-        let llm = Box::new(Client::new(settings).map_err(failed)?);
-        let (session, project) = (record.id.clone(), record.project.root.clone());
-        Ok(Self { parts, session, project, purpose, endpoint, key: name, llm })
+        let (book, llm) = Book::new(parts, record, model, purpose.name())?;
+        Ok(Self { book, purpose, llm })
     }
 
     /// Records that the call is about to happen.
-    pub(super) async fn record_begun(&self, begun: &Begun) -> Result<(), Error> {
-        let detail = json!({
-            "model": begun.model,
-            "host": begun.host,
-            "purpose": self.purpose.name(),
-            "credential": self.key,
-            "digest": begun.digest,
-            "files": begun.files,
-            "hunks": begun.hunks,
-            "attempts_at_most": ATTEMPTS,
-        });
-        self.append("model_asked", detail).await
+    pub(super) async fn record_begun(&mut self, begun: &Begun) -> Result<(), Error> {
+        let more = json!({ "digest": begun.digest, "files": begun.files, "hunks": begun.hunks });
+        self.book.begun(more).await
     }
 
     /// Sends it and tells what comes.
-    pub(super) async fn run(self, conversation: Conversation, material: Material, tell: Tell) {
+    pub(super) async fn run(mut self, conversation: Conversation, material: Material, tell: Tell) {
         let (mut spent, mut text) = (Spent { attempts: 1, ..Spent::default() }, String::new());
         let outcome = self.hear(conversation, &tell, &mut spent, &mut text).await;
-        spent.cost = spent.usage.and_then(|usage| cost(&self.endpoint, usage));
+        spent.cost = spent.usage.and_then(|usage| cost(self.book.endpoint(), usage));
         let recorded = self.record_ended(&outcome, &spent).await;
         let last = match (recorded, self.concluded(outcome, &text, &material)) {
             (Err(error), _) | (Ok(()), Err(error)) => vec![Err(error)],
@@ -114,6 +87,8 @@ impl Call {
         text: &mut String,
     ) -> Outcome {
         let mut events = self.llm.stream(conversation);
+        // The key may come in two pieces, so an end of each is held back.
+        let mut clean = self.book.clean();
         loop {
             let event = tokio::select! {
                 biased;
@@ -123,7 +98,14 @@ impl Call {
             let heard = match event {
                 None => return Outcome::Failed(ftl_core::llm::StreamError::Cut.into()),
                 Some(Err(error)) => return Outcome::Failed(error),
-                Some(Ok(Event::End(end))) => return Outcome::End(end),
+                Some(Ok(Event::End(end))) => {
+                    if let Some(last) = self.said(&clean.end(), text)
+                        && tell.send(Ok(last)).await.is_err()
+                    {
+                        return Outcome::Left;
+                    }
+                    return Outcome::End(end);
+                }
                 Some(Ok(Event::Usage(usage))) => {
                     spent.usage = Some(usage);
                     continue;
@@ -134,19 +116,25 @@ impl Call {
                     spent.attempts = attempt;
                     Heard::Again { attempt, wait_ms, why }
                 }
-                Some(Ok(Event::Text(piece))) if self.purpose == Purpose::Question => Heard::Text(piece),
-                Some(Ok(Event::Text(piece))) => {
-                    *text += &piece;
-                    if text.len() > LONGEST_ANSWER {
-                        return Outcome::TooLong;
-                    }
-                    Heard::Progress(u64::try_from(text.len()).unwrap_or(u64::MAX))
-                }
+                Some(Ok(Event::Text(piece))) => match self.said(&clean.piece(&piece), text) {
+                    _ if text.len() > LONGEST_ANSWER => return Outcome::TooLong,
+                    Some(heard) => heard,
+                    None => continue,
+                },
             };
             if tell.send(Ok(heard)).await.is_err() {
                 return Outcome::Left;
             }
         }
+    }
+
+    /// What is told of some of the answer; a review is kept until it is whole.
+    fn said(&self, piece: &str, text: &mut String) -> Option<Heard> {
+        if self.purpose == Purpose::Question {
+            return (!piece.is_empty()).then(|| Heard::Text(piece.to_owned()));
+        }
+        text.push_str(piece);
+        Some(Heard::Progress(u64::try_from(text.len()).unwrap_or(u64::MAX)))
     }
 
     /// What counts of the answer: for a review an opinion, or nothing.
@@ -156,11 +144,10 @@ impl Call {
         text: &str,
         material: &Material,
     ) -> Result<(Option<Heard>, End), Error> {
-        let model = || format!("{}/{}", self.endpoint.provider, self.endpoint.model);
-        let none = |source| Err(ModelError::NoOpinion { model: model(), source }.into());
+        let none = |source| Err(ModelError::NoOpinion { model: self.book.model(), source }.into());
         let end = match outcome {
             Outcome::End(end) => end,
-            Outcome::Failed(source) => return Err(no_answer(&self.endpoint, self.key.clone(), source)),
+            Outcome::Failed(source) => return Err(self.book.no_answer(source)),
             Outcome::Left => return Err(Error::Interrupted),
             Outcome::TooLong => return none(NoOpinion::Size("more text than was asked for")),
         };
@@ -178,43 +165,14 @@ impl Call {
         }
     }
 
-    async fn record_ended(&self, outcome: &Outcome, spent: &Spent) -> Result<(), Error> {
+    async fn record_ended(&mut self, outcome: &Outcome, spent: &Spent) -> Result<(), Error> {
         let outcome = match outcome {
-            Outcome::End(End::Done) => "answered",
-            Outcome::End(End::Length) => "answered, cut at its longest",
-            Outcome::End(End::Refused) => "refused by the model",
-            Outcome::End(End::Tools | End::Unknown) => "ended oddly",
+            Outcome::End(End::Tools) => "ended oddly",
+            Outcome::End(end) => model_call::outcome(*end),
             Outcome::Failed(error) => error.kind(),
             Outcome::Left => "left",
             Outcome::TooLong => "too long",
         };
-        let detail = json!({
-            "model": format!("{}/{}", self.endpoint.provider, self.endpoint.model),
-            "purpose": self.purpose.name(),
-            "outcome": outcome,
-            "attempts": spent.attempts,
-            "input_tokens": spent.usage.map(|usage| usage.input),
-            "output_tokens": spent.usage.map(|usage| usage.output),
-            "cost_micro_usd_at_most": spent.cost.as_ref().map(|cost| cost.micro_usd),
-        });
-        self.append("model_answered", detail).await
+        self.book.ended(outcome, Some(spent.attempts), spent.usage).await
     }
-
-    async fn append(&self, action: &'static str, detail: Value) -> Result<(), Error> {
-        let entry = Entry {
-            time_us: self.parts.clock.now_us(),
-            action,
-            session: Some(self.session.clone()),
-            project: Some(self.project.clone()),
-            detail,
-        };
-        let audit = Arc::clone(&self.parts.audit);
-        blocking(move || Ok(audit.append(entry, Sync::Kernel)?)).await
-    }
-}
-
-fn no_answer(endpoint: &Endpoint, key: Option<String>, source: LlmError) -> Error {
-    let provider = endpoint.provider.clone();
-    let model = format!("{provider}/{}", endpoint.model);
-    ModelError::Call { model, provider, key, source }.into()
 }

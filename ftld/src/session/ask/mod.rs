@@ -159,7 +159,7 @@ impl Sessions {
         prompt: impl FnOnce(&str, &opinion::Material, u64) -> Prompt,
     ) -> Result<Asking, Error> {
         let record = self.get(id)?;
-        let Chosen { name, endpoint, key } = model::choose(self.parts(), &record, purpose).await?;
+        let Chosen { name, endpoint, key, signing } = model::choose(self.parts(), &record, purpose).await?;
         let reviewed = self.review(id).await?;
         let digest = reviewed.review.digest();
         let material = material::gather(self, id, reviewed, shown).await?;
@@ -180,7 +180,7 @@ impl Sessions {
             tools: Vec::new(),
             max_tokens: MAX_TOKENS,
         };
-        let call = Call::prepare(Arc::clone(self.parts()), &record, (endpoint, key), purpose)?;
+        let mut call = Call::prepare(Arc::clone(self.parts()), &record, (endpoint, key, signing), purpose)?;
         call.record_begun(&begun).await?;
         let (tell, events) = mpsc::channel(BUFFER);
         tokio::spawn(call.run(conversation, material, tell));

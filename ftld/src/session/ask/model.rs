@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use ftl_core::credential::CredentialName;
 use ftl_core::credential::secret_value::Secret;
-use ftl_core::llm::name::{Endpoint, ModelName};
+use ftl_core::llm::name::{Endpoint, ModelName, SIGNING_KEY};
 use ftl_core::opinion::{Sameness, sameness};
 
 use super::{ModelError, Purpose};
 use crate::app::Parts;
+use crate::llm::Signing;
 use crate::session::record::Record;
 use crate::session::{Error, driver, trust};
 use crate::vault::{Scope, Source, VaultError};
@@ -23,15 +24,21 @@ pub(in crate::session) struct Chosen {
     pub(in crate::session) endpoint: Endpoint,
     /// The key and its name, when the service wants one.
     pub(in crate::session) key: Option<(String, Secret)>,
+    /// What requests are signed with beside it, where it is not sent.
+    pub(in crate::session) signing: Option<Signing>,
 }
+
+/// The names of what belongs to a key that requests are signed with.
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// The model for a purpose.
 pub(super) async fn choose(parts: &Arc<Parts>, record: &Record, purpose: Purpose) -> Result<Chosen, Error> {
     let name = named(parts, record, purpose)?;
     let user = crate::config::user(parts.home.root())?;
     let endpoint = name.endpoint(&user.models).map_err(ModelError::from)?;
-    let key = key(parts, record, &endpoint).await?;
-    Ok(Chosen { name, endpoint, key })
+    let (key, signing) = key(parts, record, &endpoint).await?;
+    Ok(Chosen { name, endpoint, key, signing })
 }
 
 /// The model of the agent `builtin`, as its settings name it.
@@ -41,8 +48,8 @@ pub(in crate::session) async fn for_agent(
     model: Option<&str>,
 ) -> Result<Chosen, Error> {
     let (name, endpoint) = of_agent(parts, model)?;
-    let key = key(parts, record, &endpoint).await?;
-    Ok(Chosen { name, endpoint, key })
+    let (key, signing) = key(parts, record, &endpoint).await?;
+    Ok(Chosen { name, endpoint, key, signing })
 }
 
 /// The model of the agent `builtin`, and where it is.
@@ -79,23 +86,48 @@ fn named(parts: &Parts, record: &Record, purpose: Purpose) -> Result<ModelName, 
     Ok(ModelName::parse(&name.ok_or_else(missing)?).map_err(ModelError::from)?)
 }
 
-/// Today's key, and its name.
-async fn key(parts: &Parts, record: &Record, endpoint: &Endpoint) -> Result<Option<(String, Secret)>, Error> {
+/// Today's key with its name, and what belongs to it.
+async fn key(
+    parts: &Arc<Parts>,
+    record: &Record,
+    endpoint: &Endpoint,
+) -> Result<(Option<(String, Secret)>, Option<Signing>), Error> {
     if endpoint.keys.is_empty() {
-        return Ok(None);
+        return Ok((None, None));
     }
-    let mut kept = parts.vault.entries(&Scope::Project(driver::root(&record.project.root)))?;
-    kept.extend(parts.vault.entries(&Scope::Global)?);
     for name in &endpoint.keys {
-        let Ok(wanted) = CredentialName::parse(name) else { continue };
-        let entry = kept.iter().find(|entry| entry.name == wanted && entry.source != Source::Environment);
-        let source = entry.map_or(Source::Environment, |entry| entry.source.clone());
-        match parts.vault.value(&wanted, &source).await {
-            Ok(value) => return Ok(Some((name.clone(), value))),
-            Err(VaultError::Missing { .. } | VaultError::BadValue { .. }) if entry.is_none() => {}
-            Err(error) => return Err(error.into()),
-        }
+        let Some(value) = value(parts, record, name).await? else { continue };
+        let signing = match name.as_str() {
+            SIGNING_KEY => {
+                let missing = || ModelError::NoKey {
+                    provider: endpoint.provider.clone(),
+                    names: vec![KEY_ID.to_owned()],
+                };
+                let clock = Arc::clone(&parts.clock);
+                Some(Signing {
+                    key_id: self::value(parts, record, KEY_ID).await?.ok_or_else(missing)?,
+                    token: self::value(parts, record, SESSION_TOKEN).await?,
+                    now: Arc::new(move || clock.now_us() / 1_000_000),
+                })
+            }
+            _ => None,
+        };
+        return Ok((Some((name.clone(), value)), signing));
     }
     let (provider, names) = (endpoint.provider.clone(), endpoint.keys.clone());
     Err(ModelError::NoKey { provider, names }.into())
+}
+
+/// Today's value of one of the human's credentials, if there is one.
+async fn value(parts: &Parts, record: &Record, name: &str) -> Result<Option<Secret>, Error> {
+    let Ok(wanted) = CredentialName::parse(name) else { return Ok(None) };
+    let mut kept = parts.vault.entries(&Scope::Project(driver::root(&record.project.root)))?;
+    kept.extend(parts.vault.entries(&Scope::Global)?);
+    let entry = kept.iter().find(|entry| entry.name == wanted && entry.source != Source::Environment);
+    let source = entry.map_or(Source::Environment, |entry| entry.source.clone());
+    match parts.vault.value(&wanted, &source).await {
+        Ok(value) => Ok(Some(value)),
+        Err(VaultError::Missing { .. } | VaultError::BadValue { .. }) if entry.is_none() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

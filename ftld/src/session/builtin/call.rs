@@ -1,41 +1,29 @@
 //! One request of the agent's model.
 //!
-//! Owns that it is in the audit log before it is sent and after it has ended, never with what was asked or
-//! answered; that the key stays out of what comes back; and which failures are worth another request.
+//! Owns that it is recorded before it is sent and after it has ended, that an answer with the key in it is thrown
+//! away, and which failures are worth another request.
 
 use std::sync::Arc;
 
 use ftl_core::agent::AgentEvent;
-use ftl_core::credential::secret_value::Secret;
-use ftl_core::event::Bytes;
-use ftl_core::id::SessionId;
-use ftl_core::llm::again::ATTEMPTS;
 use ftl_core::llm::name::Endpoint;
-use ftl_core::llm::price::cost;
 use ftl_core::llm::{Conversation, End, Event, StreamError, ToolCall, Usage};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::saying::Saying;
 use crate::app::Parts;
-use crate::audit::{Entry, Sync};
-use crate::llm::{Client, Llm, LlmError, Patience, Settings};
+use crate::llm::{Llm, LlmError};
 use crate::session::Error;
-use crate::session::ask::{Chosen, ModelError};
-use crate::session::decide::blocking;
+use crate::session::ask::Chosen;
 use crate::session::driver::told;
+use crate::session::model_call::{Book, outcome};
 use crate::session::record::Record;
 
 /// Asks one model on behalf of one session.
 pub(super) struct Asker {
-    parts: Arc<Parts>,
-    session: SessionId,
-    project: Bytes,
-    endpoint: Endpoint,
-    key: Option<(String, Secret)>,
+    book: Book,
     llm: Box<dyn Llm>,
-    /// Whether a request is recorded whose end is not.
-    is_open: bool,
 }
 
 /// A whole answer.
@@ -59,26 +47,12 @@ const PURPOSE: &str = "agent";
 
 impl Asker {
     pub(super) fn new(parts: Arc<Parts>, record: &Record, chosen: Chosen) -> Result<Self, Error> {
-        let Chosen { endpoint, key, .. } = chosen;
-        let settings = Settings {
-            endpoint: endpoint.clone(),
-            key: key.as_ref().map(|(_, value)| value.clone()),
-            roots: parts.roots.clone(),
-            patience: Patience::default(),
-        };
-        let failed = |source| ModelError::Call {
-            model: format!("{}/{}", endpoint.provider, endpoint.model),
-            provider: endpoint.provider.clone(),
-            key: key.as_ref().map(|(name, _)| name.clone()),
-            source,
-        };
-        let llm = Box::new(Client::new(settings).map_err(failed)?);
-        let (session, project) = (record.id.clone(), record.project.root.clone());
-        Ok(Self { parts, session, project, endpoint, key, llm, is_open: false })
+        let (book, llm) = Book::new(parts, record, (chosen.endpoint, chosen.key, chosen.signing), PURPOSE)?;
+        Ok(Self { book, llm })
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.book.endpoint()
     }
 
     /// Asks, and says the answer's text as it comes.
@@ -87,16 +61,15 @@ impl Asker {
         conversation: Conversation,
         saying: &Saying,
     ) -> Result<Answer, Failed> {
-        self.record_begun(conversation.messages.len()).await.map_err(fatal)?;
-        self.is_open = true;
+        let messages = conversation.messages.len();
+        self.book.begun(json!({ "messages": messages })).await.map_err(fatal)?;
         let mut answer = Answer::default();
         let heard = self.hear(conversation, &mut answer, saying).await;
         let outcome = match &heard {
             Ok(()) => outcome(answer.end),
             Err(error) => error.kind(),
         };
-        self.record_ended(outcome, answer.usage).await.map_err(fatal)?;
-        self.is_open = false;
+        self.book.ended(outcome, None, answer.usage).await.map_err(fatal)?;
         match heard {
             Ok(()) if self.tells_key(&answer) => Err(Failed {
                 why: "the model's service sent the key back, so its answer was thrown away".to_owned(),
@@ -109,10 +82,10 @@ impl Asker {
 
     /// Records that nobody waits for the answer any more, when one is under way.
     pub(super) async fn leave(&mut self) {
-        if std::mem::take(&mut self.is_open)
-            && let Err(error) = self.record_ended("left", None).await
+        if self.book.is_open()
+            && let Err(error) = self.book.ended("left", None, None).await
         {
-            tracing::warn!(session = %self.session, error = %told(&error), "a request's end is not recorded");
+            tracing::warn!(error = %told(&error), "a request's end is not recorded");
         }
     }
 
@@ -123,6 +96,7 @@ impl Asker {
         saying: &Saying,
     ) -> Result<(), LlmError> {
         let mut events = self.llm.stream(conversation);
+        let mut clean = self.book.clean();
         let heard = loop {
             match events.next().await {
                 None => break Err(StreamError::Cut.into()),
@@ -138,77 +112,34 @@ impl Asker {
                 }
                 Some(Ok(Event::Text(text))) => {
                     answer.text += &text;
-                    saying.say(AgentEvent::Text { text: self.without_key(&text), fragment: true }).await;
+                    let text = clean.piece(&text);
+                    if !text.is_empty() {
+                        saying.say(AgentEvent::Text { text, fragment: true }).await;
+                    }
                 }
             }
         };
         if !answer.text.is_empty() {
-            saying.say(AgentEvent::Text { text: String::new(), fragment: false }).await;
+            saying.say(AgentEvent::Text { text: clean.end(), fragment: false }).await;
         }
         heard
     }
 
     /// Whether the key is in an answer, which must reach neither the conversation nor the sandbox.
     fn tells_key(&self, answer: &Answer) -> bool {
-        let Some((_, key)) = &self.key else { return false };
-        let has = |text: &str| text.contains(key.expose());
-        has(&answer.text) || answer.calls.iter().any(|call| any_text(&call.input, &has))
-    }
-
-    fn without_key(&self, text: &str) -> String {
-        match &self.key {
-            Some((_, key)) if text.contains(key.expose()) => text.replace(key.expose(), "[the key]"),
-            _ => text.to_owned(),
-        }
+        let has = |text: &str| self.book.tells_key(text);
+        has(&answer.text) || answer.calls.iter().any(|call| has(&call.name) || any_text(&call.input, &has))
     }
 
     fn failed(&self, error: &LlmError) -> Failed {
-        let name = self.key.as_ref().map(|(name, _)| name.as_str());
-        let mut why =
-            format!("{}/{} gives no answer: {}", self.endpoint.provider, self.endpoint.model, told(error));
-        let hint = error.hint(&self.endpoint.provider, name);
+        let mut why = format!("{} gives no answer: {}", self.book.model(), told(error));
+        let hint = error.hint(&self.endpoint().provider, self.book.key());
         if !hint.is_empty() {
             why = format!("{why}; {hint}");
         }
         let may_be_repeated =
             matches!(error, LlmError::Broken(_) | LlmError::Stream(StreamError::Cut) | LlmError::Slow(_));
-        Failed { why: self.without_key(&why), may_be_repeated }
-    }
-
-    async fn record_begun(&self, messages: usize) -> Result<(), Error> {
-        let detail = json!({
-            "model": format!("{}/{}", self.endpoint.provider, self.endpoint.model),
-            "host": self.endpoint.base.authority.to_string(),
-            "purpose": PURPOSE,
-            "credential": self.key.as_ref().map(|(name, _)| name),
-            "messages": messages,
-            "attempts_at_most": ATTEMPTS,
-        });
-        self.append("model_asked", detail).await
-    }
-
-    async fn record_ended(&self, outcome: &'static str, usage: Option<Usage>) -> Result<(), Error> {
-        let detail = json!({
-            "model": format!("{}/{}", self.endpoint.provider, self.endpoint.model),
-            "purpose": PURPOSE,
-            "outcome": outcome,
-            "input_tokens": usage.map(|usage| usage.input),
-            "output_tokens": usage.map(|usage| usage.output),
-            "cost_micro_usd_at_most": usage.and_then(|usage| cost(&self.endpoint, usage)).map(|cost| cost.micro_usd),
-        });
-        self.append("model_answered", detail).await
-    }
-
-    async fn append(&self, action: &'static str, detail: Value) -> Result<(), Error> {
-        let entry = Entry {
-            time_us: self.parts.clock.now_us(),
-            action,
-            session: Some(self.session.clone()),
-            project: Some(self.project.clone()),
-            detail,
-        };
-        let audit = Arc::clone(&self.parts.audit);
-        blocking(move || Ok(audit.append(entry, Sync::Kernel)?)).await
+        Failed { why: self.book.without_key(&why), may_be_repeated }
     }
 }
 
@@ -224,15 +155,5 @@ fn any_text(value: &Value, has: &impl Fn(&str) -> bool) -> bool {
         Value::Array(parts) => parts.iter().any(|part| any_text(part, has)),
         Value::Object(parts) => parts.iter().any(|(name, part)| has(name) || any_text(part, has)),
         _ => false,
-    }
-}
-
-fn outcome(end: End) -> &'static str {
-    match end {
-        End::Done => "answered",
-        End::Tools => "answered with calls",
-        End::Length => "answered, cut at its longest",
-        End::Refused => "refused by the model",
-        End::Unknown => "ended oddly",
     }
 }

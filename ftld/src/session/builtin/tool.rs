@@ -147,7 +147,7 @@ impl<'a> Bench<'a> {
                     match said {
                         ExecOutput::Stdout(bytes) => out.push(&bytes),
                         ExecOutput::Stderr(bytes) => err.push(&bytes),
-                        ExecOutput::Exit { .. } => {}
+                        ExecOutput::Exit { .. } | ExecOutput::Replaced => {}
                     }
                 }
             };

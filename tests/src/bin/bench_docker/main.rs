@@ -86,12 +86,7 @@ fn boot_and_commands(place: &Place, raw: &Raw) -> Outcome<()> {
 /// Runs a command in a session and waits for its end.
 fn exec(place: &Place, session: &str, script: &str) -> Outcome<()> {
     let argv = [&b"/bin/sh"[..], b"-c", script.as_bytes()].map(<[u8]>::to_vec).to_vec();
-    let start = Input::Start(v1::ExecStart {
-        session: session.to_owned(),
-        argv,
-        terminal: None,
-        term: String::new(),
-    });
+    let start = Input::Start(v1::ExecStart { session: session.to_owned(), argv, ..v1::ExecStart::default() });
     place.runtime.block_on(async {
         let input = tokio_stream::once(v1::ExecInput { input: Some(start) }).chain(tokio_stream::pending());
         let mut output = place.client.sessions.clone().exec(input).await?.into_inner();
