@@ -13,9 +13,11 @@ mod ask;
 mod choose;
 mod decide;
 mod egress;
+mod generated;
 mod help;
 mod secret;
 mod session;
+mod start;
 mod state;
 mod tool;
 
@@ -23,6 +25,7 @@ pub(crate) use ask::{Ask, Opinion, Show};
 pub(crate) use choose::Choose;
 pub(crate) use decide::{Applied, Approve, Blame, Diff, Reject, Review, Test, Undo};
 pub(crate) use egress::{AnswerEgress, EgressAnswer, Policy, PolicyVerb, RuleScopeArg, Suggest, TestPolicy};
+pub(crate) use generated::Tests;
 pub(crate) use secret::{Auth, Basic, BindSecret, ListSecrets, Misplaced, RemoveSecret, Secret, SecretVerb};
 pub(crate) use session::{Code, End, Exec, Remove, Run, SessionArg, Sessions, Wipe};
 pub(crate) use state::{
@@ -39,7 +42,7 @@ pub(crate) struct Cli {
     /// What every verb takes.
     #[command(flatten)]
     pub(crate) global: Global,
-    /// What to do; nothing prints the help.
+    /// What to do; nothing is the interactive shell.
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
 }
@@ -64,6 +67,9 @@ pub(crate) struct Global {
     /// Project directory [default: the nearest one above with .ftlconfig or .git, else this one]
     #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
+    /// Print plain lines: nothing moves, no screen, no colour unless asked for
+    #[arg(long, global = true)]
+    pub(crate) plain: bool,
     /// Do not start the daemon when none runs
     #[arg(long, global = true)]
     pub(crate) no_start: bool,
@@ -84,11 +90,18 @@ pub(crate) enum Verb {
     Attach(SessionArg),
     /// Stop a session's agent; its work is kept for review
     Stop(SessionArg),
+    /// Make the sandbox of a session's next turn now
+    #[command(after_help = start::START)]
+    Start(SessionArg),
+    /// End what runs in a session, and make its sandbox anew
+    #[command(after_help = start::RESTART)]
+    Restart(SessionArg),
     Rm(Remove),
     Diff(Diff),
     Blame(Blame),
     Review(Review),
     Test(Test),
+    Tests(Tests),
     Ask(Ask),
     Opinion(Opinion),
     Approve(Approve),
@@ -200,6 +213,7 @@ mod tests {
         "sessions --verbose --checkpoints s-1",
         "wipe",
         "wipe s-1 --discard",
+        "start a b",
         "logs --egress --verify",
         "logs --wide",
         "setup x",
@@ -240,6 +254,8 @@ mod tests {
             "sessions --checkpoints s-1",
             "sessions --all --verbose",
             "wipe s-1",
+            "start",
+            "restart s-1 --json",
             "wipe s-1 --workspace --discard",
             "undo",
             "test",

@@ -34,6 +34,11 @@ mod stream;
 
 /// The version of the API that this client speaks.
 const API_VERSION: u32 = 1;
+/// Bytes that the daemon may send ahead of what was read: with fewer, both sides wait for each other's word again and
+/// again while a large diff comes.
+const WINDOW: u32 = 4 << 20;
+/// The longest message: a file with as many changed lines as are shown.
+const LARGEST: usize = 64 << 20;
 
 /// Whether a daemon may be started when none runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,7 +234,10 @@ async fn open(places: &Places, start: Start) -> Result<Client, ConnectError> {
         let stream = slot.lock().ok().and_then(|mut slot| slot.take());
         async move { stream.map(TokioIo::new).ok_or(io::Error::from(io::ErrorKind::NotConnected)) }
     });
-    let channel = Endpoint::from_static("http://ftld.local").connect_with_connector(connector).await;
+    let endpoint = Endpoint::from_static("http://ftld.local")
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
+    let channel = endpoint.connect_with_connector(connector).await;
     let channel = channel.map_err(|error| ConnectError::Silent {
         socket: places.socket.as_path().into(),
         source: Box::new(error),
@@ -290,12 +298,12 @@ impl Client {
 
     /// Diffs and decisions.
     pub(crate) fn reviews(&self) -> ReviewServiceClient<Channel> {
-        ReviewServiceClient::new(self.channel.clone())
+        ReviewServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST)
     }
 
     /// Snapshots.
     pub(crate) fn snapshots(&self) -> SnapshotServiceClient<Channel> {
-        SnapshotServiceClient::new(self.channel.clone())
+        SnapshotServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST)
     }
 
     /// The audit log.

@@ -89,6 +89,7 @@ pub(crate) async fn conclude(
     review: Review,
 ) -> Result<Exit, Failure> {
     let output = &context.output;
+    held_by_gate(&session, review)?;
     let (session, goes_on) = match (session.state(), review) {
         (v1::State::AwaitingReview, Review::Ask | Review::Approve) => {
             decide(context, client, session, review).await?
@@ -110,6 +111,19 @@ pub(crate) async fn conclude(
         _ => {}
     }
     Ok(exit)
+}
+
+/// What has a tester is approved unseen only when the gate says so.
+fn held_by_gate(session: &v1::Session, review: Review) -> Result<(), Failure> {
+    let is_ready = session.gate.as_ref().is_some_and(|gate| gate.ready);
+    let waits = session.state() == v1::State::AwaitingReview;
+    if session.tester.is_empty() || is_ready || !waits || review != Review::Approve {
+        return Ok(());
+    }
+    let unsaid =
+        || v1::ChecksEnded { digest: session.digest.clone(), ready: false, why: "it was not tried".into() };
+    let word = Box::new(session.gate.clone().unwrap_or_else(unsaid));
+    Err(Failure::NotReady { session: session.session.clone(), word, options: String::new() })
 }
 
 /// The session after the decision, and whether the agent goes on with a reason for a no, which was told.
@@ -138,7 +152,7 @@ async fn decide(
             tell(&context.output, &reply)?;
             Ok((reply.session.ok_or(unsaid)?, false))
         }
-        Answer::Screen => match review::look(context, client, &session, false).await? {
+        Answer::Screen => match review::look(context, client, &session, context.output.is_plain()).await? {
             None | Some(End::Left) => Ok((session, false)),
             Some(End::Approved(reply)) => {
                 tell(&context.output, &reply)?;

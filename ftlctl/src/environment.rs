@@ -25,12 +25,31 @@ pub(crate) struct Environment {
     pub(crate) no_autostart: bool,
     /// `TERM`.
     pub(crate) term: String,
+    /// What tells how a notification reaches the human.
+    pub(crate) desk: Desk,
     /// The human's editor, a command line for the shell: `VISUAL`, else `EDITOR`, else `vi`.
     pub(crate) editor: OsString,
     /// The absolute directories of `PATH`.
     pub(crate) search_path: Vec<PathBuf>,
     /// Where temporary directories go.
     pub(crate) temp: PathBuf,
+}
+
+/// Where the human sits, as far as variables tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Desk {
+    /// `TERM_PROGRAM`.
+    pub(crate) program: String,
+    /// `KITTY_WINDOW_ID` is set.
+    pub(crate) kitty: bool,
+    /// `VTE_VERSION` is set.
+    pub(crate) vte: bool,
+    /// `TMUX` is set.
+    pub(crate) tmux: bool,
+    /// `SSH_CONNECTION` is set: the desktop is another machine's.
+    pub(crate) remote: bool,
+    /// `DBUS_SESSION_BUS_ADDRESS`, `WAYLAND_DISPLAY` or `DISPLAY` is set.
+    pub(crate) desktop: bool,
 }
 
 /// Where the daemon keeps its state and listens.
@@ -60,6 +79,17 @@ impl Environment {
             no_color: set("NO_COLOR").is_some(),
             no_autostart: set("FTL_NO_AUTOSTART").is_some_and(|value| value != "0"),
             term: set("TERM").map_or_else(String::new, |value| value.to_string_lossy().into_owned()),
+            desk: Desk {
+                program: set("TERM_PROGRAM")
+                    .map_or_else(String::new, |value| value.to_string_lossy().into_owned()),
+                kitty: set("KITTY_WINDOW_ID").is_some(),
+                vte: set("VTE_VERSION").is_some(),
+                tmux: set("TMUX").is_some(),
+                remote: set("SSH_CONNECTION").is_some(),
+                desktop: ["DBUS_SESSION_BUS_ADDRESS", "WAYLAND_DISPLAY", "DISPLAY"]
+                    .iter()
+                    .any(|name| set(name).is_some()),
+            },
             editor: set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into()),
             search_path,
             temp: path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp")),

@@ -1,6 +1,6 @@
 //! Watches a session until it needs nobody's patience any more.
 //!
-//! Owns the stream of events across broken connections, Ctrl-C, and the moving line's clock. Must not
+//! Owns the stream of events across broken connections, Ctrl-C, and the status line's clock. Must not
 //! know what the end means: it hands back the session as it then stands.
 
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::connect::Client;
 use crate::context::Context;
 use crate::decide::Review;
 use crate::failure::{Failure, is_broken};
+use crate::notify::{Notifier, Waits};
 use crate::question::{Questions, Said};
 use crate::render::event::View;
 use crate::render::{escape, json};
@@ -45,6 +46,7 @@ pub(crate) struct Follower<'a> {
     questions: Questions,
     /// The newest event when the watching began: what it and those before it ask is past.
     backlog: u64,
+    notifier: Notifier,
 }
 
 /// What is waited for.
@@ -67,7 +69,7 @@ enum Ended {
 }
 
 enum Happening {
-    Message(Result<Option<v1::Event>, tonic::Status>),
+    Message(Result<Option<Box<v1::Event>>, tonic::Status>),
     Stopped(Result<Result<(), tonic::Status>, JoinError>),
     Said(Said),
     Interrupt,
@@ -98,6 +100,7 @@ impl<'a> Follower<'a> {
             asked_to_stop: false,
             questions: Questions::new(),
             backlog: 0,
+            notifier: Notifier::new(),
         })
     }
 
@@ -117,9 +120,20 @@ impl<'a> Follower<'a> {
         (self.client, self.next)
     }
 
+    /// Stops to watch, and leaves the terminal clean.
+    pub(crate) fn leave(&mut self) -> Result<(), Failure> {
+        self.pause()
+    }
+
     /// Shows events until the session waits for a decision or has ended.
     pub(crate) async fn until_idle(&mut self) -> Result<v1::Session, Failure> {
-        self.follow(Goal::Idle).await
+        let session = self.follow(Goal::Idle).await?;
+        let waits = match session.state() {
+            v1::State::AwaitingReview => Waits::Review,
+            _ => Waits::Ended,
+        };
+        self.notifier.tell(self.context, &self.client, &session.session, waits).await?;
+        Ok(session)
     }
 
     /// Shows events until the sandbox is open for commands, or the session has ended.
@@ -183,11 +197,11 @@ impl<'a> Follower<'a> {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         loop {
             let happening = tokio::select! {
-                message = events.message() => Happening::Message(message),
+                message = events.message() => Happening::Message(message.map(|event| event.map(Box::new))),
                 Some(stopped) = self.stop.join_next() => Happening::Stopped(stopped),
                 said = self.questions.next() => Happening::Said(said),
                 _ = self.interrupts.recv() => Happening::Interrupt,
-                _ = clock.tick(), if self.context.output.can_move() => Happening::Tick,
+                _ = clock.tick(), if !self.context.output.is_json() => Happening::Tick,
             };
             match happening {
                 Happening::Message(Ok(Some(event))) => {
@@ -208,6 +222,8 @@ impl<'a> Follower<'a> {
             let past = self.asked_to_stop || self.next <= self.backlog;
             if answers && !past && self.questions.put(self.context)? {
                 self.view.broke_off();
+                let (context, session) = (self.context, &self.session);
+                self.notifier.tell(context, &self.client, session, Waits::Question).await?;
             }
         }
     }
@@ -236,12 +252,16 @@ impl<'a> Follower<'a> {
         })
     }
 
-    fn tick(&self) -> Result<(), Failure> {
+    fn tick(&mut self) -> Result<(), Failure> {
         if self.questions.is_open() {
             return Ok(());
         }
-        let now = self.context.now().as_microsecond();
-        self.context.output.moving(self.view.moving(now).as_deref())
+        let (now, output) = (self.context.now().as_microsecond(), &self.context.output);
+        if output.can_move() {
+            let columns = output.width().unwrap_or(80);
+            return output.moving(self.view.status(now, columns).as_deref());
+        }
+        self.view.beat(now).map_or(Ok(()), |piece| output.piece(&piece))
     }
 
     /// Leaves the terminal clean for whatever comes next.

@@ -21,6 +21,7 @@ mod decide;
 mod environment;
 mod failure;
 mod follow;
+mod notify;
 mod output;
 mod project;
 mod prompt;
@@ -29,6 +30,7 @@ mod relay;
 mod render;
 mod review;
 mod scope;
+mod shell;
 mod sit;
 mod terminal;
 mod totals;
@@ -43,7 +45,10 @@ fn main() -> ExitCode {
     let cwd = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let environment = Environment::read(|name| std::env::var_os(name), cwd);
     let format = if cli.global.json { Format::Json } else { Format::Human };
-    let output = Output::new(format, Terminals::detect(), cli.global.color, environment.no_color);
+    let mut output = Output::new(format, Terminals::detect(), cli.global.color, environment.no_color);
+    if cli.global.plain || environment.term == "dumb" {
+        output = output.plain(cli.global.color);
+    }
     let context = Context { environment, output, global: cli.global };
     let result = run(&context, cli.verb);
     ExitCode::from(result.map_or_else(|failure| report(&context.output, &failure), Outcome::code))

@@ -1,17 +1,18 @@
 //! The one place that writes: data to standard output, everything else to standard error.
 //!
-//! Owns the format (`--json` or for people), colour, and the moving line. In one format the methods of
+//! Owns the format (`--json` or for people), colour, and whether anything moves. In one format the methods of
 //! the other write nothing, so the two cannot mix. Must not know what is written.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::render::escape;
-use crate::render::event::Piece;
+use crate::render::event::{self, Piece};
 use crate::render::style::Style;
+use crate::render::surface::{self, INDENT, Surface};
 
 /// Who reads standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,18 +54,10 @@ pub(crate) struct Output {
     pub(crate) style: Style,
     /// Colour on standard error.
     pub(crate) error_style: Style,
-    /// What the cursor stands behind.
-    cursor: Cell<Cursor>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cursor {
-    /// The beginning of an empty line.
-    Start,
-    /// Streamed text without its newline.
-    Text,
-    /// The moving line.
-    Moving,
+    /// Whether nothing may move, though a terminal is there.
+    is_plain: bool,
+    /// What is on the terminal around the cursor.
+    surface: RefCell<Surface>,
 }
 
 // === impl Terminals ===
@@ -95,8 +88,23 @@ impl Output {
             terminals,
             style: style(terminals.stdout),
             error_style: style(terminals.stderr),
-            cursor: Cell::new(Cursor::Start),
+            is_plain: false,
+            surface: RefCell::default(),
         }
+    }
+
+    /// The same as plain lines: nothing moves, and only who asked for colour gets it.
+    pub(crate) fn plain(mut self, color: ColorChoice) -> Self {
+        if color != ColorChoice::Always {
+            (self.style, self.error_style) = (Style::Plain, Style::Plain);
+        }
+        self.is_plain = true;
+        self
+    }
+
+    /// Whether nothing may move, though a terminal is there.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// Whether a script reads.
@@ -116,11 +124,16 @@ impl Output {
 
     /// Whether a line can move.
     pub(crate) fn can_move(&self) -> bool {
-        self.format == Format::Human && self.terminals.stdout
+        self.format == Format::Human && self.terminals.stdout && !self.is_plain
     }
 
     /// Columns of the terminal that a table for people has to fit, if standard output is one.
     pub(crate) fn width(&self) -> Option<usize> {
+        (self.format == Format::Human && self.terminals.stdout).then(columns)
+    }
+
+    /// Columns that a session's view has, where it is a terminal's.
+    fn folds(&self) -> Option<usize> {
         self.can_move().then(columns)
     }
 
@@ -137,57 +150,48 @@ impl Output {
         if self.is_json() {
             return Ok(());
         }
-        let start = self.to_start();
-        self.cursor.set(Cursor::Start);
-        self.stdout(format!("{start}{text}\n").as_bytes())
+        let bytes = self.surface.borrow_mut().line(text, "", None);
+        self.stdout(bytes.as_bytes())
     }
 
     /// A piece of a session's view.
     pub(crate) fn piece(&self, piece: &Piece) -> Result<(), Failure> {
-        let text = match piece {
-            Piece::Line(line) => return self.line(line),
-            Piece::Text(text) => text,
-        };
-        if self.is_json() || text.is_empty() {
+        if self.is_json() {
             return Ok(());
         }
-        let start = if self.cursor.get() == Cursor::Text { "" } else { self.to_start() };
-        self.cursor.set(if text.ends_with('\n') { Cursor::Start } else { Cursor::Text });
-        self.stdout(format!("{start}{text}").as_bytes())
+        let bar = event::bar(self.style);
+        let mut surface = self.surface.borrow_mut();
+        let bytes = match piece {
+            Piece::Line(line) => surface.line(line, INDENT, self.folds()),
+            Piece::Said(lines) => surface.line(lines, &bar, self.folds()),
+            Piece::Text(text) if text.is_empty() => return Ok(()),
+            Piece::Text(text) => surface.text(text, &bar, self.folds()),
+        };
+        self.stdout(bytes.as_bytes())
     }
 
-    /// Draws the moving line anew, or removes it.
+    /// Draws the status line anew, or removes it.
     pub(crate) fn moving(&self, text: Option<&str>) -> Result<(), Failure> {
-        if !self.can_move() || self.cursor.get() == Cursor::Text {
+        if !self.can_move() {
             return Ok(());
         }
-        match text {
-            Some(text) => {
-                let line = fit(text, columns());
-                self.cursor.set(Cursor::Moving);
-                self.stdout(format!("\r\x1b[K{line}").as_bytes())
-            }
-            None if self.cursor.get() == Cursor::Moving => {
-                self.cursor.set(Cursor::Start);
-                self.stdout(b"\r\x1b[K")
-            }
-            None => Ok(()),
-        }
+        let line = text.map(|text| surface::fit(text, columns()));
+        let bytes = self.surface.borrow_mut().status(line.as_deref());
+        if bytes.is_empty() { Ok(()) } else { self.stdout(bytes.as_bytes()) }
     }
 
     /// A question, without a newline after it. Only for interactive output, where it is sure to be seen.
     pub(crate) fn ask(&self, question: &str) -> Result<(), Failure> {
-        let start = self.to_start();
-        self.cursor.set(Cursor::Start);
+        let start = self.surface.borrow_mut().begin();
         self.stdout(format!("{start}{question}").as_bytes())
     }
 
     /// Something that is not data, on standard error.
     pub(crate) fn note(&self, text: &str) -> Result<(), Failure> {
         self.moving(None)?;
-        if self.cursor.get() == Cursor::Text && self.terminals.stderr {
-            self.cursor.set(Cursor::Start);
-            self.stdout(b"\n")?;
+        if self.terminals.stderr && self.surface.borrow().is_midline() {
+            let start = self.surface.borrow_mut().begin();
+            self.stdout(start.as_bytes())?;
         }
         self.stderr(format!("{text}\n").as_bytes())
     }
@@ -195,9 +199,14 @@ impl Output {
     /// What a command in a sandbox writes, as it is; our own next line will begin on a line of its own.
     pub(crate) fn pass(&self, bytes: &[u8]) -> Result<(), Failure> {
         if let Some(last) = bytes.last() {
-            self.cursor.set(if *last == b'\n' { Cursor::Start } else { Cursor::Text });
+            self.surface.borrow_mut().written(*last != b'\n');
         }
         self.stdout(bytes)
+    }
+
+    /// What a terminal acts on without showing it, if standard output is one.
+    pub(crate) fn unseen(&self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.can_move() { self.stdout(bytes) } else { Ok(()) }
     }
 
     /// Bytes as they are.
@@ -208,14 +217,6 @@ impl Output {
     /// Bytes as they are, to standard error.
     pub(crate) fn stderr(&self, bytes: &[u8]) -> Result<(), Failure> {
         write(&mut io::stderr().lock(), bytes)
-    }
-
-    fn to_start(&self) -> &'static str {
-        match self.cursor.get() {
-            Cursor::Start => "",
-            Cursor::Text => "\n",
-            Cursor::Moving => "\r\x1b[K",
-        }
     }
 }
 
@@ -231,19 +232,6 @@ fn columns() -> usize {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
     }
-}
-
-/// As much of a line as surely fits; characters beyond ASCII count double because some are that wide.
-fn fit(text: &str, columns: usize) -> String {
-    let mut room = columns.saturating_sub(1);
-    text.chars()
-        .take_while(|char| {
-            let width = if char.is_ascii() { 1 } else { 2 };
-            let fits = width <= room;
-            room = room.saturating_sub(width);
-            fits
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -265,11 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn a_moving_line_never_wraps() {
-        assert_eq!(fit("abcdef", 5), "abcd");
-        assert_eq!(fit("漢字漢字", 6), "漢字");
-        assert_eq!(fit("abc", 80), "abc");
-        assert_eq!(fit("abc", 0), "");
+    fn plain_lines_neither_move_nor_have_colours_unless_asked() {
+        let terminals = Terminals { stdin: true, stdout: true, stderr: true };
+        let plain = |color| Output::new(Format::Human, terminals, color, false).plain(color);
+        assert!(!plain(ColorChoice::Auto).can_move() && plain(ColorChoice::Auto).is_interactive());
+        assert_eq!(plain(ColorChoice::Auto).style, Style::Plain);
+        assert_eq!(plain(ColorChoice::Always).style, Style::Color);
     }
 
     #[test]

@@ -155,6 +155,7 @@ mod tests {
                 json: false,
                 color: ColorChoice::Never,
                 project: project.map(Path::to_path_buf),
+                plain: false,
                 no_start: true,
             },
         }

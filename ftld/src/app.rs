@@ -34,6 +34,7 @@ use crate::session::looked::Memory;
 use crate::session::outlet::Outlets;
 use crate::session::publish::Publisher;
 use crate::session::terminal::Terminals;
+use crate::session::tester::{self, Tests};
 use crate::session::warm::{self, Warm};
 use crate::session::{kept, recover};
 use crate::snapshot::LocalStore;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub checks: Checks,
     /// The terminals that agents have.
     pub terminals: Terminals,
+    /// Tests that are being written, and the gate's work beside sessions.
+    pub tests: Tests,
     /// What was made ahead for sessions.
     pub warm: Warm,
     /// The container engine.
@@ -219,6 +222,7 @@ impl App {
             sandboxes: ports.sandboxes,
             checks: Checks::default(),
             terminals: Terminals::default(),
+            tests: Tests::default(),
             warm: Warm::default(),
             roots,
             engines: ports.engines,
@@ -271,11 +275,13 @@ impl App {
         let tending = tokio::spawn(tend(Arc::clone(&store), Arc::clone(&self.sessions.parts().clock)));
         let small = tokio::spawn(kept::keep_small(Arc::clone(&self.sessions)));
         let settling = tokio::spawn(recover::keep_trying(Arc::clone(&self.sessions)));
+        let testing = tokio::spawn(tester::serve(Arc::clone(&self.sessions)));
         let warm = tokio::spawn(warm::keep_few(Arc::clone(self.sessions.parts())));
         let served = grpc::serve(listener, self.sessions, self.control, at_rest).await;
         tending.abort();
         small.abort();
         settling.abort();
+        testing.abort();
         warm.abort();
         // An error means that it was interrupted, and costs the next daemon a walk.
         let _ = tokio::task::spawn_blocking(move || store.park()).await;

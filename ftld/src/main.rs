@@ -74,6 +74,9 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // It would tell of a log that cannot be written by a macro that panics when the same log cannot be
+        // written: on a full disk whatever logs would end, a session's task for instance.
+        .log_internal_errors(false)
         .init();
     match serve(ready_fd, &egress, umask) {
         Ok(()) => ExitCode::SUCCESS,

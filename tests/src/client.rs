@@ -47,8 +47,8 @@ impl Client {
         Ok(Self {
             daemon: DaemonServiceClient::new(channel.clone()),
             sessions: SessionServiceClient::new(channel.clone()),
-            reviews: ReviewServiceClient::new(channel.clone()),
-            snapshots: SnapshotServiceClient::new(channel.clone()),
+            reviews: ReviewServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20),
+            snapshots: SnapshotServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20),
             verify: VerifyServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel.clone()),
             channel,

@@ -28,6 +28,8 @@ const GROUP: &str = "4242";
 pub struct Engine {
     dir: PathBuf,
     env: Vec<(String, String)>,
+    /// Whether its containers outlive it.
+    outlived: bool,
     child: Mutex<Option<Child>>,
 }
 
@@ -59,7 +61,19 @@ impl Engine {
     pub fn start_with(name: &str, env: &[(&str, &str)]) -> Self {
         let dir = prepare(name);
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let engine = Self { dir, env, child: Mutex::new(None) };
+        let engine = Self { dir, env, outlived: false, child: Mutex::new(None) };
+        engine.resume();
+        engine.clean_up_after_us();
+        engine
+    }
+
+    /// Another engine whose containers go on when it is killed (`live-restore`).
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_outlived(name: &str) -> Self {
+        let engine = Self { dir: prepare(name), env: Vec::new(), outlived: true, child: Mutex::new(None) };
         engine.resume();
         engine.clean_up_after_us();
         engine
@@ -77,7 +91,7 @@ impl Engine {
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(dir.join("data")).status();
         assert!(mounted.is_ok_and(|status| status.success()), "a small disk");
-        let engine = Self { dir, env: Vec::new(), child: Mutex::new(None) };
+        let engine = Self { dir, env: Vec::new(), outlived: false, child: Mutex::new(None) };
         engine.resume();
         engine.clean_up_after_us();
         engine
@@ -99,6 +113,9 @@ impl Engine {
             // Debian's takes every network of newer kernels for the machine's own, and refuses that.
             let runsc = format!("{{\"path\": {path:?}, \"runtimeArgs\": [\"--network=none\"]}}");
             own.push(format!("\"runtimes\": {{\"runsc\": {runsc}}}"));
+        }
+        if self.outlived {
+            own.push("\"live-restore\": true".to_owned());
         }
         let own = format!("{{{}}}", own.join(", "));
         std::fs::write(dir.join("daemon.json"), own).expect("a configuration");

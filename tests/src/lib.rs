@@ -7,7 +7,7 @@
 //! [`engines`] those of other kinds,
 //! [`counted`] a way to it that counts, [`tmux`] is a terminal,
 //! [`leaks`] looks for what must not be in one, [`measure`] takes times for the benchmarks,
-//! [`earlier`] is what they are compared with.
+//! [`earlier`] is what they are compared with, [`planted`] has tasks with planted bugs.
 //! Must not hold assertions about the product; those are in the tests.
 
 pub mod client;
@@ -21,6 +21,7 @@ pub mod leaks;
 pub mod measure;
 pub mod model;
 pub mod online;
+pub mod planted;
 pub mod project;
 pub mod repo;
 pub mod server;

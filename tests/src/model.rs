@@ -45,8 +45,13 @@ pub struct Model {
     shared: Arc<Shared>,
 }
 
+/// Says what a request is answered with; nothing when what comes next is right.
+type Choose = Box<dyn Fn(&Asked) -> Option<Answer> + Send>;
+
 #[derive(Default)]
 struct Shared {
+    /// Comes before the answers in their order.
+    choose: Mutex<Option<Choose>>,
     /// What comes next; the last one stays.
     answers: Mutex<Vec<Answer>>,
     asked: Mutex<Vec<Asked>>,
@@ -118,6 +123,11 @@ impl Model {
         *lock(&self.shared.answers) = answers;
     }
 
+    /// Answers each request by what it asks from now on, whatever order several callers come in.
+    pub fn choose(&self, choose: impl Fn(&Asked) -> Option<Answer> + Send + 'static) {
+        *lock(&self.shared.choose) = Some(Box::new(choose));
+    }
+
     /// The requests since the last call.
     #[must_use]
     pub fn asked(&self) -> Vec<Asked> {
@@ -139,11 +149,12 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
     let Some(asked) = read(&mut reader) else { return };
     let (path, fault) = (asked.path.clone(), asked.fault.clone());
+    let chosen = lock(&shared.choose).as_ref().and_then(|choose| choose(&asked));
     lock(&shared.asked).push(asked);
-    let answer = {
+    let answer = chosen.unwrap_or_else(|| {
         let mut answers = lock(&shared.answers);
         if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
-    };
+    });
     let is_messages = path.ends_with("/messages");
     let number = lock(&shared.asked).len();
     let answer = match fault.is_empty() {

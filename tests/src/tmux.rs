@@ -122,6 +122,14 @@ impl<'a> Tmux<'a> {
         }
     }
 
+    /// Waits until all of a review's diff is there, and gives the screen.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn ready(&self) -> String {
+        self.wait(|screen| screen.contains("review s-") && !screen.contains("loading"))
+    }
+
     /// Waits until the text is on the screen, and gives the screen.
     ///
     /// # Panics
@@ -129,6 +137,16 @@ impl<'a> Tmux<'a> {
     pub fn wait_for(&self, text: &str) -> String {
         self.wait(|screen| screen.contains(text))
     }
+}
+
+/// The beginning of the digest that a screen asks for.
+///
+/// # Panics
+/// When it asks for none.
+#[must_use]
+pub fn asked(screen: &str) -> String {
+    let rest = screen.split("Type ").nth(1).expect("what to type");
+    rest.chars().take(6).collect()
 }
 
 impl Drop for Tmux<'_> {

@@ -20,11 +20,8 @@ pub(crate) struct Diff {
     #[arg(long)]
     pub(crate) preview: bool,
     /// A patch that `git apply` takes; the default where standard output is no terminal
-    #[arg(long, conflicts_with_all = ["stat", "plain"])]
+    #[arg(long, conflicts_with = "stat")]
     pub(crate) patch: bool,
-    /// What a terminal would show, also where standard output is none
-    #[arg(long)]
-    pub(crate) plain: bool,
     /// Parts of the work; any of them is a preview.
     #[command(flatten)]
     pub(crate) choose: Choose,
@@ -49,9 +46,6 @@ pub(crate) struct Review {
     /// Session, or a unique beginning of its id [default: the newest of the project]
     #[arg(value_name = "SESSION")]
     pub(crate) session: Option<String>,
-    /// One question after another instead of a screen, as for a screen reader
-    #[arg(long)]
-    pub(crate) plain: bool,
 }
 
 /// Run the project's checks on what was selected, in clean sandboxes, before it lands

@@ -2,6 +2,7 @@
 
 pub(super) const TOP: &str = "\
 Examples:
+  ftlctl                                   a shell: tasks, follow-ups, /diff, /merge
   ftlctl demo                              the whole loop on a throw-away project
   ftlctl code 'add a --verbose flag'       let the agent work, review, apply
   ftlctl run -- bash                       any command in a sandbox, interactively

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use super::generated::Tester;
 use super::help;
 
 /// Give an agent a task in a sandbox, then review what it changed
@@ -22,6 +23,9 @@ pub(crate) struct Code {
     /// Go on in this session instead of starting one
     #[arg(long, value_name = "SESSION")]
     pub(crate) session: Option<String>,
+    /// Which tests are written beside the agent.
+    #[command(flatten)]
+    pub(crate) tester: Tester,
     /// What to do when the work is done.
     #[command(flatten)]
     pub(crate) end: End,

@@ -33,7 +33,7 @@ pub(crate) struct Setup {
     /// Build on the usual image again, after --rootfs
     #[arg(long, conflicts_with = "rootfs")]
     pub(crate) usual_base: bool,
-    /// Agent to install; may be given more than once [default: those of the last time]
+    /// Agent to install, of claude-code, codex, gemini and opencode; may be given more than once [default: those of the last time]
     #[arg(long = "agent", value_name = "AGENT")]
     pub(crate) agents: Vec<String>,
     /// Make everything again, also what is there

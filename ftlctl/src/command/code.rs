@@ -25,6 +25,10 @@ pub(crate) async fn run(context: &Context, args: args::Code) -> Result<Outcome, 
                 sandbox: args.sandbox.unwrap_or_default(),
                 search_path: search_path(context),
                 interactive: false,
+                tests: args.tester.tests.unwrap_or_default(),
+                no_tests: args.tester.no_tests,
+                fix: args.tester.fix,
+                same_model: args.tester.same_model,
             };
             (client.sessions().start(request).await?.into_inner().session, 1)
         }

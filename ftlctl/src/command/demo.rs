@@ -101,7 +101,8 @@ impl Story<'_> {
             argv: Vec::new(),
             sandbox: String::new(),
             search_path: search_path(self.context),
-            interactive: false,
+            no_tests: true,
+            ..v1::StartRequest::default()
         };
         self.session = client.sessions().start(request).await?.into_inner().session;
         let id = self.session.clone();

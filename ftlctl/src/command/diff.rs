@@ -7,14 +7,21 @@ use crate::decide::{self, Fetched};
 use crate::failure::{Failure, Outcome};
 use crate::project;
 use crate::render::diff::Depth;
-use crate::render::{json, patch};
+use crate::render::{check, json, patch};
 
 /// Prints the diff, the preview or the patch.
 pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, Failure> {
+    let is_plain = context.global.plain;
+    if is_plain && args.patch {
+        return Err(Failure::Usage {
+            what: "--plain and --patch contradict each other".to_owned(),
+            hint: "a patch is exact; --plain writes the page of a terminal".to_owned(),
+        });
+    }
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
     let is_preview = args.preview || !args.choose.is_empty();
-    let is_for_people = args.plain || args.stat || is_preview || context.output.width().is_some();
+    let is_for_people = is_plain || args.stat || is_preview || context.output.width().is_some();
     let is_patch = !context.output.is_json() && (args.patch || !is_for_people);
     let depth = match (args.stat, is_preview) {
         (true, _) => Depth::Stat,
@@ -35,6 +42,9 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         if let Some(totals) = &fetched.totals {
             value["egress"] = json::egress::totals(totals);
         }
+        if let Some(gate) = session.gate.as_ref().filter(|_| !is_preview) {
+            value["gate"] = check::word_json(gate);
+        }
         context.output.json(&value)?;
         return Ok(Outcome::DONE);
     }
@@ -42,6 +52,9 @@ pub(crate) async fn run(context: &Context, args: args::Diff) -> Result<Outcome, 
         return write_patch(context, &fetched, args.patch);
     }
     decide::show(&context.output, &fetched, depth)?;
+    if let Some(gate) = session.gate.as_ref().filter(|_| !is_preview) {
+        context.output.line(&check::word(gate, context.output.style))?;
+    }
     if !fetched.header.digest.is_empty() {
         let words = choice::words(&args.choose);
         let command = decide::approve_command(&session.session, &fetched.header.digest);

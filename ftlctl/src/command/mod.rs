@@ -2,12 +2,10 @@
 //!
 //! Owns the way from a verb to its file. A verb's file asks the daemon and prints; it decides nothing.
 
-use clap::CommandFactory as _;
-
-use crate::args::{Cli, Verb};
+use crate::args::Verb;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::review;
+use crate::{review, shell};
 
 mod applied;
 mod approve;
@@ -23,6 +21,7 @@ mod diff;
 mod doctor;
 mod exec;
 mod export;
+mod generated;
 mod init;
 mod ledger;
 mod logs;
@@ -37,6 +36,7 @@ mod secret;
 mod sessions;
 mod setup;
 mod snapshots;
+mod start;
 mod stop;
 mod talk;
 mod test;
@@ -44,7 +44,9 @@ mod trust;
 mod undo;
 mod wipe;
 
-/// Runs a verb; without one, prints the help.
+pub(crate) use code::search_path;
+
+/// Runs a verb; without one, the interactive shell.
 pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome, Failure> {
     match verb {
         Some(Verb::Demo(args)) => demo::run(context, args).await,
@@ -56,12 +58,15 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Exec(args)) => exec::run(context, args).await,
         Some(Verb::Sessions(args)) => sessions::run(context, args).await,
         Some(Verb::Attach(args)) => attach::run(context, args).await,
+        Some(Verb::Start(args)) => start::run(context, args, false).await,
+        Some(Verb::Restart(args)) => start::run(context, args, true).await,
         Some(Verb::Stop(args)) => stop::run(context, args).await,
         Some(Verb::Rm(args)) => rm::run(context, args).await,
         Some(Verb::Diff(args)) => diff::run(context, args).await,
         Some(Verb::Blame(args)) => blame::run(context, args).await,
         Some(Verb::Review(args)) => review::run(context, args).await,
         Some(Verb::Test(args)) => test::run(context, args).await,
+        Some(Verb::Tests(args)) => generated::run(context, args).await,
         Some(Verb::Ask(args)) => ask::run(context, args).await,
         Some(Verb::Opinion(args)) => opinion::run(context, args).await,
         Some(Verb::Approve(args)) => approve::run(context, args).await,
@@ -80,10 +85,6 @@ pub(crate) async fn run(context: &Context, verb: Option<Verb>) -> Result<Outcome
         Some(Verb::Daemon(args)) => daemon::run(context, args.verb).await,
         Some(Verb::Completions(args)) => completions::run(context, args),
         Some(Verb::Man(args)) => man::run(context, args),
-        None => {
-            let help = Cli::command().render_help().to_string();
-            context.output.stdout(help.as_bytes())?;
-            Ok(Outcome::DONE)
-        }
+        None => shell::run(context).await,
     }
 }

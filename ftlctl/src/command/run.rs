@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<Outcome, F
         argv: Vec::new(),
         sandbox: args.sandbox.unwrap_or_default(),
         search_path: search_path(context),
-        interactive: false,
+        ..v1::StartRequest::default()
     };
     let id = client.sessions().start(request).await?.into_inner().session;
     let mut follower = Follower::new(context, client, id.clone(), 1, OnInterrupt::StopThenLeave)?;

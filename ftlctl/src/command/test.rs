@@ -71,6 +71,7 @@ fn show(context: &Context, view: &mut View, event: &Event) -> Result<(), Failure
     match event {
         Event::Begun(begun) => say(view, Kind::ChecksBegun(begun.clone())),
         Event::Waits(_) => output.line("waiting for other checks to end"),
+        Event::Notice(notice) => output.line(&check::notice(notice, output.style)),
         Event::Started(started) => {
             view.end().iter().try_for_each(|piece| output.piece(piece))?;
             output.line(&check::started(started, output.style))
@@ -80,8 +81,8 @@ fn show(context: &Context, view: &mut View, event: &Event) -> Result<(), Failure
         }
         Event::Ended(ended) => {
             let failed = ended.verdict() != v1::CheckVerdict::Passed;
-            if ended.remembered && failed {
-                // It did not run before our eyes.
+            if failed && (ended.remembered || !ended.covers.is_empty()) {
+                // It did not run before our eyes, or beside another one.
                 say(view, Kind::Output(v1::Output { data: ended.tail.clone(), stderr: false }))?;
             }
             say(view, Kind::CheckEnded(ended.clone()))
@@ -94,6 +95,7 @@ fn value(session: &v1::Session, event: &Event) -> Value {
     let (name, mut value) = match event {
         Event::Begun(begun) => ("checks_begun", check::begun_json(begun)),
         Event::Waits(waits) => ("check_waits", json!({"check": waits.name})),
+        Event::Notice(notice) => ("check_notice", json!({"text": notice.text})),
         Event::Started(started) => (
             "check_started",
             json!({

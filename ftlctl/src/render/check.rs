@@ -40,6 +40,11 @@ pub(crate) fn started(started: &v1::CheckStarted, style: Style) -> String {
     line
 }
 
+/// Something to know of the sandboxes.
+pub(crate) fn notice(notice: &v1::CheckNotice, style: Style) -> String {
+    style.paint(Tone::Faint, &escape::name(&notice.text))
+}
+
 /// A verdict.
 pub(crate) fn ended(ended: &v1::CheckEnded, style: Style) -> String {
     use v1::{CheckSince as Since, CheckVerdict as Verdict};
@@ -56,6 +61,10 @@ pub(crate) fn ended(ended: &v1::CheckEnded, style: Style) -> String {
         (Verdict::Passed, _) => (Tone::Good, format!("{name} passed ({time})")),
         (Verdict::Failed, Since::Regression) => {
             (Tone::Bad, format!("{name} failed ({time}): {why}; without the selected changes it passes"))
+        }
+        (Verdict::Failed, _) if !ended.covers.is_empty() => {
+            let covers = escape::name(&ended.covers);
+            (Tone::Bad, format!("{name} failed ({time}): {why}; it checks: {covers}"))
         }
         (Verdict::Failed, Since::Before) => {
             (Tone::Bad, format!("{name} failed ({time}): {why}; it failed before too: {since}"))
@@ -79,9 +88,51 @@ pub(crate) fn word(word: &v1::ChecksEnded, style: Style) -> String {
     }
 }
 
+/// What has become of generated tests.
+pub(crate) fn generated(kind: &v1::event::Kind, style: Style) -> Option<String> {
+    use v1::event::Kind;
+    Some(match kind {
+        Kind::TestsAsked(e) => {
+            let (model, framework) = (escape::name(&e.model), escape::name(&e.framework));
+            style.paint(Tone::Faint, &format!("{model} writes tests ({framework}) while the agent works"))
+        }
+        Kind::TestsWritten(e) => {
+            let paths: Vec<String> = e.paths.iter().map(escape::name).collect();
+            let what = if e.adapted { "wrote again, for the names that are there" } else { "wrote tests" };
+            style.paint(Tone::Faint, &format!("{} {what}: {}", escape::name(&e.model), paths.join(", ")))
+        }
+        Kind::TestsNotWritten(e) => style.paint(
+            Tone::Warning,
+            &format!("{} wrote no tests that can be used: {}", escape::name(&e.model), escape::name(&e.why)),
+        ),
+        Kind::FixAsked(e) => style
+            .paint(Tone::Heading, &format!("the agent is told what fails (round {} of {})", e.round, e.of)),
+        _ => return None,
+    })
+}
+
+/// The same without its kind.
+pub(crate) fn generated_json(kind: &v1::event::Kind) -> Option<(&'static str, Value)> {
+    use v1::event::Kind;
+    Some(match kind {
+        Kind::TestsAsked(e) => ("tests_asked", json!({"model": e.model, "framework": e.framework})),
+        Kind::TestsWritten(e) => {
+            ("tests_written", json!({"model": e.model, "paths": e.paths, "adapted": e.adapted}))
+        }
+        Kind::TestsNotWritten(e) => ("tests_not_written", json!({"model": e.model, "why": e.why})),
+        Kind::FixAsked(e) => ("fix_asked", json!({"round": e.round, "of": e.of})),
+        _ => return None,
+    })
+}
+
 /// A verdict's name.
 fn verdict(ended: &v1::CheckEnded) -> &'static str {
-    match ended.verdict() {
+    named(ended.verdict())
+}
+
+/// The name of a verdict.
+pub(crate) fn named(verdict: v1::CheckVerdict) -> &'static str {
+    match verdict {
         v1::CheckVerdict::Unspecified => "unknown",
         v1::CheckVerdict::Passed => "passed",
         v1::CheckVerdict::Failed => "failed",
@@ -109,6 +160,7 @@ pub(crate) fn ended_json(ended: &v1::CheckEnded) -> Value {
         "guessed_from": (!ended.guessed_from.is_empty()).then_some(&ended.guessed_from),
         "verdict": verdict(ended), "why": ended.why, "since": since, "since_why": ended.since_why,
         "elapsed_us": ended.elapsed_us, "remembered": ended.remembered,
+        "generated": (!ended.covers.is_empty()).then_some(&ended.covers),
     });
     if let (Value::Object(value), Value::Object(said)) = (&mut value, said) {
         value.extend(said);

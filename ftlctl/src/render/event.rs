@@ -1,6 +1,6 @@
 //! A session's events as they pass, for people.
 //!
-//! Owns which event becomes which line, and what the one moving line says. Must not know the terminal:
+//! Owns which event becomes which line; what the status line says is `progress`'s. Must not know the terminal:
 //! it hands out pieces of text, and the present is an argument. What a sandboxed program says stands
 //! behind a bar, so that it can never pass for a line of FTL's own.
 
@@ -10,15 +10,18 @@ use ftl_proto::v1;
 use ftl_proto::v1::event::Kind;
 
 use crate::render::measure::{count, duration, plural};
+use crate::render::progress::Progress;
 use crate::render::style::{Style, Tone};
 use crate::render::{check, egress, escape, json, measure};
 
 /// Something to print. Its text is escaped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// A whole line.
+    /// A whole line of our own.
     Line(String),
-    /// Text that goes on where the last text ended.
+    /// Whole lines of a sandboxed program, each behind a bar.
+    Said(String),
+    /// Text of a sandboxed program that goes on where the last text ended, each line behind a bar.
     Text(String),
 }
 
@@ -27,10 +30,8 @@ pub(crate) struct View {
     style: Style,
     /// What a stage's line will say besides its time, by stage.
     details: HashMap<String, String>,
-    /// Tools that run, oldest first.
-    tools: Vec<Running>,
-    /// The stage that runs.
-    stage: Option<Running>,
+    /// What runs, and what it has cost.
+    progress: Progress,
     /// Output since the last newline: standard output, standard error.
     partial: [Vec<u8>; 2],
     /// Whether the agent has said anything in this turn.
@@ -47,12 +48,6 @@ pub(crate) struct View {
     reviewed: bool,
     /// What left the sandbox, as long as it is not known whether that will be shown.
     totals: Option<String>,
-}
-
-struct Running {
-    id: String,
-    label: String,
-    since_us: i64,
 }
 
 /// Output without a newline that is held back at most.
@@ -75,8 +70,7 @@ impl View {
         Self {
             style,
             details: HashMap::new(),
-            tools: Vec::new(),
-            stage: None,
+            progress: Progress::default(),
             partial: [Vec::new(), Vec::new()],
             spoke: false,
             ending: String::new(),
@@ -98,15 +92,15 @@ impl View {
         self.answers = answers;
     }
 
-    /// What the moving line says now: the newest tool that runs, else the stage.
-    pub(crate) fn moving(&self, now_us: i64) -> Option<String> {
-        let running = self.tools.last().or(self.stage.as_ref())?;
-        let elapsed = u64::try_from(now_us.saturating_sub(running.since_us)).unwrap_or(0);
-        // Below a second a number would only flicker.
-        if elapsed < 1_000_000 {
-            return Some(format!("… {}", running.label));
-        }
-        Some(format!("… {}  {}", running.label, duration(elapsed / 1_000_000 * 1_000_000)))
+    /// What the status line says now, at most `columns - 1` wide.
+    pub(crate) fn status(&self, now_us: i64, columns: usize) -> Option<String> {
+        self.progress.status(now_us, columns)
+    }
+
+    /// A line that stands for the status line where nothing moves, when nothing was said for long.
+    pub(crate) fn beat(&mut self, now_us: i64) -> Option<Piece> {
+        let beat = self.progress.beat(now_us)?;
+        Some(self.line(Tone::Faint, &beat))
     }
 
     /// Something else was printed: a text that goes on begins a line, behind a bar of its own.
@@ -118,8 +112,7 @@ impl View {
     pub(crate) fn end(&mut self) -> Vec<Piece> {
         let mut pieces = Vec::new();
         self.flush(&mut pieces);
-        self.tools.clear();
-        self.stage = None;
+        self.progress.rest();
         pieces.extend(self.totals.take().map(Piece::Line));
         pieces
     }
@@ -128,6 +121,7 @@ impl View {
     pub(crate) fn event(&mut self, event: &v1::Event) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let Some(kind) = &event.kind else { return pieces };
+        self.progress.event(event);
         if let Kind::Output(output) = kind {
             self.output(output, &mut pieces);
             return pieces;
@@ -137,8 +131,8 @@ impl View {
         match kind {
             Kind::Output(_) => {}
             Kind::AgentText(e) => self.agent_text(e, &mut pieces),
-            Kind::ToolStarted(e) => self.tool_started(e, event.time_us),
-            Kind::StateChanged(e) => self.state_changed(e, event.time_us, &mut pieces),
+            Kind::ToolStarted(_) => {}
+            Kind::StateChanged(e) => self.state_changed(e, &mut pieces),
             Kind::TurnStarted(e) => {
                 self.spoke = false;
                 if e.turn > 1 {
@@ -174,6 +168,10 @@ impl View {
             | Kind::ChecksBegun(_)
             | Kind::CheckEnded(_)
             | Kind::ChecksEnded(_)
+            | Kind::TestsAsked(_)
+            | Kind::TestsWritten(_)
+            | Kind::TestsNotWritten(_)
+            | Kind::FixAsked(_)
             | Kind::EgressRefused(_)
             | Kind::CredentialUsed(_) => pieces.push(self.fact(&event.session, kind)),
         }
@@ -218,7 +216,7 @@ impl View {
             Kind::ChecksEnded(e) => Piece::Line(check::word(e, self.style)),
             Kind::EgressRefused(e) => Piece::Line(egress::refused(e, self.style)),
             Kind::CredentialUsed(e) => self.line(Tone::Faint, &egress::used(e)),
-            _ => Piece::Line(String::new()),
+            other => Piece::Line(check::generated(other, self.style).unwrap_or_default()),
         }
     }
 
@@ -281,43 +279,18 @@ impl View {
         }
     }
 
-    fn tool_started(&mut self, tool: &v1::ToolStarted, now_us: i64) {
-        let detail = escape::summary(&tool.detail, DETAIL);
-        let label = format!("{}  {detail}", escape::summary(&tool.name, 40));
-        self.tools.push(Running {
-            id: tool.id.clone(),
-            label: label.trim_end().to_owned(),
-            since_us: now_us,
-        });
-    }
-
     fn tool_finished(&mut self, tool: &v1::ToolFinished) -> Option<Piece> {
-        let index = self.tools.iter().position(|running| running.id == tool.id)?;
-        let running = self.tools.remove(index);
+        let running = self.progress.ended(tool)?;
         let mark =
             if tool.ok { self.style.paint(Tone::Good, "✓") } else { self.style.paint(Tone::Bad, "✗") };
         let elapsed = self.style.paint(Tone::Faint, &duration(tool.elapsed_us));
         Some(Piece::Line(format!("{mark} {}  {elapsed}", running.label)))
     }
 
-    fn state_changed(&mut self, change: &v1::StateChanged, now_us: i64, pieces: &mut Vec<Piece>) {
-        let label = match change.state() {
-            v1::State::Created => Some("waiting to begin"),
-            v1::State::Snapshotting => Some("reading the project"),
-            v1::State::Starting => Some("building the sandbox"),
-            v1::State::Working => Some("working"),
-            v1::State::Capturing => Some("comparing"),
-            v1::State::Applying => Some("applying"),
-            v1::State::Unspecified
-            | v1::State::AwaitingReview
-            | v1::State::NoChanges
-            | v1::State::Merged
-            | v1::State::Rejected
-            | v1::State::Failed => None,
-        };
-        self.stage =
-            label.map(|label| Running { id: String::new(), label: label.to_owned(), since_us: now_us });
-        self.tools.clear();
+    fn state_changed(&mut self, change: &v1::StateChanged, pieces: &mut Vec<Piece>) {
+        for tool in self.progress.unfinished() {
+            pieces.push(self.line(Tone::Faint, &format!("· {}  (its end was not told)", tool.label)));
+        }
         match change.state() {
             v1::State::AwaitingReview => self.totals = None,
             v1::State::NoChanges | v1::State::Merged | v1::State::Rejected | v1::State::Failed => {
@@ -413,10 +386,11 @@ pub(crate) fn rule(excluded: &v1::Exclusion) -> String {
 fn said(style: Style, bytes: &[u8]) -> Piece {
     let shown = escape::bytes(bytes);
     let lines: Vec<String> = shown.split('\n').map(|line| bar(style) + line).collect();
-    Piece::Line(lines.join("\n"))
+    Piece::Said(lines.join("\n"))
 }
 
-fn bar(style: Style) -> String {
+/// What every line of a sandboxed program begins with.
+pub(crate) fn bar(style: Style) -> String {
     style.paint(Tone::Faint, "│ ")
 }
 

@@ -28,6 +28,10 @@ pub(crate) fn session(session: &v1::Session) -> Value {
     put(&mut object, "digest", session.digest.clone());
     put(&mut object, "task", session.task.clone());
     put(&mut object, "turns", session.turns);
+    put_unless_empty(&mut object, "tester", &session.tester);
+    if let Some(gate) = &session.gate {
+        put(&mut object, "gate", check::word_json(gate));
+    }
     put(&mut object, "created", measure::time(session.created_us));
     put(&mut object, "updated", measure::time(session.updated_us));
     if let Some(kept) = &session.kept {
@@ -49,6 +53,9 @@ pub(crate) fn outcome(session: &v1::Session) -> Value {
     put(&mut object, "state", state(session.state()));
     put_unless_empty(&mut object, "digest", &session.digest);
     put_unless_empty(&mut object, "reason", &session.reason);
+    if let Some(gate) = &session.gate {
+        put(&mut object, "gate", check::word_json(gate));
+    }
     Value::Object(object)
 }
 
@@ -152,6 +159,9 @@ fn kind(kind: &Kind) -> (&'static str, Map<String, Value>) {
         Kind::ChecksBegun(e) => ("checks_begun", check::begun_json(e)),
         Kind::CheckEnded(e) => ("check_ended", check::ended_json(e)),
         Kind::ChecksEnded(e) => ("checks_ended", check::word_json(e)),
+        Kind::TestsAsked(_) | Kind::TestsWritten(_) | Kind::TestsNotWritten(_) | Kind::FixAsked(_) => {
+            check::generated_json(kind).unwrap_or_default()
+        }
         Kind::EgressAsked(e) => (
             "egress_asked",
             json!({"ask": e.ask, "method": e.method, "authority": e.authority, "path": e.path,

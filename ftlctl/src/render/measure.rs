@@ -48,6 +48,23 @@ pub(crate) fn duration(micros: u64) -> String {
     }
 }
 
+/// A duration that goes on, in microseconds: `3 s`, `2 min 05 s`, `1 h 02 min`.
+pub(crate) fn elapsed(micros: u64) -> String {
+    match micros {
+        0..60_000_000 => format!("{} s", micros / 1_000_000),
+        _ => duration(micros),
+    }
+}
+
+/// A count where there is little room: `950`, `12.3k`, `1.2M`.
+pub(crate) fn brief(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{}.{}k", number / 1_000, number / 100 % 10),
+        _ => format!("{}.{}M", number / 1_000_000, number / 100_000 % 10),
+    }
+}
+
 /// How long ago a moment was: `12 s`, `3 min`, `5 h`, `2 d`.
 pub(crate) fn age(then_us: i64, now: Timestamp) -> String {
     let seconds = now.as_microsecond().saturating_sub(then_us).max(0) / 1_000_000;
@@ -92,6 +109,10 @@ mod tests {
             assert_eq!((count(number).as_str(), size(number).as_str()), (counted, sized));
         }
         assert_eq!(count(1_234_567), "1,234,567");
+        let told: Vec<String> = [950, 1_000, 12_345, 1_250_000].into_iter().map(brief).collect();
+        assert_eq!(told, ["950", "1.0k", "12.3k", "1.2M"]);
+        let told: Vec<String> = [900_000, 3_200_000, 125_000_000].into_iter().map(elapsed).collect();
+        assert_eq!(told, ["0 s", "3 s", "2 min 05 s"]);
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(3 << 30), "3.0 GiB");
         assert_eq!(size(u64::MAX), "16383.9 PiB");

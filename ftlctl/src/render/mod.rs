@@ -14,5 +14,7 @@ pub(crate) mod json;
 pub(crate) mod measure;
 pub(crate) mod model;
 pub(crate) mod patch;
+pub(crate) mod progress;
 pub(crate) mod style;
+pub(crate) mod surface;
 pub(crate) mod table;

@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: args::Review) -> Result<Outcome
     }
     let client = context.connect().await?;
     let session = context.session(&client, args.session.as_deref()).await?;
-    match look(context, &client, &session, args.plain).await? {
+    match look(context, &client, &session, context.output.is_plain()).await? {
         Some(end) => conclude(context, &session, end),
         None => {
             context.output.line("no changes")?;

@@ -3,16 +3,18 @@
 //! Owns the words and the order of the questions. Uses the same model as the screen, so that what can be
 //! chosen and how it is approved are the same. Nothing moves, nothing is drawn twice.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use ftl_proto::v1;
 use tonic::Streaming;
 
 use crate::connect::Client;
 use crate::context::Context;
-use crate::decide;
 use crate::failure::Failure;
 use crate::prompt;
 use crate::render::diff::{self, Depth};
-use crate::render::escape::{self, name};
+use crate::render::escape::name;
 use crate::render::measure::plural;
 use crate::render::style::Tone;
 use crate::review::choice::{Choice, FileChoices, Mark};
@@ -23,30 +25,10 @@ use crate::review::state::{Edited, Mode, Purpose, State};
 use crate::review::update::{TYPED, merged};
 use crate::review::{End, editor, remote};
 
-/// What the questions' letters mean.
-const HELP: &str = "\
-y - accept this hunk
-n - leave it out
-a - accept it and all further ones of the file
-d - leave it and all further ones of the file out
-s - split it
-e - edit it in $EDITOR
-q - ask no more; what was accepted can be approved then
-? - this help
-An empty answer accepts nothing: the question is put again.";
+mod answers;
+mod asides;
 
-/// What was answered about a hunk or a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Yes,
-    No,
-    All,
-    None,
-    Split,
-    Edit,
-    Quit,
-    Help,
-}
+use self::answers::{Answer, HELP, answer};
 
 struct Plain<'a> {
     context: &'a Context,
@@ -54,11 +36,12 @@ struct Plain<'a> {
     state: State,
 }
 
-/// Whether to go on with the next file.
-#[derive(PartialEq, Eq)]
-enum Next {
-    Go,
-    Stop,
+/// Which hunk of which file is asked about, and which part of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct At {
+    file: usize,
+    hunk: usize,
+    piece: usize,
 }
 
 /// Reviews line by line.
@@ -73,8 +56,10 @@ pub(super) async fn run(
     remote::entries(&header, items, |entry| state.push(entry)).await?;
     state.document.is_complete = true;
     let mut plain = Plain { context, client, state };
-    plain.files().await?;
-    plain.decide().await
+    match plain.walk().await? {
+        Some(end) => Ok(end),
+        None => plain.decide().await,
+    }
 }
 
 // === impl Plain ===
@@ -84,94 +69,218 @@ impl Plain<'_> {
         self.context.output.line(text)
     }
 
-    async fn files(&mut self) -> Result<(), Failure> {
-        let rows = self.state.document.rows(&std::collections::HashSet::new());
-        let places: Vec<usize> = rows
-            .iter()
+    /// The entries in the order of the list.
+    fn places(&self) -> Vec<usize> {
+        let rows = self.state.document.rows(&HashSet::new());
+        rows.iter()
             .filter_map(|row| if let Row::File(place, _) = row { Some(*place) } else { None })
-            .collect();
-        for (number, place) in places.iter().enumerate() {
-            let entry = self.state.document.entries[*place].clone();
-            let of = format!("file {} of {}", number + 1, places.len());
-            if self.file(*place, &entry, &of).await? == Next::Stop {
-                break;
-            }
-        }
-        Ok(())
+            .collect()
     }
 
-    async fn file(&mut self, place: usize, entry: &v1::DiffEntry, of: &str) -> Result<Next, Failure> {
+    /// One question after the other; an end when the session was rejected meanwhile.
+    async fn walk(&mut self) -> Result<Option<End>, Failure> {
+        let (mut places, mut at, mut told) = (self.places(), At::default(), None);
+        while let Some(place) = places.get(at.file).copied() {
+            let entry = self.state.document.entries[place].clone();
+            if told.replace(at.file) != Some(at.file) {
+                self.introduce(&entry, &format!("file {} of {}", at.file + 1, places.len()))?;
+            }
+            if section(&entry) == Section::Refused {
+                at = At { file: at.file + 1, ..At::default() };
+                continue;
+            }
+            let answer = self.asked(&entry, at).await?;
+            at = match answer {
+                Answer::Quit => return Ok(None),
+                Answer::Reject => match self.reject("Reject the session?").await? {
+                    End::Left => at,
+                    end => return Ok(Some(end)),
+                },
+                Answer::Reload => {
+                    self.reload().await?;
+                    (places, told) = (self.places(), None);
+                    At::default()
+                }
+                Answer::Edit if !entry.hunks.is_empty() => {
+                    match self.edit(place, &entry, at.hunk).await? {
+                        // What was typed stands for all of the hunk's parts.
+                        true => self.after(&entry, At { piece: usize::MAX - 1, ..at }),
+                        false => at,
+                    }
+                }
+                Answer::Back
+                | Answer::NextFile
+                | Answer::FileBefore
+                | Answer::File(_)
+                | Answer::Search(_) => self.moved(&places, at, answer)?,
+                Answer::Findings
+                | Answer::Conflicts
+                | Answer::Origins
+                | Answer::Ledger
+                | Answer::Inquire
+                | Answer::Test
+                | Answer::Help => {
+                    self.aside(&entry, at, &answer).await?;
+                    at
+                }
+                answer => self.chosen(&entry, at, answer)?,
+            };
+        }
+        Ok(None)
+    }
+
+    fn introduce(&self, entry: &v1::DiffEntry, of: &str) -> Result<(), Failure> {
         let heading = format!("{of}: {}", diff::heading(entry));
         self.line("")?;
         self.line(&self.context.output.style.paint(Tone::Heading, &heading))?;
         let choices = self.state.choices.of(entry);
-        for fact in &self.index(entry, &choices).facts {
-            self.line(&format!("  {}", fact.text))?;
-        }
-        if section(entry) == Section::Refused {
-            return Ok(Next::Go);
-        }
-        if entry.hunks.is_empty() {
-            return self.whole(entry).await;
-        }
-        let (mut hunk, mut piece) = (0, 0);
-        while hunk < entry.hunks.len() {
-            let choices = self.state.choices.of(entry);
-            self.show(entry, &choices, hunk, piece)?;
-            let pieces = choices.hunks[hunk].pieces.len();
-            let part = if pieces > 1 { format!(", part {} of {pieces}", piece + 1) } else { String::new() };
-            let question =
-                format!("Accept hunk {} of {}{part}? [y,n,a,d,s,e,q,?] ", hunk + 1, entry.hunks.len());
-            match self.ask(&question).await? {
-                Answer::Yes => self.state.choices.set_piece(entry, hunk, piece, Choice::In),
-                Answer::No => self.state.choices.set_piece(entry, hunk, piece, Choice::Out),
-                Answer::Quit => return Ok(Next::Stop),
-                answer @ (Answer::All | Answer::None) => {
-                    let choice = if answer == Answer::All { Choice::In } else { Choice::Out };
-                    self.rest(entry, hunk, piece, choice);
-                    return Ok(Next::Go);
-                }
-                Answer::Split => {
-                    if !self.state.choices.split(entry, hunk, piece) {
-                        self.line("it cannot be split further")?;
-                    }
-                    continue;
-                }
-                Answer::Edit => {
-                    if !self.edit(place, entry, hunk).await? {
-                        continue;
-                    }
-                    // What was typed stands for all of the hunk's parts.
-                    piece = usize::MAX - 1;
-                }
-                Answer::Help => {
-                    self.line(HELP)?;
-                    continue;
-                }
-            }
-            let pieces = self.state.choices.of(entry).hunks[hunk].pieces.len();
-            (hunk, piece) = if piece + 1 < pieces { (hunk, piece + 1) } else { (hunk + 1, 0) };
-        }
-        Ok(Next::Go)
+        self.index(entry, &choices).facts.iter().try_for_each(|fact| self.line(&format!("  {}", fact.text)))
     }
 
-    /// A file without lines.
-    async fn whole(&mut self, entry: &v1::DiffEntry) -> Result<Next, Failure> {
-        loop {
-            match self.ask("Accept this file? [y,n,q,?] ").await? {
+    /// Shows what is asked about, and asks.
+    async fn asked(&self, entry: &v1::DiffEntry, at: At) -> Result<Answer, Failure> {
+        if entry.hunks.is_empty() {
+            return self.ask("Accept this file? [y,n,q,?] ").await;
+        }
+        let choices = self.state.choices.of(entry);
+        self.show(entry, &choices, at.hunk, at.piece)?;
+        let pieces = choices.hunks[at.hunk].pieces.len();
+        let part = if pieces > 1 { format!(", part {} of {pieces}", at.piece + 1) } else { String::new() };
+        let of = entry.hunks.len();
+        self.ask(&format!("Accept hunk {} of {of}{part}? [y,n,a,d,s,e,q,?] ", at.hunk + 1)).await
+    }
+
+    /// Does what chooses something; where to go on.
+    fn chosen(&mut self, entry: &v1::DiffEntry, at: At, answer: Answer) -> Result<At, Failure> {
+        let next_file = At { file: at.file + 1, ..At::default() };
+        match answer {
+            Answer::Undo => {
+                if !self.state.choices.undo() {
+                    self.line("nothing was chosen before")?;
+                }
+                self.state.resolutions.clear();
+                // Its parts may be others now.
+                return Ok(At { piece: 0, ..at });
+            }
+            Answer::Everything => {
+                self.state.accept_all();
+                self.complaint()?;
+                return Ok(at);
+            }
+            Answer::Next => return Ok(self.after(entry, at)),
+            _ => {}
+        }
+        self.state.touched(&entry.path);
+        if entry.hunks.is_empty() {
+            match answer {
                 Answer::Yes | Answer::All => self.state.choices.set_files([entry], Choice::In),
                 Answer::No | Answer::None => self.state.choices.set_files([entry], Choice::Out),
-                Answer::Quit => return Ok(Next::Stop),
-                Answer::Help => {
-                    self.line(HELP)?;
-                    continue;
-                }
-                Answer::Split | Answer::Edit => {
+                _ => {
                     self.line("it has no lines")?;
-                    continue;
+                    return Ok(at);
                 }
             }
-            return Ok(Next::Go);
+            return Ok(next_file);
+        }
+        match answer {
+            Answer::Yes => self.state.choices.set_piece(entry, at.hunk, at.piece, Choice::In),
+            Answer::No => self.state.choices.set_piece(entry, at.hunk, at.piece, Choice::Out),
+            Answer::All | Answer::None => {
+                let choice = if answer == Answer::All { Choice::In } else { Choice::Out };
+                self.rest(entry, at.hunk, at.piece, choice);
+                return Ok(next_file);
+            }
+            Answer::Lines(lines) => return self.lines(entry, at, lines),
+            _ => {
+                if !self.state.choices.split(entry, at.hunk, at.piece) {
+                    self.line("it cannot be split further; l 2-4 takes single lines")?;
+                }
+                return Ok(at);
+            }
+        }
+        Ok(self.after(entry, at))
+    }
+
+    /// Accepts some of the lines that are shown, and goes to the first of the others.
+    fn lines(&mut self, entry: &v1::DiffEntry, at: At, lines: Range<usize>) -> Result<At, Failure> {
+        let choices = self.state.choices.of(entry);
+        let Some(shown) = choices.hunks[at.hunk].pieces.get(at.piece).map(|piece| piece.lines.clone()) else {
+            return Ok(at);
+        };
+        if lines.end > shown.len() || self.index(entry, &choices).is_typed(at.hunk) {
+            self.line(&format!("there are lines 1 to {}", shown.len()))?;
+            return Ok(at);
+        }
+        let lines = shown.start + lines.start..shown.start + lines.end;
+        self.state.choices.set_lines(entry, at.hunk, lines, Choice::In);
+        let pieces = &self.state.choices.of(entry).hunks[at.hunk].pieces;
+        Ok(match pieces.iter().position(|piece| piece.choice == Choice::Open) {
+            Some(piece) => At { piece, ..at },
+            None => self.after(entry, At { piece: usize::MAX - 1, ..at }),
+        })
+    }
+
+    /// The part behind this one.
+    fn after(&self, entry: &v1::DiffEntry, at: At) -> At {
+        let choices = self.state.choices.of(entry);
+        let pieces = choices.hunks.get(at.hunk).map_or(0, |hunk| hunk.pieces.len());
+        if at.piece + 1 < pieces {
+            return At { piece: at.piece + 1, ..at };
+        }
+        match at.hunk + 1 < entry.hunks.len() {
+            true => At { hunk: at.hunk + 1, piece: 0, ..at },
+            false => At { file: at.file + 1, ..At::default() },
+        }
+    }
+
+    /// Where an answer leads that decides nothing.
+    fn moved(&self, places: &[usize], at: At, answer: Answer) -> Result<At, Failure> {
+        let entries = &self.state.document.entries;
+        let is_open = |file: &usize| {
+            places.get(*file).is_some_and(|place| section(&entries[*place]) != Section::Refused)
+        };
+        let first = |file| At { file, ..At::default() };
+        let found = match answer {
+            Answer::Back if at.piece > 0 => Some(At { piece: at.piece - 1, ..at }),
+            Answer::Back if at.hunk > 0 => Some(At { hunk: at.hunk - 1, piece: 0, ..at }),
+            Answer::Back => (0..at.file).rev().find(is_open).map(|file| {
+                let hunks = entries[places[file]].hunks.len();
+                At { file, hunk: hunks.saturating_sub(1), piece: 0 }
+            }),
+            Answer::FileBefore => (0..at.file).rev().find(is_open).map(first),
+            Answer::NextFile => (at.file + 1..places.len()).find(is_open).map(first),
+            Answer::File(file) => Some(file).filter(is_open).map(first),
+            Answer::Search(words) => {
+                let has = |entry: &v1::DiffEntry, hunk: usize| {
+                    let mut lines = entry.hunks[hunk].lines.iter();
+                    lines.any(|line| String::from_utf8_lossy(&line.text).contains(&words))
+                };
+                let mut files = (at.file..places.len()).filter(is_open);
+                files.find_map(|file| {
+                    let entry = &entries[places[file]];
+                    let from = if file == at.file { at.hunk + 1 } else { 0 };
+                    let hunk = (from..entry.hunks.len()).find(|hunk| has(entry, *hunk))?;
+                    Some(At { file, hunk, piece: 0 })
+                })
+            }
+            _ => Some(at),
+        };
+        if found.is_none() {
+            self.line("there is none")?;
+        }
+        Ok(found.unwrap_or(at))
+    }
+
+    /// Shows something, and changes nothing of what was chosen.
+    async fn aside(&mut self, entry: &v1::DiffEntry, at: At, answer: &Answer) -> Result<(), Failure> {
+        match answer {
+            Answer::Findings => self.findings(true).await.map(drop),
+            Answer::Conflicts => self.show_conflicts().await,
+            Answer::Origins => self.origins(entry, at.hunk).await,
+            Answer::Ledger => self.ledger().await,
+            Answer::Inquire => self.inquire(entry, at.hunk).await,
+            Answer::Test => self.test().await,
+            _ => self.line(HELP),
         }
     }
 
@@ -187,7 +296,7 @@ impl Plain<'_> {
     }
 
     fn index(&self, entry: &v1::DiffEntry, choices: &FileChoices) -> Index {
-        let folded = std::collections::HashSet::new();
+        let folded = HashSet::new();
         let session = &self.state.session.session;
         Index::build(
             entry,
@@ -251,15 +360,11 @@ impl Plain<'_> {
         let taken = taken.count() as u64;
         self.line("")?;
         if taken == 0 {
-            return self.reject().await;
+            let files = plural(self.state.document.counts.files, "file", "files");
+            return self.reject(&format!("Nothing of {files} was accepted. Reject the session?")).await;
         }
         loop {
-            let request = self.state.preview_request();
-            let items = self.client.reviews().preview(request.clone()).await?.into_inner();
-            let (header, entries) = decide::collect(items).await?;
-            self.state.previewed(request, Purpose::Approve, header, entries);
-            let mode = std::mem::replace(&mut self.state.mode, Mode::Review);
-            let is_decided = match mode {
+            let is_decided = match self.look_ahead(Purpose::Approve).await? {
                 Mode::Approving(approving) => return self.approve(*approving).await,
                 Mode::Page(Page { of: Subject::Merged(approving), .. }) => {
                     self.line("With your own edits, this would be written:")?;
@@ -268,8 +373,8 @@ impl Plain<'_> {
                     }
                     return self.approve(*approving).await;
                 }
-                Mode::Conflicts(..) => self.conflicts().await?,
-                Mode::Findings(_) => self.findings().await?,
+                Mode::Conflicts(..) => self.conflicts(false).await?,
+                Mode::Findings(_) => self.findings(false).await?,
                 _ => {
                     if let Some((_, text)) = &self.state.message {
                         self.context.output.note(text)?;
@@ -281,51 +386,6 @@ impl Plain<'_> {
                 return Ok(End::Left);
             }
         }
-    }
-
-    async fn conflicts(&mut self) -> Result<bool, Failure> {
-        let conflicts: Vec<_> =
-            self.state.conflicts().iter().map(|(path, one)| (path.to_vec(), (*one).clone())).collect();
-        for (path, conflict) in conflicts {
-            if self.state.decision(&path, &conflict).is_some() {
-                continue;
-            }
-            self.line(&format!("{} line {} was changed by you too", name(&path), conflict.line))?;
-            for (whose, bytes) in [("ours", &conflict.ours), ("theirs", &conflict.theirs)] {
-                self.line(&format!("{whose}:\n{}", escape::bytes(bytes).trim_end_matches('\n')))?;
-            }
-            let question = "Take [o]urs, [t]heirs, [b]oth, or [q]uit? ";
-            let decision = loop {
-                match prompt::ask(self.context, question).await?.as_deref().map(str::trim) {
-                    Some("o") => break v1::Decision::Ours,
-                    Some("t") => break v1::Decision::Theirs,
-                    Some("b") if conflict.whole.is_empty() => break v1::Decision::Both,
-                    Some("q") | None => return Ok(false),
-                    _ => {}
-                }
-            };
-            self.state.resolutions.insert((path, conflict.number), (decision, Vec::new()));
-        }
-        Ok(true)
-    }
-
-    async fn findings(&mut self) -> Result<bool, Failure> {
-        let findings: Vec<_> =
-            self.state.findings().iter().map(|(path, one)| (path.to_vec(), (*one).clone())).collect();
-        for (path, finding) in findings {
-            if !finding.holds || self.state.accepted.contains_key(&finding.id) {
-                continue;
-            }
-            let (class, message) = (name(&finding.class), name(&finding.message));
-            self.line(&format!("{} line {}: {message} ({class})", name(&path), finding.line))?;
-            let question = "Accept it, because (nothing keeps the work for later): ";
-            let why = prompt::ask(self.context, question).await?.unwrap_or_default();
-            if why.trim().is_empty() {
-                return Ok(false);
-            }
-            self.state.accepted.insert(finding.id, why.trim().to_owned());
-        }
-        Ok(true)
     }
 
     /// The daemon's own words, then the digest.
@@ -354,10 +414,9 @@ impl Plain<'_> {
         Ok(End::Approved(Box::new(self.client.reviews().approve(request).await?.into_inner())))
     }
 
-    async fn reject(&self) -> Result<End, Failure> {
-        let files = plural(self.state.document.counts.files, "file", "files");
-        let question = format!("Nothing of {files} was accepted. Reject the session? [y/N] ");
-        let typed = prompt::ask(self.context, &question).await?.unwrap_or_default();
+    /// Asks whether to reject the session; [`End::Left`] when not.
+    async fn reject(&self, question: &str) -> Result<End, Failure> {
+        let typed = prompt::ask(self.context, &format!("{question} [y/N] ")).await?.unwrap_or_default();
         if !matches!(typed.trim(), "y" | "yes") {
             return Ok(End::Left);
         }
@@ -367,41 +426,5 @@ impl Plain<'_> {
         let session = self.state.session.session.clone();
         let reply = self.client.reviews().reject(v1::RejectRequest { session, why, go_on }).await?;
         Ok(End::Rejected(Box::new(reply.into_inner()), go_on))
-    }
-}
-
-/// What was meant; an empty line is nothing.
-fn answer(typed: &str) -> Option<Answer> {
-    match typed.trim() {
-        "y" => Some(Answer::Yes),
-        "n" => Some(Answer::No),
-        "a" => Some(Answer::All),
-        "d" => Some(Answer::None),
-        "s" => Some(Answer::Split),
-        "e" => Some(Answer::Edit),
-        "q" => Some(Answer::Quit),
-        "?" => Some(Answer::Help),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_clear_answer_is_one() {
-        let table = [
-            ("y\n", Some(Answer::Yes)),
-            (" n \n", Some(Answer::No)),
-            ("?\n", Some(Answer::Help)),
-            ("\n", None),
-            ("yes\n", None),
-            ("Y\n", None),
-            ("y\ny\n", None),
-        ];
-        for (typed, expected) in table {
-            assert_eq!(answer(typed), expected, "{typed:?}");
-        }
     }
 }

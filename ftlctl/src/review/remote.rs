@@ -252,7 +252,7 @@ impl Remote {
 }
 
 /// What left the sandbox.
-async fn ledger(
+pub(super) async fn ledger(
     mut egress: EgressServiceClient<Channel>,
     session: String,
     columns: usize,
@@ -284,7 +284,7 @@ async fn ledger(
 }
 
 /// Where a path's hunks come from, or one of them.
-async fn origins(
+pub(super) async fn origins(
     mut reviews: ReviewServiceClient<Channel>,
     (session, path, hunk): (String, Vec<u8>, Option<String>),
     tell: impl Fn(Vec<Line>),
@@ -310,7 +310,7 @@ async fn origins(
 }
 
 /// How the project's checks go on a selection.
-async fn checks(
+pub(super) async fn checks(
     mut verify: VerifyServiceClient<Channel>,
     request: v1::TestRequest,
     tell: impl Fn(Vec<Line>),
@@ -330,6 +330,7 @@ async fn checks(
         tell(match event {
             Event::Begun(begun) => vec![Line::plain(check::begun(&begun))],
             Event::Waits(_) => vec![Line::plain("waiting for other checks to end")],
+            Event::Notice(notice) => vec![Line::plain(check::notice(&notice, Style::Plain))],
             Event::Started(started) => heading(check::started(&started, Style::Plain)),
             Event::Output(part) => output.push(&part.data),
             Event::Ended(ended) => {
@@ -351,7 +352,7 @@ async fn checks(
 }
 
 /// What a model says.
-async fn answer(
+pub(super) async fn answer(
     mut ask: AskServiceClient<Channel>,
     request: v1::AskRequest,
     tell: impl Fn(Vec<Line>),

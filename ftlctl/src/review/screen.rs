@@ -76,7 +76,8 @@ impl Screen {
     /// Stops the process until the shell lets it go on.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         restore();
-        kill_process(getpid(), Signal::TSTP)?;
+        // Not TSTP: the shell listens to that one.
+        kill_process(getpid(), Signal::STOP)?;
         self.take_back()
     }
 }

@@ -158,7 +158,7 @@ fn nothing<T>() -> Answer<T> {
 #[tonic::async_trait]
 impl DaemonService for Services {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusReply> {
-        Ok(Response::new(v1::StatusReply { api_version: 1, ..Default::default() }))
+        Ok(Response::new(v1::StatusReply { api_version: 1, notify_after_s: 1, ..Default::default() }))
     }
     async fn doctor(&self, _: Request<v1::DoctorRequest>) -> Answer<v1::DoctorReply> {
         nothing()
@@ -208,6 +208,9 @@ impl SessionService for Services {
         nothing()
     }
     async fn wipe(&self, _: Request<v1::WipeRequest>) -> Answer<v1::WipeReply> {
+        nothing()
+    }
+    async fn make_ready(&self, _: Request<v1::MakeReadyRequest>) -> Answer<v1::MakeReadyReply> {
         nothing()
     }
     async fn rewind(&self, _: Request<v1::RewindRequest>) -> Answer<v1::RewindReply> {

@@ -84,6 +84,96 @@ mod tests {
         assert!(!out.contains("[o]nce") && !out.contains('\x1b'), "{out}");
     }
 
+    fn working() -> Kind {
+        Kind::StateChanged(v1::StateChanged { state: v1::State::Working.into(), reason: String::new() })
+    }
+
+    fn text(text: &str, fragment: bool) -> Kind {
+        Kind::AgentText(v1::AgentText { text: text.into(), fragment })
+    }
+
+    fn tool() -> Kind {
+        Kind::ToolStarted(v1::ToolStarted {
+            id: "1".into(),
+            name: "Bash".into(),
+            detail: "cargo test".into(),
+        })
+    }
+
+    #[test]
+    fn a_status_line_tells_what_runs_and_leaves_nothing_behind() {
+        let daemon = Daemon::start();
+        let mut keyboard = Keyboard::open(&daemon, "ftlctl code x");
+        daemon.call();
+        daemon.tell(working());
+        daemon.tell(text("I look", true));
+        daemon.tell(tool());
+        daemon.tell(Kind::Usage(v1::Usage { input_tokens: 1200, output_tokens: 30, cost_micro_usd: 5000 }));
+        // Below the text that may go on, from where the cursor goes back to it.
+        keyboard.wait_for("│ ");
+        keyboard.wait_for("I look");
+        keyboard.wait_for("\x1bD\x1bM\x1b7\x1b[B\r… Bash  cargo test");
+        keyboard.wait_for(" · Bash 1 · 1.2k in, 30 out · $0.0050\x1b8");
+        daemon.tell(text(" at it.", false));
+        keyboard.wait_for("\x1b[J at it.\r\n");
+        daemon.tell(Kind::ToolFinished(v1::ToolFinished { id: "1".into(), ok: true, elapsed_us: 2_000_000 }));
+        keyboard.wait_for("\x1b[J");
+        keyboard.wait_for("2.0 s");
+        daemon.end(v1::State::NoChanges);
+        keyboard.wait_for("no changes");
+        assert_eq!(keyboard.ended(), 0);
+    }
+
+    #[test]
+    fn plain_lines_have_every_fact_once_and_nothing_moves() {
+        for (line, term) in [("ftlctl --plain code x", ""), ("ftlctl code x", "TERM=dumb ")] {
+            let daemon = Daemon::start();
+            let mut keyboard = Keyboard::open(&daemon, &format!("{term}{line}"));
+            daemon.call();
+            daemon.tell(working());
+            daemon.tell(text("I look", true));
+            daemon.tell(text(" at it.", false));
+            daemon.tell(tool());
+            daemon.tell(Kind::ToolFinished(v1::ToolFinished {
+                id: "1".into(),
+                ok: false,
+                elapsed_us: 2_000_000,
+            }));
+            daemon.end(v1::State::NoChanges);
+            assert_eq!(keyboard.ended(), 0);
+            assert_eq!(keyboard.seen(), "│ I look at it.\r\n✗ Bash  cargo test  2.0 s\r\nno changes\r\n");
+        }
+    }
+
+    #[test]
+    fn a_long_wait_is_told_on_the_desktop_and_an_agent_cannot_do_that() {
+        let daemon = Daemon::start();
+        let mut keyboard = Keyboard::open(&daemon, "ftlctl code x");
+        daemon.call();
+        daemon.tell(working());
+        daemon.tell(text("\x1b]9;evil\x1b\\\x1b]777;notify;evil;evil\x07", false));
+        let evil = b"\x1b]99;;evil\x1b\\\n".to_vec();
+        daemon.tell(Kind::Output(v1::Output { data: evil, stderr: false }));
+        // It took longer than what is set.
+        keyboard.wait_for("… working  1 s");
+        daemon.end(v1::State::NoChanges);
+        keyboard.wait_for("\x1b]9;FTL: s-1 is done. There is nothing to review.\x1b\\");
+        keyboard.wait_for("no changes");
+        assert_eq!(keyboard.ended(), 0);
+        assert_eq!(keyboard.seen().matches("\x1b]").count(), 1, "{}", keyboard.seen());
+    }
+
+    #[test]
+    fn nothing_is_told_on_a_desktop_of_short_work() {
+        let daemon = Daemon::start();
+        let mut keyboard = Keyboard::open(&daemon, "ftlctl code x");
+        daemon.call();
+        daemon.end(v1::State::NoChanges);
+        keyboard.wait_for("no changes");
+        assert_eq!(keyboard.ended(), 0);
+        assert!(!keyboard.seen().contains("\x1b]"), "{}", keyboard.seen());
+    }
+
     #[test]
     fn a_value_is_never_seen_and_the_terminal_is_as_it_was() {
         let daemon = Daemon::start();

@@ -230,6 +230,9 @@ pub enum Kind {
         remembered: bool,
         /// The last of what it printed.
         tail: Bytes,
+        /// Of a generated test: what it checks, in its model's words.
+        #[serde(default)]
+        covers: String,
     },
     /// All checks of a selection ended.
     ChecksEnded {
@@ -239,6 +242,36 @@ pub enum Kind {
         ready: bool,
         /// Why.
         why: String,
+    },
+    /// A model is asked for tests of the turn's task.
+    TestsAsked {
+        /// The model.
+        model: String,
+        /// What the project tests with.
+        framework: String,
+    },
+    /// A model has written tests.
+    TestsWritten {
+        /// The model.
+        model: String,
+        /// Their paths.
+        paths: Vec<String>,
+        /// Whether they take the place of files that could not run.
+        adapted: bool,
+    },
+    /// A model has written no tests that can be used; nothing is called ready.
+    TestsNotWritten {
+        /// The model.
+        model: String,
+        /// Why.
+        why: String,
+    },
+    /// The agent is told of what failed.
+    FixAsked {
+        /// The round, from 1.
+        round: u32,
+        /// Rounds at most.
+        of: u32,
     },
     /// A request that no rule allows waits for the human.
     EgressAsked {

@@ -231,7 +231,7 @@ impl Hunk {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 2 << 20, lines: 40_000 }
+        Self { bytes: 4 << 20, lines: 120_000 }
     }
 }
 

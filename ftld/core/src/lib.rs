@@ -8,8 +8,8 @@
 //! goes; [`diff`], [`refuse`], [`lint`] and [`review`] turn an agent's work into something a human can
 //! approve; [`select`] makes contents of chosen hunks, [`three`] merges them with the human's own edits, and
 //! [`merge`] plans what an approval writes. [`config`] and [`agent`] read foreign text. [`egress`] and
-//! [`credential`] decide what may leave a sandbox, and with which credential. [`llm`] and [`opinion`] are what
-//! the daemon itself asks models.
+//! [`credential`] decide what may leave a sandbox, and with which credential. [`llm`], [`opinion`] and [`tester`]
+//! are what the daemon itself asks models.
 
 pub mod agent;
 pub mod blame;
@@ -40,6 +40,7 @@ pub mod scrub;
 pub mod select;
 pub mod sigv4;
 pub mod stack;
+pub mod tester;
 pub mod three;
 pub mod tree;
 pub mod verify;

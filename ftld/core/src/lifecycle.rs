@@ -122,6 +122,8 @@ pub enum Request {
     Undo,
     /// Take the work back to an earlier turn.
     Rewind,
+    /// Make the sandbox of the next turn now.
+    Ready,
     /// Begin another session with the same work.
     Branch,
     /// Forget the session.
@@ -143,6 +145,9 @@ pub enum Refusal {
     /// There is nothing to review.
     #[error("there is nothing to review: the session is {}", .0.name())]
     NothingToReview(State),
+    /// The session was decided on, so no turn is to be expected.
+    #[error("nothing stands ready for a session that is over: it is {}", .0.name())]
+    Over(State),
     /// Work would be lost.
     #[error("the session holds work that waits for review")]
     WorkWaits,
@@ -250,9 +255,12 @@ pub fn after(state: State, step: Step) -> Result<State, Misstep> {
 /// Why not.
 pub fn allows(state: State, request: Request) -> Result<(), Refusal> {
     match request {
-        Request::Say | Request::Undo | Request::Rewind | Request::Branch if !state.is_idle() => {
+        Request::Say | Request::Undo | Request::Rewind | Request::Branch | Request::Ready
+            if !state.is_idle() =>
+        {
             Err(Refusal::Busy(state))
         }
+        Request::Ready if matches!(state, State::Merged | State::Rejected) => Err(Refusal::Over(state)),
         Request::Exec if !state.is_idle() && state != State::Working => Err(Refusal::Busy(state)),
         Request::Stop if state.is_idle() || state == State::Applying => Err(Refusal::NotWorking(state)),
         Request::Diff if !state.is_idle() => Err(Refusal::Busy(state)),
@@ -272,6 +280,7 @@ pub fn allows(state: State, request: Request) -> Result<(), Refusal> {
         | Request::Undo
         | Request::Rewind
         | Request::Branch
+        | Request::Ready
         | Request::Remove { .. } => Ok(()),
     }
 }
@@ -386,6 +395,8 @@ mod tests {
             assert_eq!(allows(state, R::Say).is_err(), busy, "{state:?}");
             assert_eq!(allows(state, R::Rewind).is_err(), busy, "{state:?}");
             assert_eq!(allows(state, R::Branch).is_err(), busy, "{state:?}");
+            let decided = matches!(state, State::Merged | State::Rejected);
+            assert_eq!(allows(state, R::Ready).is_err(), busy || decided, "{state:?}");
             assert_eq!(allows(state, R::Approve).is_ok(), state == State::AwaitingReview, "{state:?}");
             assert_eq!(allows(state, R::Reject).is_ok(), state == State::AwaitingReview, "{state:?}");
             assert_eq!(allows(state, R::Remove { discard: true }).is_err(), busy, "{state:?}");

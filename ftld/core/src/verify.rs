@@ -5,6 +5,7 @@
 //! ran in. Whatever could not be tried is never called ready.
 
 pub mod guess;
+pub mod packages;
 pub mod tally;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,11 @@ pub enum Source {
         file: &'static str,
         /// Whether the project has that file only with the changes that are to be tried.
         is_new: bool,
+    },
+    /// A model: it is a file of tests that was written for the task.
+    Generated {
+        /// What it checks, in the model's words.
+        covers: String,
     },
 }
 
@@ -236,6 +242,12 @@ impl Outcome {
             self,
             Self::Code(_) | Self::Signal(_) | Self::Time { .. } | Self::Output { .. } | Self::Lost { .. }
         )
+    }
+
+    /// Whether it ended by itself, with status 0.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        matches!(self, Self::Passed | Self::Empty { .. })
     }
 
     /// Whether it would be the same again: it ended by itself, at nobody's limit.

@@ -6,6 +6,7 @@
 //! tables ([`tables`]). Must not know namespaces, mounts or processes (the
 //! program does), nor an async runtime.
 
+mod arrived;
 pub mod frame;
 pub mod made_up;
 pub mod protocol;

@@ -17,6 +17,8 @@
 
 use std::net::SocketAddrV4;
 
+use crate::arrived::Arrived;
+
 /// What the helper is called with to be the relay as one of a sandbox's own programs.
 pub const INSIDE: &str = "relay-inside";
 
@@ -106,11 +108,7 @@ pub struct Malformed;
 
 /// Makes frames of bytes as they arrive.
 #[derive(Debug, Default)]
-pub struct Decoder {
-    bytes: Vec<u8>,
-    /// How many of them were read already.
-    read: usize,
-}
+pub struct Decoder(Arrived);
 
 impl Frame {
     /// Adds its bytes to `out`. Data, questions and answers must not be longer than [`MAX_PAYLOAD`].
@@ -166,9 +164,7 @@ fn put(out: &mut Vec<u8>, id: u32, kind: u8, payload: &[u8]) {
 impl Decoder {
     /// Takes bytes as they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.read);
-        self.read = 0;
-        self.bytes.extend(bytes);
+        self.0.push(bytes);
     }
 
     /// The next frame; `None` when more bytes are needed for one.
@@ -176,7 +172,7 @@ impl Decoder {
     /// # Errors
     /// When the bytes are none. Nothing that follows can be understood then.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Malformed> {
-        let rest = self.bytes.get(self.read..).unwrap_or_default();
+        let rest = self.0.rest();
         let Some((&[a, b, c, d, kind, e, f, g, h], body)) = rest.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
@@ -186,7 +182,7 @@ impl Decoder {
         }
         let Some(payload) = body.get(..length) else { return Ok(None) };
         let frame = Frame::decode(u32::from_le_bytes([a, b, c, d]), kind, payload)?;
-        self.read += HEADER + length;
+        self.0.take(HEADER + length);
         Ok(Some(frame))
     }
 }

@@ -25,6 +25,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::arrived::Arrived;
 use crate::protocol::{Exit, Failure, Limits, Size, Spawn};
 
 /// The most bytes of a program in one frame.
@@ -229,11 +230,7 @@ pub trait Frame: Sized {
 
 /// Makes frames of bytes as they arrive.
 #[derive(Debug, Default)]
-pub struct Decoder {
-    bytes: Vec<u8>,
-    /// How many of them were read already.
-    read: usize,
-}
+pub struct Decoder(Arrived);
 
 #[derive(Serialize, Deserialize)]
 struct NotSpawned {
@@ -368,9 +365,7 @@ impl Channel {
 impl Decoder {
     /// Takes bytes as they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.read);
-        self.read = 0;
-        self.bytes.extend(bytes);
+        self.0.push(bytes);
     }
 
     /// The next frame; `None` when more bytes are needed for one.
@@ -378,7 +373,7 @@ impl Decoder {
     /// # Errors
     /// When the bytes are none. Nothing that follows can be understood then.
     pub fn next_frame<F: Frame>(&mut self) -> Result<Option<F>, Malformed> {
-        let rest = self.bytes.get(self.read..).unwrap_or_default();
+        let rest = self.0.rest();
         let Some((header, body)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
         let &[a, b, c, d, e, f, g, h, kind, i, j, k, l] = header;
         let length = u32::from_le_bytes([i, j, k, l]) as usize;
@@ -387,7 +382,7 @@ impl Decoder {
         }
         let Some(payload) = body.get(..length) else { return Ok(None) };
         let frame = F::decode(u64::from_le_bytes([a, b, c, d, e, f, g, h]), kind, payload)?;
-        self.read += HEADER + length;
+        self.0.take(HEADER + length);
         Ok(Some(frame))
     }
 }

@@ -35,6 +35,7 @@ mod tests;
 mod words;
 pub mod write;
 
+use crate::arrived::Arrived;
 pub use words::{Answer, MOST_NODES, NODE_BYTES, Order, Place, Usage, understood, word};
 
 /// The most bytes of a file in one frame.
@@ -152,11 +153,7 @@ pub struct Malformed(pub &'static str);
 
 /// Makes frames of bytes as they arrive.
 #[derive(Debug, Default)]
-pub struct Decoder {
-    bytes: Vec<u8>,
-    /// How many of them were read already.
-    read: usize,
-}
+pub struct Decoder(Arrived);
 
 /// Holds a tree's parts to their order.
 #[derive(Debug, Default)]
@@ -264,9 +261,7 @@ impl Part {
 impl Decoder {
     /// Takes bytes as they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.read);
-        self.read = 0;
-        self.bytes.extend(bytes);
+        self.0.push(bytes);
     }
 
     /// The next frame; `None` when more bytes are needed for one.
@@ -274,7 +269,7 @@ impl Decoder {
     /// # Errors
     /// When the bytes are none. Nothing that follows can be understood then.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Malformed> {
-        let rest = self.bytes.get(self.read..).unwrap_or_default();
+        let rest = self.0.rest();
         let Some((&[kind, a, b, c, d], body)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
         let length = u32::from_le_bytes([a, b, c, d]) as usize;
         if length > MAX_FRAME {
@@ -292,7 +287,7 @@ impl Decoder {
             (5, []) => Frame::Part(Part::End),
             _ => return Err(Malformed("a frame")),
         };
-        self.read += HEADER + length;
+        self.0.take(HEADER + length);
         Ok(Some(frame))
     }
 }

@@ -74,6 +74,11 @@ pub(super) fn state(state: State) -> v1::State {
 
 /// A session as it stands; `last_seq` comes from the events.
 pub(super) fn session(record: Record, last_seq: u64) -> v1::Session {
+    let gate = record.word().map(|gate| v1::ChecksEnded {
+        digest: gate.digest.to_string(),
+        ready: gate.ready,
+        why: gate.why.clone(),
+    });
     v1::Session {
         session: record.id.to_string(),
         project: record.project.root.0,
@@ -89,6 +94,8 @@ pub(super) fn session(record: Record, last_seq: u64) -> v1::Session {
         last_seq,
         turns: record.turns,
         kept: None,
+        gate,
+        tester: record.spec.tests.model.unwrap_or_default(),
     }
 }
 
@@ -208,6 +215,12 @@ fn kind(kind: Kind) -> v1::event::Kind {
         Kind::ChecksBegun { .. } | Kind::CheckEnded { .. } | Kind::ChecksEnded { .. } => {
             super::verify::stored(kind)
         }
+        Kind::TestsAsked { model, framework } => W::TestsAsked(v1::TestsAsked { model, framework }),
+        Kind::TestsWritten { model, paths, adapted } => {
+            W::TestsWritten(v1::TestsWritten { model, paths, adapted })
+        }
+        Kind::TestsNotWritten { model, why } => W::TestsNotWritten(v1::TestsNotWritten { model, why }),
+        Kind::FixAsked { round, of } => W::FixAsked(v1::FixAsked { round, of }),
         Kind::EgressAsked { ask, method, authority, path, rule, patience_ms } => {
             W::EgressAsked(v1::EgressAsked { ask, method, authority, path, rule, patience_ms })
         }

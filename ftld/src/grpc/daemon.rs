@@ -12,7 +12,7 @@ use super::convert;
 use super::status::status;
 use crate::app::Control;
 use crate::sandbox::{Check, Outcome};
-use crate::session::{Error, Sessions, outlet, prepare, trust, watching};
+use crate::session::{Error, Sessions, outlet, prepare, trust, watching, wishes};
 use crate::snapshot::{Sweeping, Watching};
 
 /// Version of the API that this daemon speaks.
@@ -44,6 +44,7 @@ impl DaemonService for DaemonApi {
             sessions_total: u32::try_from(total).unwrap_or(u32::MAX),
             uptime_us: now.saturating_sub(self.control.started_us),
             projects: self.sessions.parts().store.watching().into_iter().map(watched).collect(),
+            notify_after_s: wishes::notify_after_s(self.sessions.parts()).unwrap_or(0),
         }))
     }
 

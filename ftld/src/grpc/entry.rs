@@ -4,7 +4,9 @@
 //! diff is of.
 
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use ftl_core::diff::{After, Change, Kind};
 use ftl_core::hunk::{self, Elided};
@@ -14,8 +16,9 @@ use ftl_core::review::{Contested, Item};
 use ftl_core::three::Decision;
 use ftl_core::tree::RelPath;
 use ftl_proto::v1;
+use prost::Message;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::Status;
 
 use super::convert;
@@ -23,11 +26,65 @@ use super::status::status;
 use crate::session::Error;
 use crate::session::appraise::{Appraisal, Appraiser};
 
-/// Replies that wait for a slow client at most.
-const STREAM_BUFFER: usize = 16;
+/// Parts that wait for a slow client at most.
+const STREAM_BUFFER: usize = 4;
+/// Replies of a part.
+const PART: usize = 256;
+/// Bytes of a part, but for its last reply.
+const PART_BYTES: usize = 256 * 1024;
 
-/// What is sent of a diff, piece by piece.
-pub(super) type Pieces = ReceiverStream<Result<v1::DiffItem, Status>>;
+/// What is sent of a diff, reply by reply. It is handed over in parts: waking somebody for each of many small replies
+/// takes longer than making them.
+pub(super) struct Pieces {
+    parts: mpsc::Receiver<Vec<Reply>>,
+    at_hand: std::vec::IntoIter<Reply>,
+}
+
+type Reply = Result<v1::DiffItem, Status>;
+
+impl Stream for Pieces {
+    type Item = Reply;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+        loop {
+            if let Some(reply) = self.at_hand.next() {
+                return Poll::Ready(Some(reply));
+            }
+            match self.parts.poll_recv(context) {
+                Poll::Ready(Some(part)) => self.at_hand = part.into_iter(),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Hands replies over in parts: the first ones at once, later ones together.
+struct Parts {
+    to: mpsc::Sender<Vec<Reply>>,
+    part: Vec<Reply>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Parts {
+    /// Takes one more; `false` when nobody waits for it.
+    fn take(&mut self, reply: Reply) -> bool {
+        self.bytes += reply.as_ref().map_or(0, Message::encoded_len);
+        self.part.push(reply);
+        if self.part.len() < self.most && self.bytes < PART_BYTES {
+            return true;
+        }
+        self.most = (self.most * 2).min(PART);
+        self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> bool {
+        self.bytes = 0;
+        let part = std::mem::take(&mut self.part);
+        part.is_empty() || self.to.blocking_send(part).is_ok()
+    }
+}
 
 /// A diff, computed as fast as it is taken.
 pub(super) fn streamed(
@@ -37,9 +94,10 @@ pub(super) fn streamed(
     (stat_only, contents): (bool, bool),
 ) -> Pieces {
     sent(header, move || {
-        let appraiser = appraiser.with_renames(&changes);
-        changes.into_iter().map(move |change| {
-            let found = appraiser.look(&change)?;
+        let appraiser = Arc::new(appraiser.with_renames(&changes));
+        let looking = Arc::clone(&appraiser);
+        Appraiser::look_along(looking, changes).map(move |looked| {
+            let (change, found) = looked?;
             let mut entry = entry(&change, found, stat_only);
             renamed(&mut entry, appraiser.renamed_from(&change.path));
             if contents && !entry.elided.is_empty() {
@@ -63,18 +121,20 @@ pub(super) fn sent<I: Iterator<Item = Result<v1::DiffEntry, Error>>>(
     header: v1::DiffHeader,
     entries: impl FnOnce() -> I + Send + 'static,
 ) -> Pieces {
-    let (items, stream) = mpsc::channel(STREAM_BUFFER);
+    let (to, parts) = mpsc::channel(STREAM_BUFFER);
     tokio::task::spawn_blocking(move || {
-        let send = |item: Result<v1::diff_item::Item, Error>| {
-            let item = item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error));
-            items.blocking_send(item).is_ok()
+        let mut to = Parts { to, part: Vec::new(), bytes: 0, most: 1 };
+        let mut send = |item: Result<v1::diff_item::Item, Error>| {
+            to.take(item.map(|item| v1::DiffItem { item: Some(item) }).map_err(|error| status(&error)))
         };
         // The header goes before anything is looked at.
-        if send(Ok(v1::diff_item::Item::Header(header))) {
-            let _gone = entries().all(|entry| send(entry.map(v1::diff_item::Item::Entry)));
+        if send(Ok(v1::diff_item::Item::Header(header)))
+            && entries().all(|entry| send(entry.map(v1::diff_item::Item::Entry)))
+        {
+            to.hand_over();
         }
     });
-    ReceiverStream::new(stream)
+    Pieces { parts, at_hand: Vec::new().into_iter() }
 }
 
 /// One entry with its hunks.
@@ -179,5 +239,36 @@ fn wire_hunk(hunk: hunk::Hunk) -> v1::Hunk {
                 changed: spans(changed),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_reply_comes_in_its_order_and_the_first_at_once() {
+        let entry = |number: usize| v1::DiffEntry {
+            path: number.to_string().into_bytes(),
+            // One of them is larger than a part may be.
+            reason: "x".repeat(if number == 700 { PART_BYTES } else { 0 }),
+            ..v1::DiffEntry::default()
+        };
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let mut pieces = sent(v1::DiffHeader::default(), move || {
+            wait.recv().unwrap();
+            (0..3000).map(move |number| Ok(entry(number)))
+        });
+        let first = pieces.next().await.unwrap().unwrap();
+        assert!(matches!(first.item, Some(v1::diff_item::Item::Header(_))));
+        go.send(()).unwrap();
+        let rest: Vec<_> = pieces.map(|reply| reply.unwrap().item).collect().await;
+        let paths = rest.into_iter().map(|item| match item {
+            Some(v1::diff_item::Item::Entry(entry)) => String::from_utf8(entry.path).unwrap(),
+            other => panic!("{other:?}"),
+        });
+        assert!(paths.eq((0..3000).map(|number: usize| number.to_string())));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ftl_core::event::{Bytes, Kind};
 use ftl_core::id::SessionId;
+use ftl_core::lifecycle::State;
 use ftl_proto::v1;
 use ftl_proto::v1::session_service_server::SessionService;
 use tokio::sync::mpsc;
@@ -14,8 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert;
-use super::status::status;
-use crate::session::record::Spec;
+use super::status::{status, status_of};
+use crate::session::record::{Spec, TestsSpec};
 use crate::session::{Back, Error, ExecInput, ExecOutput, ExecSpec, Sessions, Wiping};
 
 /// The service over the registry of sessions.
@@ -38,6 +39,12 @@ impl SessionService for SessionApi {
             argv: request.argv.into_iter().map(Bytes).collect(),
             search_path: request.search_path.into_iter().map(Bytes).collect(),
             interactive: request.interactive,
+            tests: TestsSpec {
+                model: Some(request.tests).filter(|model| !model.is_empty()),
+                fix: request.fix,
+                off: request.no_tests,
+                same_model: request.same_model,
+            },
         };
         let id = self.0.start(&project, spec).await.map_err(|error| status(&error))?;
         Ok(Response::new(v1::StartReply { session: id.to_string() }))
@@ -141,6 +148,22 @@ impl SessionService for SessionApi {
         Ok(Response::new(v1::WipeReply { session: Some(super::wire(&self.0, record)?), bytes }))
     }
 
+    async fn make_ready(
+        &self,
+        request: Request<v1::MakeReadyRequest>,
+    ) -> Result<Response<v1::MakeReadyReply>, Status> {
+        let request = request.into_inner();
+        let id = super::resolve(&self.0, &request.session)?;
+        let made = self.0.make_ready(&id, request.anew).await.map_err(|error| status_of(&id, &error))?;
+        Ok(Response::new(v1::MakeReadyReply {
+            session: Some(super::wire(&self.0, made.record)?),
+            stands: made.why.is_none(),
+            why: made.why.unwrap_or_default(),
+            elapsed_us: made.elapsed_us,
+            stopped: made.stopped,
+        }))
+    }
+
     async fn branch(&self, request: Request<v1::BranchRequest>) -> Result<Response<v1::BranchReply>, Status> {
         let request = request.into_inner();
         let id = super::resolve(&self.0, &request.session)?;
@@ -208,17 +231,20 @@ async fn watch(
     let _watching =
         (request.follow && request.answers_egress).then(|| sessions.parts().outlets.asks(id).watch());
     let mut head = sessions.parts().publisher.head(id)?;
+    let mut gates = sessions.parts().tests.changes();
     let mut next = request.from_seq.max(1);
     let mut at_rest = false;
     loop {
         let reached = *head.borrow_and_update();
+        gates.mark_unchanged();
         while next <= reached {
             let stored = sessions.parts().db.events(id, next, READ_AHEAD)?;
             // What lies beyond is written but not yet durable: shown now, a crash could take it back.
             for event in stored.into_iter().take_while(|event| event.seq <= reached) {
                 next = event.seq + 1;
                 if let Kind::StateChanged { state, .. } = &event.kind {
-                    at_rest = if request.until_idle { state.is_idle() } else { state.has_ended() };
+                    at_rest =
+                        if request.until_idle { rests(sessions, id, *state) } else { state.has_ended() };
                 }
                 if events.send(Ok(convert::event(event))).await.is_err() {
                     return Ok(());
@@ -232,6 +258,7 @@ async fn watch(
         }
         tokio::select! {
             changed = head.changed() => if changed.is_err() { return Ok(()) },
+            changed = gates.changed() => if changed.is_err() { return Ok(()) },
             () = events.closed() => return Ok(()),
         }
     }
@@ -240,7 +267,12 @@ async fn watch(
 /// Whether the session itself says that no more events are to be expected.
 fn resting(sessions: &Sessions, id: &SessionId, request: &v1::WatchRequest) -> Result<bool, Error> {
     let state = sessions.get(id)?.state;
-    Ok(if request.until_idle { state.is_idle() } else { state.has_ended() })
+    Ok(if request.until_idle { rests(sessions, id, state) } else { state.has_ended() })
+}
+
+/// Whether nothing goes on in a session until a human asks for it: the gate has said its word, too.
+fn rests(sessions: &Sessions, id: &SessionId, state: State) -> bool {
+    state.is_idle() && !sessions.parts().tests.is_due(id)
 }
 
 fn exec_spec(start: v1::ExecStart) -> ExecSpec {

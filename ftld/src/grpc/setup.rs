@@ -115,7 +115,7 @@ fn result(record: Record) -> v1::SetupResult {
 
 fn status(error: &SetupError) -> Status {
     let (code, reason) = match error {
-        SetupError::Unknown { .. } => (Code::InvalidArgument, "no-agent"),
+        SetupError::Unknown { .. } | SetupError::NotPacked { .. } => (Code::InvalidArgument, "no-agent"),
         SetupError::Rootfs { .. } => (Code::InvalidArgument, "rootfs"),
         // No policy refused anything: to a client these have simply failed.
         SetupError::Engine(_) => (Code::Internal, "engine"),

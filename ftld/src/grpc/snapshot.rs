@@ -160,7 +160,7 @@ impl SnapshotService for SnapshotApi {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    type DiffStream = ReceiverStream<Result<v1::DiffItem, Status>>;
+    type DiffStream = super::entry::Pieces;
 
     async fn diff(
         &self,

@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use crate::agent::AgentError;
 use crate::merge::MergeError;
 use crate::session::ask::ModelError;
-use crate::session::{Error, remote};
+use crate::session::{Error, full, remote};
 use crate::snapshot::SnapshotError;
 
 /// Metadata key of the stable reason.
@@ -32,7 +32,7 @@ const LONGEST: usize = 2000;
 
 /// What the client is told about an error.
 pub(super) fn status(error: &Error) -> Status {
-    let (code, reason, hint) = row(error);
+    let (code, reason, hint) = advice(error);
     if matches!(code, Code::Internal) {
         tracing::error!(error = %crate::session::told(error), "internal error");
     }
@@ -41,7 +41,7 @@ pub(super) fn status(error: &Error) -> Status {
 
 /// The same about a session that is known: a hint names it, so that it can be typed as it stands.
 pub(super) fn status_of(session: &SessionId, error: &Error) -> Status {
-    let (code, reason, hint) = row(error);
+    let (code, reason, hint) = advice(error);
     if matches!(code, Code::Internal) {
         return status(error);
     }
@@ -88,6 +88,12 @@ fn cut(text: &str) -> String {
 /// One line of the table: code, stable reason, hint.
 type Row = (Code, &'static str, String);
 
+/// The table. What does not fit on a disk has one way out, whatever was written.
+fn advice(error: &Error) -> Row {
+    let (code, reason, hint) = row(error);
+    if full::is_cause_of(error) { (code, reason, full::ADVICE.to_owned()) } else { (code, reason, hint) }
+}
+
 /// The table, as far as it is about finding things and about the daemon itself.
 fn row(error: &Error) -> Row {
     let (code, reason, hint) = match error {
@@ -122,14 +128,23 @@ fn row(error: &Error) -> Row {
         Error::Misstep(_) | Error::Interrupted => (Code::Internal, "defect", ""),
         Error::Store(error) => return store_row(error),
         Error::Db(_) => (Code::Internal, "db", ""),
-        Error::CallNote { .. } | Error::Home { .. } | Error::Write { .. } | Error::Conversation { .. } => {
-            (Code::Internal, "write", "see that the disk has space")
-        }
+        Error::CallNote { .. }
+        | Error::Home { .. }
+        | Error::Write { .. }
+        | Error::Conversation { .. }
+        | Error::Tests { .. } => (Code::Internal, "write", "see that the disk has space"),
         Error::Audit(_) => {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }
         Error::Vault(error) => return (Code::FailedPrecondition, "secret", error.hint()),
         Error::Model(error) => return model_row(error),
+        Error::NoSuchTest { .. } => (
+            Code::NotFound,
+            "no-test",
+            "`ftlctl tests SESSION` lists them; they are written when a session has a tester",
+        ),
+        Error::NotKept { .. } | Error::NoPlace { .. } => (Code::FailedPrecondition, "not-kept", ""),
+        Error::NoFramework => (Code::FailedPrecondition, "no-framework", ""),
         Error::Policy(_) => (Code::FailedPrecondition, "policy", "correct the file with an editor"),
         Error::BadRule { .. } => {
             (Code::InvalidArgument, "rule", "for instance `allow GET,POST api.example.com/v1`")
@@ -216,13 +231,17 @@ fn model_row(error: &ModelError) -> Row {
         ModelError::NotConfigured { .. } | ModelError::NoAgentModel => (Code::FailedPrecondition, "no-model"),
         ModelError::Name(_) => (Code::FailedPrecondition, "model-name"),
         ModelError::NoKey { .. } => (Code::FailedPrecondition, "no-key"),
-        ModelError::Same { .. } | ModelError::MaybeSame { .. } => (Code::FailedPrecondition, "same-model"),
+        ModelError::Same { .. }
+        | ModelError::MaybeSame { .. }
+        | ModelError::SameTester { .. }
+        | ModelError::MaybeSameTester { .. } => (Code::FailedPrecondition, "same-model"),
         ModelError::Question { .. } => (Code::InvalidArgument, "question"),
         ModelError::NoHunk { .. } => (Code::InvalidArgument, "no-hunk"),
         ModelError::Nothing => (Code::FailedPrecondition, "nothing-to-show"),
         // No policy refused anything: to a client these have simply failed.
         ModelError::Call { .. } => (Code::Unknown, "no-answer"),
         ModelError::NoOpinion { .. } => (Code::Unknown, "no-opinion"),
+        ModelError::NoTests { .. } => (Code::Unknown, "no-tests"),
     };
     (code, reason, error.hint())
 }
@@ -421,6 +440,9 @@ fn refusal_hint(refusal: ftl_core::lifecycle::Refusal) -> String {
     match refusal {
         Refusal::Busy(_) => "wait for it with `ftlctl attach`, or end the turn with `ftlctl stop`".to_owned(),
         Refusal::WorkWaits => "decide with `ftlctl diff` and `ftlctl approve`, or add --discard".to_owned(),
+        Refusal::Over(_) => {
+            "`ftlctl code --session SESSION 'TASK'` goes on in it, in a sandbox that it makes then".to_owned()
+        }
         Refusal::NotWorking(_) | Refusal::NothingToReview(_) => String::new(),
     }
 }
@@ -435,6 +457,14 @@ mod tests {
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(status.metadata().get(REASON).unwrap(), "nothing-to-undo");
         assert!(status.metadata().get_bin(CAUSES).is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_on_a_disk_says_what_helps() {
+        let source = std::io::Error::from_raw_os_error(28);
+        let status = status(&Error::Write { path: "/x".into(), source });
+        let hint = status.metadata().get_bin(HINT).unwrap().to_bytes().unwrap();
+        assert_eq!(&hint[..], full::ADVICE.as_bytes());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ftl_core::event::Kind;
+use ftl_core::tester::Written;
 use ftl_core::verify::{Source, Word};
 use ftl_proto::v1;
 use ftl_proto::v1::test_event::Event;
@@ -15,7 +16,8 @@ use super::status::status;
 use super::wanted;
 use crate::session::Asked;
 use crate::session::Sessions;
-use crate::session::check::{Ended, Trial, Tried, guessed_from};
+use crate::session::check::{Ended, Trial, Tried, covers, guessed_from};
+use crate::session::tester::Kept;
 
 /// The service over the registry of sessions.
 pub(super) struct VerifyApi(pub(super) Arc<Sessions>);
@@ -49,6 +51,48 @@ impl VerifyService for VerifyApi {
         });
         Ok(Response::new(UnboundedReceiverStream::new(stream)))
     }
+
+    async fn list_generated(
+        &self,
+        request: Request<v1::ListGeneratedRequest>,
+    ) -> Result<Response<v1::ListGeneratedReply>, Status> {
+        let id = super::resolve(&self.0, &request.into_inner().session)?;
+        let kept = self.0.generated(&id).await.map_err(|error| status(&error))?;
+        Ok(Response::new(kept.map(generated).unwrap_or_default()))
+    }
+
+    async fn keep_generated(
+        &self,
+        request: Request<v1::KeepGeneratedRequest>,
+    ) -> Result<Response<v1::KeepGeneratedReply>, Status> {
+        let v1::KeepGeneratedRequest { session, paths } = request.into_inner();
+        let id = super::resolve(&self.0, &session)?;
+        let record = self.0.keep_tests(&id, &paths).await.map_err(|error| status(&error))?;
+        Ok(Response::new(v1::KeepGeneratedReply { session: Some(super::wire(&self.0, record)?) }))
+    }
+}
+
+fn generated(kept: Kept) -> v1::ListGeneratedReply {
+    let results = kept.tested.as_ref().map(|tested| tested.results.as_slice()).unwrap_or_default();
+    let test = |test: Written| {
+        let result = results.iter().find(|result| result.path == test.path);
+        v1::GeneratedTest {
+            verdict: named_verdict(result.map_or("", |result| &result.verdict)).into(),
+            why: result.map(|result| result.why.clone()).unwrap_or_default(),
+            tail: result.map(|result| result.tail.0.clone()).unwrap_or_default(),
+            path: test.path,
+            contents: test.contents.into_bytes(),
+            covers: test.covers,
+        }
+    };
+    v1::ListGeneratedReply {
+        tests: kept.tests.into_iter().map(test).collect(),
+        digest: kept.tested.as_ref().map(|tested| tested.digest.to_string()).unwrap_or_default(),
+        model: kept.model,
+        framework: kept.framework,
+        why: kept.why,
+        notes: kept.notes,
+    }
 }
 
 fn wire(tried: Tried) -> v1::TestEvent {
@@ -58,6 +102,7 @@ fn wire(tried: Tried) -> v1::TestEvent {
             base: base.to_string(),
             checks: checks.into_iter().map(|check| check.name).collect(),
         }),
+        Tried::Notice { text } => Event::Notice(v1::CheckNotice { text }),
         Tried::Waits { name } => Event::Waits(v1::CheckWaits { name }),
         Tried::Started { check, without, unenforced } => Event::Started(v1::CheckStarted {
             guessed_from: guessed_from(&check).to_owned(),
@@ -84,6 +129,7 @@ fn end(ended: Ended) -> v1::CheckEnded {
     let Ended { digest, check, verdict, elapsed_us, remembered, tail } = ended;
     let since = verdict.since();
     v1::CheckEnded {
+        covers: covers(&check).to_owned(),
         digest: digest.to_string(),
         guessed_from: guessed_from(&check).to_owned(),
         name: check.name,
@@ -120,6 +166,7 @@ pub(super) fn stored(kind: Kind) -> v1::event::Kind {
             elapsed_us,
             remembered,
             tail,
+            covers,
         } => W::CheckEnded(v1::CheckEnded {
             digest: digest.to_string(),
             name,
@@ -132,6 +179,7 @@ pub(super) fn stored(kind: Kind) -> v1::event::Kind {
             elapsed_us,
             remembered,
             tail: tail.0,
+            covers,
         }),
         _ => W::CheckEnded(v1::CheckEnded::default()),
     }

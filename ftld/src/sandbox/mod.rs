@@ -9,6 +9,7 @@ pub mod docker;
 mod environment;
 mod guest_stream;
 pub mod linux;
+pub mod lost;
 mod pipe_stream;
 mod tools;
 

@@ -3,8 +3,9 @@
 //! Owns the reading of both sides' contents for that, within limits, and on several processors. Must not
 //! know why it is asked, or how the answer is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,6 +27,11 @@ const SENT: u64 = 1 << 20;
 /// Changes from which on they are shared among processors.
 const MANY: usize = 64;
 
+/// Changes that are looked at ahead of who takes them.
+const AHEAD: usize = 512;
+/// Bytes that are read for that.
+const AHEAD_BYTES: u64 = 16 << 20;
+
 /// Looks at changes.
 pub struct Appraiser {
     store: Arc<LocalStore>,
@@ -39,6 +45,8 @@ pub struct Appraiser {
     renamed: BTreeMap<RelPath, (RelPath, Node)>,
     /// What was found out before.
     looked: Option<Arc<Looked>>,
+    /// How many processors look.
+    processors: u32,
 }
 
 /// Both sides' contents.
@@ -69,7 +77,7 @@ impl Appraiser {
     #[must_use]
     pub fn new(store: Arc<LocalStore>, around: Arc<Surroundings>) -> Self {
         let (beside, renamed) = (BTreeMap::new(), BTreeMap::new());
-        Self { store, beside, around, known: None, renamed, looked: None }
+        Self { store, beside, around, known: None, renamed, looked: None, processors: 1 }
     }
 
     /// The same, which also searches added content for these values and for whatever a human should see.
@@ -88,6 +96,34 @@ impl Appraiser {
     #[must_use]
     pub(super) fn remembering(self, looked: Arc<Looked>) -> Self {
         Self { looked: Some(looked), ..self }
+    }
+
+    /// The same, which looks on so many processors.
+    #[must_use]
+    pub(super) fn on(self, processors: u32) -> Self {
+        Self { processors, ..self }
+    }
+
+    /// Looks at changes one after the other, as fast as they are taken: some ahead, on all its processors, and not
+    /// more than can be held at once.
+    pub fn look_along(
+        this: Arc<Self>,
+        changes: Vec<Change>,
+    ) -> impl Iterator<Item = Result<(Change, Appraisal), Error>> {
+        let mut left = changes.into_iter().peekable();
+        let (mut ready, mut most) = (VecDeque::new(), MANY);
+        std::iter::from_fn(move || {
+            if ready.is_empty() {
+                let part = part(&mut left, most);
+                // The first ones are wanted soon.
+                most = AHEAD;
+                match this.look_at_all(&part, this.processors) {
+                    Ok(found) => ready.extend(part.into_iter().zip(found).map(Ok)),
+                    Err(error) => ready.push_back(Err(error)),
+                }
+            }
+            ready.pop_front()
+        })
     }
 
     /// Looks at a change.
@@ -292,6 +328,25 @@ fn compare(path: &RelPath, sides: &Sides) -> (Hunks, Content) {
     // Of a part of a manifest nothing can be said.
     let touched = if *whole { refuse::touched(path, old, new) } else { refuse::Touched::Unknown };
     (hunks, Content { touched, ..content })
+}
+
+/// Changes that are looked at together: at most so many, and not too much to read.
+fn part(left: &mut Peekable<std::vec::IntoIter<Change>>, most: usize) -> Vec<Change> {
+    let bytes = |change: &Change| {
+        let size = |node: Option<&Node>| match node {
+            Some(Node::File { size, .. }) => *size,
+            _ => 0,
+        };
+        size(change.before.as_ref()).saturating_add(size(change.result())).min(Limits::default().bytes)
+    };
+    let (mut part, mut room) = (Vec::new(), AHEAD_BYTES);
+    while part.len() < most
+        && let Some(change) = left.next_if(|next| part.is_empty() || bytes(next) <= room)
+    {
+        room = room.saturating_sub(bytes(&change));
+        part.push(change);
+    }
+    part
 }
 
 fn looked(appraiser: &Appraiser, changes: &[Change]) -> Result<Vec<Appraisal>, Error> {

@@ -10,15 +10,16 @@ use ftl_core::event::{Bytes, Kind};
 use ftl_core::id::{Digest, SessionId, SnapshotId};
 use ftl_core::verify::{self, Check, Limits, Outcome, Source, Verdict, Word};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::checks::{Key, Known};
 use super::decide::blocking;
 use super::driver::{Driver, told};
-use super::record::Record;
+use super::readying::Hearing;
+use super::record::{Gate, Record};
 use super::stand::Stand;
-use super::{Asked, Command, Error, Proposed, Sessions, trust};
+use super::{Asked, Error, Proposed, Sessions, tester, trust};
 use crate::audit::{Entry, Sync};
 use crate::verify::{Piece, Run, run};
 
@@ -44,6 +45,11 @@ pub enum Tried {
         base: SnapshotId,
         /// The checks.
         checks: Vec<Check>,
+    },
+    /// Something that the human should know of the sandboxes; a sentence without a full stop.
+    Notice {
+        /// It.
+        text: String,
     },
     /// A run waits until others have ended.
     Waits {
@@ -98,8 +104,10 @@ pub struct Ended {
 pub type Listener = mpsc::UnboundedReceiver<Result<Tried, Error>>;
 type Teller = mpsc::UnboundedSender<Result<Tried, Error>>;
 
+/// What the project's setup is called among the checks.
+const SETUP: &str = "setup";
 /// Why checks end before their time.
-const NOT_HEARD: &str = "nobody waits for the checks any more";
+pub(super) const NOT_HEARD: &str = "nobody waits for the checks any more";
 const REMOVED: &str = "the session or the daemon ended under its checks";
 
 impl Sessions {
@@ -148,16 +156,16 @@ impl Sessions {
 }
 
 /// The checks of one selection.
-struct Work {
-    sessions: Arc<Sessions>,
-    record: Record,
-    digest: Digest,
+pub(super) struct Work {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) record: Record,
+    pub(super) digest: Digest,
     again: bool,
     say: Teller,
     /// Ends every check of the session.
     stop: CancellationToken,
     /// Ends all of this.
-    ending: CancellationToken,
+    pub(super) ending: CancellationToken,
 }
 
 /// One run, and whether it was known already.
@@ -191,9 +199,17 @@ impl Work {
         let names = checks.iter().map(|check| check.name.clone()).collect();
         self.note(Kind::ChecksBegun { digest, base, checks: names }).await;
         self.tell(Tried::Begun { digest, base, checks: checks.clone() });
+        for text in stand.packages.notices.clone() {
+            self.tell(Tried::Notice { text });
+        }
         let mut verdicts = Vec::new();
         for check in checks {
             let ended = self.check(stand, check, limits).await?;
+            verdicts.push((ended.check.name.clone(), ended.verdict.clone()));
+            self.note(fact(&ended)).await;
+            self.tell(Tried::Ended(Box::new(ended)));
+        }
+        for ended in self.generated(stand, limits).await? {
             verdicts.push((ended.check.name.clone(), ended.verdict.clone()));
             self.note(fact(&ended)).await;
             self.tell(Tried::Ended(Box::new(ended)));
@@ -229,29 +245,14 @@ impl Work {
     /// A run that is known already, or a new one.
     async fn ran(&self, stand: &Stand, check: &Check, limits: Limits, without: bool) -> Result<Ran, Error> {
         let checks = &self.sessions.parts().checks;
-        let key = Key {
-            base: stand.snapshot,
-            digest: (!without).then_some(self.digest),
-            command: check.command.clone(),
-            sandbox: self.record.spec.sandbox.clone(),
-            memory_mb: stand.memory_mb(),
-        };
-        if let Some(known) = checks.known(&key).filter(|_| !self.again) {
+        let key = Key { digest: (!without).then_some(self.digest), ..self.key(stand, check.command.clone()) };
+        if let Some(known) = self.remembered(&key) {
             return Ok(Ran { known, remembered: true });
         }
-        let _place = match checks.free_place() {
-            Some(place) => Some(place),
-            None => {
-                self.tell(Tried::Waits { name: check.name.clone() });
-                tokio::select! {
-                    place = checks.place() => place,
-                    () = self.ending.cancelled() => return Err(Error::Stopped { why: NOT_HEARD }),
-                }
-            }
-        };
+        let _place = self.place(&check.name).await?;
         let detail = json!({
             "digest": self.digest, "base": stand.snapshot, "check": check.name, "command": check.command,
-            "guessed_from": guessed_from(check), "without_changes": without,
+            "guessed_from": guessed_from(check), "without_changes": without, "setup": stand.settings.setup,
         });
         self.audit("check_begun", detail).await?;
         let start = self.sessions.parts().clock.monotonic_us();
@@ -270,9 +271,43 @@ impl Work {
         Ok(Ran { known, remembered: false })
     }
 
+    /// What a run with the selected changes is known by.
+    pub(super) fn key(&self, stand: &Stand, command: String) -> Key {
+        Key {
+            base: stand.snapshot,
+            digest: Some(self.digest),
+            command,
+            packages: stand.packages.digest(),
+            setup: stand.settings.setup.clone(),
+            sandbox: self.record.spec.sandbox.clone(),
+            memory_mb: stand.memory_mb(),
+        }
+    }
+
+    /// What is known of a run, unless it is to run again.
+    pub(super) fn remembered(&self, key: &Key) -> Option<Known> {
+        self.sessions.parts().checks.known(key).filter(|_| !self.again)
+    }
+
+    /// A place to run in.
+    pub(super) async fn place(&self, name: &str) -> Result<Option<SemaphorePermit<'_>>, Error> {
+        let checks = &self.sessions.parts().checks;
+        if let Some(place) = checks.free_place() {
+            return Ok(Some(place));
+        }
+        self.tell(Tried::Waits { name: name.to_owned() });
+        tokio::select! {
+            place = checks.place() => Ok(place),
+            () = self.ending.cancelled() => Err(Error::Stopped { why: NOT_HEARD }),
+        }
+    }
+
     async fn run(&self, stand: &Stand, check: &Check, limits: Limits, without: bool) -> Result<Run, Error> {
+        if let Some(run) = self.ready(stand, limits, without).await? {
+            return Ok(run);
+        }
         // Never left half-way: what a launch makes is removed with the place that it gives.
-        let place = match stand.open(!without).await {
+        let place = match stand.open(!without, None).await {
             Ok(place) => place,
             // Without a sandbox nothing is tried, and nothing runs instead.
             Err(error) => {
@@ -288,24 +323,35 @@ impl Work {
         run.ok_or(Error::Stopped { why: NOT_HEARD })
     }
 
-    fn tell(&self, tried: Tried) {
+    /// Has the project's setup run, when it has not; a run is why the check cannot.
+    pub(super) async fn ready(
+        &self,
+        stand: &Stand,
+        limits: Limits,
+        without: bool,
+    ) -> Result<Option<Run>, Error> {
+        let Some(script) = stand.settings.setup.clone() else { return Ok(None) };
+        let check = Check { name: SETUP.to_owned(), command: script, source: Source::Configured };
+        let begun = |unenforced| self.tell(Tried::Started { check: check.clone(), without, unenforced });
+        let say = |piece| self.tell(Tried::Output { piece, without });
+        let hearing = Hearing { begun: &begun, say: &say, stop: &self.ending };
+        stand.ready(!without, limits, hearing).await.map_err(|error| match error {
+            Error::Interrupted if self.ending.is_cancelled() => Error::Stopped { why: NOT_HEARD },
+            other => other,
+        })
+    }
+
+    pub(super) fn tell(&self, tried: Tried) {
         // Whoever asked may have gone; what counts is noted too.
         let _gone = self.say.send(Ok(tried));
     }
 
     /// Has the session tell it. One that is busy does so when its turn is over; nobody waits for that.
     async fn note(&self, kind: Kind) {
-        let id = &self.record.id;
-        self.sessions.parts().checks.note(id, kind);
-        tokio::select! {
-            // Refused by a busy session.
-            _heard = self.sessions.ask(id, |reply| Command::HearChecks { reply }) => {}
-            // Its task may be waiting for this one to end.
-            () = self.stop.cancelled() => {}
-        }
+        tester::note(&self.sessions, &self.record.id, kind, &self.stop).await;
     }
 
-    async fn audit(&self, action: &'static str, detail: serde_json::Value) -> Result<(), Error> {
+    pub(super) async fn audit(&self, action: &'static str, detail: serde_json::Value) -> Result<(), Error> {
         let parts = Arc::clone(self.sessions.parts());
         let entry = Entry {
             time_us: parts.clock.now_us(),
@@ -322,8 +368,18 @@ impl Driver {
     /// Tells what came of checks since.
     pub(super) async fn tell_of_checks(&mut self) {
         for kind in self.parts.checks.untold(&self.record.id) {
-            self.teller.tell(kind).await;
+            match kind {
+                Kind::ChecksEnded { digest, ready, ref why } => {
+                    let of = self.record.digest;
+                    self.record.gate = Some(Gate { digest, ready, why: why.clone(), of });
+                    if let Err(error) = self.keep(vec![kind]).await {
+                        tracing::error!(session = %self.record.id, error = %told(&error), "a word could not be kept");
+                    }
+                }
+                other => self.teller.tell(other).await,
+            }
         }
+        self.parts.tests.at_rest(&self.record);
     }
 }
 
@@ -331,7 +387,7 @@ impl Driver {
 #[must_use]
 pub fn guessed_from(check: &Check) -> &'static str {
     match &check.source {
-        Source::Configured => "",
+        Source::Configured | Source::Generated { .. } => "",
         Source::Guessed { file, .. } => file,
     }
 }
@@ -352,5 +408,15 @@ fn fact(ended: &Ended) -> Kind {
         elapsed_us: *elapsed_us,
         remembered: *remembered,
         tail: Bytes::from(tail.as_slice()),
+        covers: covers(check).to_owned(),
+    }
+}
+
+/// What a generated test checks; empty for any other check.
+#[must_use]
+pub fn covers(check: &Check) -> &str {
+    match &check.source {
+        Source::Generated { covers } => covers,
+        Source::Configured | Source::Guessed { .. } => "",
     }
 }

@@ -7,11 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ftl_core::event::Kind;
-use ftl_core::id::{Digest, SessionId, SnapshotId};
+use ftl_core::id::{Digest, Hash, SessionId, SnapshotId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::packages::Kept;
 use crate::verify::Run;
 
 /// Every check of the daemon.
@@ -19,6 +20,8 @@ pub struct Checks {
     end: CancellationToken,
     places: Semaphore,
     desk: Mutex<Desk>,
+    /// What projects have installed.
+    pub(super) packages: Kept,
 }
 
 #[derive(Default)]
@@ -42,6 +45,10 @@ pub(super) struct Key {
     pub(super) base: SnapshotId,
     pub(super) digest: Option<Digest>,
     pub(super) command: String,
+    /// What the project has installed.
+    pub(super) packages: Option<Hash>,
+    /// What is run before it.
+    pub(super) setup: Option<String>,
     pub(super) sandbox: String,
     /// Memory that it may use, MiB: what fails for want of it is another outcome.
     pub(super) memory_mb: u64,
@@ -61,7 +68,12 @@ const AT_ONCE: usize = 2;
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { end: CancellationToken::new(), places: Semaphore::new(AT_ONCE), desk: Mutex::default() }
+        Self {
+            end: CancellationToken::new(),
+            places: Semaphore::new(AT_ONCE),
+            desk: Mutex::default(),
+            packages: Kept::default(),
+        }
     }
 }
 
@@ -133,6 +145,7 @@ impl Checks {
             tasks.close();
             tasks.wait().await;
         }
+        self.packages.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Desk> {
@@ -150,7 +163,16 @@ mod tests {
 
     fn key(number: u32) -> Key {
         let base = SnapshotId(Hash::of(&number.to_le_bytes()));
-        Key { base, digest: None, command: "make test".into(), sandbox: "native".into(), memory_mb: 9 }
+        let command = "make test".into();
+        Key {
+            base,
+            digest: None,
+            command,
+            packages: None,
+            setup: None,
+            sandbox: "native".into(),
+            memory_mb: 9,
+        }
     }
 
     fn known(elapsed_us: u64) -> Known {
@@ -168,6 +190,8 @@ mod tests {
             Key { digest, ..key(1) },
             Key { command: "make".into(), ..key(1) },
             Key { sandbox: "docker".into(), ..key(1) },
+            Key { packages: Some(Hash::of(b"x")), ..key(1) },
+            Key { setup: Some("npm ci".into()), ..key(1) },
             Key { memory_mb: 8, ..key(1) },
         ] {
             assert_eq!(checks.known(&other), None, "{other:?}");

@@ -305,6 +305,7 @@ impl Driver {
         self.audit("session_removed", detail, Sync::Disk).await?;
         // What they make would be left behind.
         self.parts.checks.end(&self.record.id).await;
+        self.parts.tests.forget(&self.record.id);
         self.end_folding().await;
         warm::forget(&self.parts, &self.record.id).await;
         let dir = self.parts.home.sessions().join(self.record.id.as_str());

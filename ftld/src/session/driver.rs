@@ -146,6 +146,7 @@ impl Driver {
                 Command::Undo { how, reply } => answer(reply, self.undo(how).await),
                 Command::Rewind { back, reply } => answer(reply, self.rewind(back).await),
                 Command::Wipe { wiping, reply } => answer(reply, self.wipe(wiping).await),
+                Command::Ready { anew, reply } => answer(reply, self.make_ready(anew).await),
                 Command::Branch { checkpoint, reply } => answer(reply, self.branch(checkpoint).await),
                 Command::LookAgain { reply } => answer(reply, self.look_again().await),
                 Command::Settle { foreign, reply } => answer(reply, self.settle_late(&foreign).await),
@@ -175,7 +176,7 @@ impl Driver {
         let (mut last_exec, mut lease) = (None, None);
         if let Err(error) = self.try_turn(&mut turn, inbox, &mut stopping, (&mut last_exec, &mut lease)).await
         {
-            let reason = told(&error);
+            let reason = super::full::advised(&error);
             self.fail(reason.clone()).await;
             turn.fail(match error {
                 Error::Layers { .. } => error,
@@ -346,6 +347,7 @@ impl Driver {
                 other => return Ok(other),
             }
         }
+        self.parts.tests.begin(&self.record);
         if self.record.spec.agent == crate::agent::BUILTIN {
             return self.builtin_turn(stage, settings, text, voice, (inbox, stopping)).await;
         }

@@ -2,6 +2,9 @@
 //!
 //! Owns the one list that the API's status table is exhaustive over.
 
+use std::io;
+use std::path::PathBuf;
+
 use ftl_core::id::SessionId;
 use ftl_core::lifecycle::{Misstep, Refusal};
 
@@ -309,6 +312,36 @@ pub enum Error {
     /// A model is not asked, or its answer is none.
     #[error(transparent)]
     Model(#[from] Box<ModelError>),
+    /// The generated tests of a session cannot be read or kept.
+    #[error("the generated tests in {} cannot be read or kept", path.display())]
+    Tests {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing says what a project tests with.
+    #[error("the project has no sources of a language that tests are written in")]
+    NoFramework,
+    /// There is no generated test of that name.
+    #[error("the session has no generated test {path:?}")]
+    NoSuchTest {
+        /// What was asked for; empty for any.
+        path: String,
+    },
+    /// Generated tests could not be put into the work.
+    #[error("the generated tests could not be put into the session's work: {why}")]
+    NotKept {
+        /// What the sandbox said.
+        why: String,
+    },
+    /// A generated test has no place in the work.
+    #[error("{path} has no place in the work: something above it is no directory")]
+    NoPlace {
+        /// Where it would stand.
+        path: String,
+    },
     /// Stored state.
     #[error("the session's state cannot be kept")]
     Db(#[from] DbError),

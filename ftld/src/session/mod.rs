@@ -22,6 +22,7 @@ mod error;
 mod exec;
 mod export;
 mod folding;
+pub mod full;
 mod history;
 mod interactive;
 pub mod kept;
@@ -31,11 +32,14 @@ mod made_home;
 mod model_call;
 pub mod outlet;
 mod own_settings;
+mod packages;
 mod point;
 pub mod prepare;
 pub mod project;
 mod propose;
 pub mod publish;
+mod ready;
+mod readying;
 pub mod record;
 pub mod recover;
 pub mod remote;
@@ -45,12 +49,14 @@ mod stand;
 mod standing;
 pub mod taking;
 pub mod terminal;
+pub mod tester;
 pub mod trust;
 mod turn;
 mod undo;
 pub mod warm;
 pub mod watching;
 mod wipe;
+pub mod wishes;
 mod workspace;
 
 use std::collections::HashMap;
@@ -71,6 +77,7 @@ pub use self::error::Error;
 pub use self::exec::{ExecInput, ExecOutput, ExecSpec};
 pub use self::point::{Compared, Point, compare};
 pub use self::propose::{Asked, Proposed};
+pub use self::ready::Readiness;
 use self::record::{Record, Spec};
 pub use self::undo::{Undo, Undone, WouldUndo};
 pub use self::wipe::{Keeps, Wiping};
@@ -121,6 +128,8 @@ enum Command {
     Rewind { back: Back, reply: Reply<Record> },
     /// Forget what the session keeps between its turns; answered with what went, bytes.
     Wipe { wiping: Wiping, reply: Reply<(Record, u64)> },
+    /// Make the sandbox of the next turn.
+    Ready { anew: bool, reply: Reply<Readiness> },
     /// Begin another session with the same work.
     Branch { checkpoint: Option<u32>, reply: Reply<SessionId> },
     /// Look at what is left to review: an application that the session came with was taken back.
@@ -154,6 +163,7 @@ impl Command {
             }
             Self::Branch { reply, .. } => answer(reply, Err(busy())),
             Self::Wipe { reply, .. } => answer(reply, Err(busy())),
+            Self::Ready { reply, .. } => answer(reply, Err(busy())),
             Self::LookAgain { reply } | Self::HearChecks { reply } | Self::Settle { reply, .. } => {
                 answer(reply, Err(busy()));
             }

@@ -25,7 +25,7 @@ use super::layers;
 use super::made_home::make_home;
 use super::outlet::{self, Outlet, Serving};
 use super::record::{Record, Spec};
-use super::{interactive, own_settings, seen, warm};
+use super::{interactive, own_settings, seen, tester, warm};
 use crate::agent::{
     self, AgentAdapter, AgentError, CommandSpec, EventStream, Found, Search, Tools, TurnSpec,
 };
@@ -67,6 +67,7 @@ pub(super) fn check(parts: &Parts, project: &Path, settings: &Settings, spec: Sp
         return Err(Error::NoSuchSandbox { name: sandbox.chars().take(80).collect(), known });
     }
     let spec = Spec { agent, sandbox: sandbox.to_owned(), ..spec };
+    let spec = Spec { tests: tester::resolve(parts, settings, &spec)?, ..spec };
     let adapter = adapter(&spec, settings)?;
     interactive::check(&spec, &*adapter)?;
     if !spec.is_by_hand() && spec.task.trim().is_empty() {

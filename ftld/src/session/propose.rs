@@ -89,8 +89,11 @@ impl Sessions {
     /// When the human's own credentials cannot be read.
     pub async fn appraiser(&self, id: &SessionId, reviewed: &Reviewed) -> Result<Appraiser, Error> {
         let known = known(self.parts(), &self.get(id)?).await?;
-        let store = Arc::clone(&self.parts().store);
-        Ok(Appraiser::new(store, Arc::clone(&reviewed.around)).searching(known))
+        let (store, looked) = (Arc::clone(&self.parts().store), self.parts().looked.of(id));
+        Ok(Appraiser::new(store, Arc::clone(&reviewed.around))
+            .searching(known)
+            .remembering(looked)
+            .on(self.parts().user.processors))
     }
 }
 

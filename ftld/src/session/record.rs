@@ -73,6 +73,9 @@ pub struct Record {
     pub folded: u32,
     /// The application or undoing under way; after a crash its journal says whether it happened.
     pub pending: Option<Pending>,
+    /// What the gate has said last.
+    #[serde(default)]
+    pub gate: Option<Gate>,
 }
 
 /// Something that a crash may have interrupted.
@@ -128,6 +131,9 @@ pub struct Spec {
     /// Whether the human talks to the agent on its own terminal; `argv` has further arguments for it then.
     #[serde(default)]
     pub interactive: bool,
+    /// Tests that a model writes.
+    #[serde(default)]
+    pub tests: TestsSpec,
 }
 
 impl Spec {
@@ -136,6 +142,32 @@ impl Spec {
     pub fn is_by_hand(&self) -> bool {
         self.interactive || self.agent == crate::agent::MANUAL
     }
+}
+
+/// What is wanted of generated tests.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TestsSpec {
+    /// The model that writes them; none when there are to be none.
+    pub model: Option<String>,
+    /// How often the agent is told of what fails.
+    pub fix: u32,
+    /// Whether a configured model is not to be used.
+    pub off: bool,
+    /// Whether it may be the model that does the work.
+    pub same_model: bool,
+}
+
+/// What the gate has said of a session's work.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Gate {
+    /// What was tried.
+    pub digest: Digest,
+    /// Whether something ran and all of it passed.
+    pub ready: bool,
+    /// Why, in one sentence.
+    pub why: String,
+    /// The digest of the whole work then: of another work it says nothing.
+    pub of: Option<Digest>,
 }
 
 /// One application of approved bytes.
@@ -250,6 +282,7 @@ impl Record {
             frozen: 0,
             folded: 0,
             pending: None,
+            gate: None,
         }
     }
 
@@ -258,6 +291,12 @@ impl Record {
     pub fn works(&self) -> impl Iterator<Item = ftl_core::id::Hash> {
         let kept = self.checkpoints.iter().filter_map(|checkpoint| checkpoint.stack.work);
         [self.work, self.stack.work].into_iter().flatten().chain(kept)
+    }
+
+    /// What the gate has said of the work as it is now.
+    #[must_use]
+    pub fn word(&self) -> Option<&Gate> {
+        self.gate.as_ref().filter(|gate| gate.of.is_some() && gate.of == self.digest)
     }
 
     /// The names of the layers that this session needs.

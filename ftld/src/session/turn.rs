@@ -295,6 +295,11 @@ impl Driver {
                             return Ended::Stopped(NOTHING_RAN);
                         }
                     }
+                    Command::HearChecks { reply } => {
+                        self.tell_of_checks().await;
+                        // The task that noted it may have gone.
+                        let _gone = reply.send(Ok(()));
+                    }
                     other => other.refuse(State::Working),
                 },
                 () = &mut grace => return Ended::Stopped(stopping.why()),

@@ -192,6 +192,51 @@ pub fn is_ready(parts: &Parts, session: &SessionId) -> bool {
 
 // === making ===
 
+/// Makes the sandbox of a session's next turn ahead, and waits until it stands ready; why there is none, when it
+/// cannot.
+///
+/// # Errors
+/// When it cannot be told.
+pub(super) async fn make_now(parts: &Arc<Parts>, record: &Record) -> Result<Option<String>, Error> {
+    let Some(backend) = parts.sandboxes.get(record.spec.sandbox.as_str()) else { return Ok(None) };
+    if !backend.warms() {
+        return Ok(Some(format!("the sandbox `{}` is made with each turn", backend.name())));
+    }
+    if parts.user.docker.budget().most == 0 {
+        return Ok(Some("`docker.warm` is 0 in ~/.ftl/config".to_owned()));
+    }
+    if !matches!(record.state, State::AwaitingReview | State::NoChanges) || layers::is_loose(parts, record) {
+        return Ok(Some("the last turn's work was not read, so the next one makes its own".to_owned()));
+    }
+    let made = prepare_next(parts, record).await;
+    Ok(match made {
+        Ok(()) if is_ready(parts, &record.id) => None,
+        Ok(()) => Some("others were wanted later, and `docker.warm` says how many stand ready".to_owned()),
+        Err(error) => Some(told(&error)),
+    })
+}
+
+/// The sandbox of a session's next turn, made and ended: what proves that it can be had.
+///
+/// # Errors
+/// When it cannot.
+pub(super) async fn try_out(parts: &Arc<Parts>, record: &Record) -> Result<(), Error> {
+    let Some(backend) = parts.sandboxes.get(record.spec.sandbox.as_str()) else {
+        return Err(Error::NoSuchSandbox { name: record.spec.sandbox.clone(), known: Vec::new() });
+    };
+    prepare::check_engine(parts, &**backend)?;
+    let settings = trust::settings(parts, &root(&record.project.root))?;
+    let (shared, of) = (Arc::clone(parts), record.clone());
+    let shape = blocking(move || {
+        layers::thaw(&shared, &of)?;
+        make_shape(&shared, &of, false)
+    })
+    .await?;
+    let sandbox = backend.launch(prepare::bare(parts, record, &settings, shape.layers.clone())).await?;
+    sandbox.kill().await;
+    Ok(())
+}
+
 async fn prepare_next(parts: &Arc<Parts>, at_rest: &Record) -> Result<(), Error> {
     let Some(backend) = parts.sandboxes.get(at_rest.spec.sandbox.as_str()) else { return Ok(()) };
     let decided = {

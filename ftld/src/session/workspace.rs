@@ -24,6 +24,7 @@ use super::turn::{Ended, Said};
 use super::{Error, captured, seen, standing};
 use crate::app::Parts;
 use crate::audit::Sync;
+use crate::sandbox::lost;
 use crate::snapshot::{Captured, Lease, Unread};
 
 /// What a human is shown.
@@ -47,8 +48,12 @@ impl Driver {
         let mut facts = vec![];
         // An agent that was given a follow-up in such a session says how it went.
         let by_hand = self.record.spec.is_by_hand() && said.is_none();
-        let verdict = if by_hand { Verdict::of_commands(ended) } else { Verdict::of(ended, said) };
+        let mut verdict = if by_hand { Verdict::of_commands(ended) } else { Verdict::of(ended, said) };
         facts.extend(verdict.fact.clone());
+        if let Some(why) = self.what_is_lost().await? {
+            facts.push(Kind::Notice { level: Level::Warning, text: why.clone() });
+            (verdict.failed, verdict.reason) = (true, why);
+        }
         self.enter(Step::CaptureBegun, String::new(), facts).await?;
         // Until the record names the work.
         let _lease = self.lease().await?;
@@ -80,6 +85,18 @@ impl Driver {
         };
         let facts = [Some(captured), checkpoint, Some(time)].into_iter().flatten();
         self.enter(step, verdict.reason, facts.collect()).await
+    }
+
+    /// What of the turn's work is gone for good: where it was, nobody has it any more.
+    async fn what_is_lost(&self) -> Result<Option<String>, Error> {
+        let dir = self.parts.home.sessions().join(self.record.id.as_str());
+        if let Some(backend) = self.parts.sandboxes.get(self.record.spec.sandbox.as_str())
+            && let Err(error) = backend.bring_home(&self.record.id, &dir).await
+        {
+            // What can still be had is asked for again before anything is read.
+            tracing::debug!(session = %self.record.id, error = %told(&error), "its work did not come");
+        }
+        blocking(move || Ok(lost::told(&dir))).await
     }
 
     /// As long as it lives, nothing that the store holds goes.

@@ -229,7 +229,7 @@ fn dress_link(
     utimensat(dir, path.name(), &times(entry.mtime_ns), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn dress_dir(
+pub(super) fn dress_dir(
     dir: &OwnedFd,
     path: &RelPath,
     mode: u32,
@@ -287,7 +287,7 @@ pub(super) fn claim(target: &Path) -> Result<(), SnapshotError> {
 }
 
 impl Place {
-    fn open(target: &Path) -> Result<Self, SnapshotError> {
+    pub(super) fn open(target: &Path) -> Result<Self, SnapshotError> {
         let root = dir::open_root(target).map_err(io_error("open", target))?;
         Ok(Self { root, current: None })
     }

@@ -14,6 +14,7 @@ mod killed;
 mod live;
 mod notes;
 mod odd;
+mod packages;
 mod packs;
 mod parked;
 mod project;

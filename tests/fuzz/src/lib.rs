@@ -57,6 +57,7 @@ targets! {
     merging::three,
     models::replies,
     models::opinions,
+    models::tester,
 }
 
 impl Target {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use ftl_core::hunk::{Limits, hunks};
 use ftl_core::llm::{Api, Decoder, Event, StreamError};
 use ftl_core::opinion::{self, File, Material};
+use ftl_core::tester;
 use ftl_core::tree::RelPath;
 
 use crate::pieces::{cut, first};
@@ -60,6 +61,60 @@ fn read(api: Api, pieces: &[&[u8]]) -> (Vec<Event>, Result<(), StreamError>) {
         .expect("nothing is read");
     assert_eq!(events.len(), told, "something was read after the end");
     (events, ended)
+}
+
+/// A project that holds what was fuzzed.
+struct Sources<'a>(&'a str);
+
+impl tester::trial::Around for Sources<'_> {
+    fn paths(&self) -> Vec<String> {
+        self.0.lines().map(str::to_owned).collect()
+    }
+
+    fn text(&self, _path: &str) -> Option<String> {
+        Some(self.0.to_owned())
+    }
+}
+
+/// A tester's answer is files with plain paths of their own, or none; whatever they hold, what is run names them, and
+/// a control run is another one. No text leaves its place in a prompt.
+pub(crate) fn tester(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Ok(reply) = tester::reply::read(&text, |path| path.as_bytes() == b"there") {
+        assert!(!reply.tests.is_empty() && reply.tests.len() <= tester::reply::MOST_FILES);
+        for test in &reply.tests {
+            assert!(
+                !test.contents.trim().is_empty() && !test.covers.trim().is_empty() && test.path != "there"
+            );
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_.+/-".contains(c);
+            assert!(test.path.chars().all(plain) && !test.path.starts_with('/'));
+            assert!(!test.path.split('/').any(|part| part.is_empty() || part.starts_with(['.', '-'])));
+            for framework in tester::framework::ALL {
+                let trial = tester::Trial { framework, path: &test.path, contents: &test.contents };
+                if tester::trial::unfit(&trial).is_some() {
+                    continue;
+                }
+                let plain = tester::control::plain(&trial, &Sources(&text));
+                assert_eq!(plain.files, [(test.path.clone(), test.contents.clone())]);
+                assert!(!plain.command.contains('\0'));
+                let control = tester::control::control(&trial, &Sources(&text), 7);
+                assert!(control.files != plain.files && control.files[0].0 == test.path);
+            }
+        }
+    }
+    let lines = vec![(1, text.clone().into_owned())];
+    let excerpt = tester::prompt::Excerpt { path: text.clone().into_owned(), lines };
+    let told = tester::prompt::Told {
+        layout: vec![text.clone().into_owned()],
+        more: 1,
+        interfaces: vec![excerpt.clone()],
+        examples: vec![excerpt],
+    };
+    let prompt = tester::prompt::write(&text, tester::Framework::Cargo, &told, 7);
+    let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
+    let ours: Vec<&str> = prompt.user.split(ends).filter(|line| !line.starts_with("| ")).collect();
+    assert_eq!(ours[..2], ["BEGIN DATA 0000000000000007", "END DATA 0000000000000007"]);
+    assert_eq!(ours.len(), 5, "{ours:?}");
 }
 
 /// An answer is an opinion about what was shown, or none; and no text leaves its place in a prompt. The first line

@@ -186,6 +186,7 @@ fn nothing_that_changes_what_a_sandbox_may_do_happens_without_its_record() {
         (&["snapshots", "clean", "--last", "1"], ""),
         (&["export", session, "--git-branch", "exported"], ""),
         (&["wipe", session], ""),
+        (&["start", session], ""),
         (&["reject", session, "--why", "no"], ""),
         (&["run", "--no-review", "--", "true"], ""),
     ];

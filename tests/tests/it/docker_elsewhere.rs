@@ -174,12 +174,12 @@ fn trees_that_are_not_needed_any_more_go_with_the_change_to_shared_directories()
 
 /// Begins a task, and waits until it says that it is ready; its lines from then on.
 fn begin(world: &World, task: &str) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
-    let mut running = world
-        .ftlctl(["--json", "code", "--no-review", "--agent", "shell", task])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    begun(world.ftlctl(["--json", "code", "--no-review", "--agent", "shell", task]))
+}
+
+/// Starts a client, and waits until its task says that it is ready.
+fn begun(mut client: Command) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
+    let mut running = client.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let output = std::io::BufReader::new(running.stdout.take().unwrap());
     let mut lines = std::io::BufRead::lines(output).map_while(Result::ok);
     assert!(lines.any(|line| line.contains(r#""data":"ready"#)));
@@ -347,4 +347,65 @@ fn nobody_has_to_wait_for_an_engine_that_does_not_come_back() {
     assert!(told.code != 0 && told.err.contains(away.to_str().unwrap()), "{}", told.err);
     std::fs::remove_file(away).unwrap();
     world.ok(["rm", "--discard", &session]);
+}
+
+#[test]
+fn work_that_an_engine_has_lost_is_told_as_lost_and_the_session_goes_on() {
+    let (host, _) = engine();
+    let world = world(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let first = world.shell("echo kept > kept.txt");
+    let session = first["session"].as_str().unwrap();
+    let mut second = world.ftlctl(["--json", "code", "--no-review", "--session", session]);
+    second.arg("echo gone > gone.txt; echo ready; sleep 1000");
+    let (mut running, _lines) = begun(second);
+    // It would start another daemon.
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let daemon = rustix::process::Pid::from_raw(world.daemon_pid()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+    // Everything that the engine has of it goes, as when its disk is lost.
+    let label = format!("label=dev.ftl.session={session}");
+    let docker = |words: &[&str]| {
+        let output = Command::new("docker").args(["-H", &host]).args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let containers = docker(&["ps", "-a", "-q", "--filter", &label]);
+    docker(&[&["rm", "-f"], &containers.split_whitespace().collect::<Vec<_>>()[..]].concat());
+    let volumes = docker(&["volume", "ls", "-q", "--filter", &label]);
+    assert!(!volumes.is_empty());
+    docker(&[&["volume", "rm", "-f"], &volumes.split_whitespace().collect::<Vec<_>>()[..]].concat());
+    // The next daemon finds that out, and comes to rest with what there is.
+    let lines = world.json_lines(4, ["attach", session]);
+    let last = lines.iter().rev().find(|line| line["type"] == "state_changed").unwrap();
+    assert_eq!(last["state"], "awaiting_review", "{last}");
+    let reason = last["reason"].as_str().unwrap();
+    assert!(reason.contains("is lost") && reason.contains("ftlctl code --session"), "{last}");
+    let warned = |line: &&Value| line["type"] == "notice" && line["text"] == reason;
+    assert_eq!(lines.iter().filter(warned).count(), 1, "{lines:#?}");
+    assert_eq!(world.json(0, ["sessions"])["reason"], reason);
+    let shown = world.ok(["diff", session]);
+    assert!(shown.contains("kept.txt") && !shown.contains("gone.txt"), "{shown}");
+    // It is said once: what comes next is nobody's loss.
+    let third =
+        world.json(0, ["code", "--no-review", "--session", session, "cat kept.txt; echo more > more.txt"]);
+    assert_eq!((&third["state"], &third["reason"]), (&"awaiting_review".into(), &Value::Null), "{third}");
+    approve(&world, &third);
+    assert!(world.project().join("more.txt").exists());
+    assert_eq!(left(&world), Vec::<String>::new());
+}
+
+#[test]
+fn equal_files_that_are_shown_travel_once() {
+    let world = world(Who::Me);
+    world.files(&[("a.txt", "one\n")]);
+    let task = "cmp /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem && cmp /etc/ssl/cert.pem \"$SSL_CERT_FILE\" && \
+                stat -c %s /etc/ssl/cert.pem > size.txt";
+    let (_, of_session, last) = sent(&world, &["--agent", "shell"], task);
+    let text = world.ok(["diff", last["session"].as_str().unwrap(), "--patch"]);
+    let line =
+        text.lines().find_map(|line| line.strip_prefix('+').filter(|rest| rest.parse::<u64>().is_ok()));
+    let bundle: u64 = line.unwrap().parse().unwrap();
+    // The bundle stands at six places; the store for Java has the same certificates in fewer bytes.
+    assert!(of_session < 2 * bundle + 100_000, "{of_session} bytes were sent with a bundle of {bundle}");
 }

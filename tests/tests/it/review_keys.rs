@@ -2,17 +2,13 @@
 
 use ftl_tests::model::{Answer, Model};
 use ftl_tests::online::{HOST, Setup};
-use ftl_tests::tmux::Tmux;
+use ftl_tests::tmux::{Tmux, asked};
 use ftl_tests::world::{Who, World};
 use serde_json::json;
 
 use crate::branch::say;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
-
-fn ready(tmux: &Tmux<'_>) -> String {
-    tmux.wait(|screen| screen.contains("review s-") && !screen.contains("loading"))
-}
 
 fn read(world: &World, name: &str) -> String {
     std::fs::read_to_string(world.project().join(name)).unwrap()
@@ -25,7 +21,7 @@ fn blame_and_the_ledger_are_a_key_away() {
     say(world, session, &format!("curl -sS -o /dev/null https://{HOST}/ && printf 'one\\n' > fetched.txt"));
     for size in SIZES {
         let tmux = Tmux::open(world, size, &format!("ftlctl review {session}"));
-        ready(&tmux);
+        tmux.ready();
         tmux.kind("/one");
         tmux.press(["Enter"]);
         tmux.wait(|screen| screen.contains("> ") && screen.contains("+ one"));
@@ -61,7 +57,7 @@ fn conflicts_and_findings_are_decided_at_every_size() {
         world.shell(&format!("sed -i 's/b/agent/' f; echo 'key = \"{value}\"' > config.ini"));
         world.files(&[("f", "a\nhuman\nc\n")]);
         let tmux = Tmux::open(&world, size, "ftlctl review");
-        let screen = ready(&tmux);
+        let screen = tmux.ready();
         assert!(screen.contains("Look at these (1)") && screen.contains("A? config.ini"), "{screen}");
         tmux.kind("A");
         tmux.wait_for("accepted 1 of 2");
@@ -92,7 +88,7 @@ fn conflicts_and_findings_are_decided_at_every_size() {
         tmux.kind("y");
         let screen = tmux.wait_for("Enter to approve");
         assert!(screen.contains("1 conflict decided") && screen.contains("1 finding accepted"), "{screen}");
-        let digest: String = screen.split("Type ").nth(1).unwrap().chars().take(6).collect();
+        let digest = asked(&screen);
         tmux.kind(&digest);
         tmux.press(["Enter"]);
         tmux.wait_for("ended 0");
@@ -113,7 +109,7 @@ fn what_is_chosen_is_tested_and_a_model_is_asked_beside_the_diff() {
     world.shell("echo two >> a.txt; touch bad");
     for size in SIZES {
         let tmux = Tmux::open(&world, size, "ftlctl review");
-        ready(&tmux);
+        tmux.ready();
         tmux.kind("t");
         tmux.wait_for("nothing is chosen yet");
         tmux.kind("A");
@@ -149,7 +145,7 @@ fn a_file_under_another_name_has_both_in_the_list() {
     world.shell("mkdir -p d; mv old d/new; sed -i 's/^line 3$/agent 3/' d/new");
     for size in SIZES {
         let tmux = Tmux::open(&world, size, "ftlctl review");
-        let screen = ready(&tmux);
+        let screen = tmux.ready();
         assert!(screen.contains("new ← old"), "{screen}");
         assert!(screen.contains("old → "), "{screen}");
         tmux.press(["C-c"]);
@@ -163,7 +159,7 @@ fn the_mouse_moves_and_chooses_nothing() {
     let lines: String = (1..=90).map(|n| format!("line {n}\n")).collect();
     world.shell(&format!("printf '{lines}' > a; echo 1 > b"));
     let tmux = Tmux::open(&world, (100, 24), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     let list = tmux.screen().lines().position(|line| line.contains("A  b")).expect("the row of b") + 1;
     // As terminals tell it: the left button at a column and row from 1, and its end.
     tmux.kind(&format!("\u{1b}[<0;8;{list}M\u{1b}[<0;8;{list}m"));

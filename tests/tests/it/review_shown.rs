@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use ftl_proto::v1;
 use ftl_tests::client::Client;
-use ftl_tests::tmux::Tmux;
+use ftl_tests::tmux::{Tmux, asked};
 use ftl_tests::world::{Who, World};
 use serde_json::Value;
 
@@ -25,12 +25,6 @@ fn world() -> (World, String) {
 }
 
 const BEHIND: &str = "echo never-shown > a; chmod +x a";
-
-/// The beginning of the digest that is asked for.
-fn asked(screen: &str) -> String {
-    let rest = screen.split("Type ").nth(1).expect("what to type");
-    rest.chars().take(6).collect()
-}
 
 #[test]
 fn work_that_changes_behind_the_questions_is_not_approved() {

@@ -1,6 +1,6 @@
 //! `ftlctl review` on a terminal: keys in, screen text out, and what is in the project afterwards.
 
-use ftl_tests::tmux::Tmux;
+use ftl_tests::tmux::{Tmux, asked};
 use ftl_tests::world::{Who, World};
 
 /// The sizes at which people have terminals.
@@ -30,23 +30,12 @@ fn read(world: &World, path: &str) -> Option<String> {
     std::fs::read_to_string(world.project().join(path)).ok()
 }
 
-/// Waits until all of the diff is there.
-fn ready(tmux: &Tmux<'_>) -> String {
-    tmux.wait(|screen| screen.contains("review s-") && !screen.contains("loading"))
-}
-
-/// The beginning of the digest that the approving screen asks for.
-fn asked(screen: &str) -> String {
-    let rest = screen.split("Type ").nth(1).expect("what to type");
-    rest.chars().take(6).collect()
-}
-
 #[test]
 fn one_hunk_is_approved_at_every_size() {
     for size in SIZES {
         let world = world();
         let tmux = Tmux::open(&world, size, "ftlctl review");
-        let first = ready(&tmux);
+        let first = tmux.ready();
         assert!(first.contains("Look at these (1)") && first.contains("ci.yml"), "{first}");
         // To the file, into its diff, to its first hunk.
         tmux.kind("/changed 5");
@@ -76,7 +65,7 @@ fn one_hunk_is_approved_at_every_size() {
 fn what_runs_later_is_chosen_by_itself() {
     let world = world();
     let tmux = Tmux::open(&world, (100, 30), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     tmux.kind("*");
     tmux.wait_for("accepted 2; 1 must be chosen one by one");
     tmux.kind("y");
@@ -104,7 +93,7 @@ fn lines_and_edits_are_approved_as_they_are_shown() {
     world.set("EDITOR", "sed -i s/three/drei/");
     world.shell("printf 'one\\ntwo\\nthree\\nfour\\n' > a.txt");
     let tmux = Tmux::open(&world, (80, 24), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     tmux.press(["Enter"]);
     tmux.kind("ne");
     tmux.wait_for("has your words");
@@ -122,7 +111,7 @@ fn a_range_of_lines_is_approved_alone() {
     world.files(&[("a.txt", "one\n")]);
     world.shell("printf 'one\\ntwo\\nthree\\nfour\\n' > a.txt");
     let tmux = Tmux::open(&world, (80, 24), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     tmux.press(["Enter"]);
     // The heading, the unchanged line, then `two` and `three`.
     tmux.kind("njjvja");
@@ -145,7 +134,7 @@ fn hostile_content_is_text_and_enter_never_approves() {
     );
     for size in SIZES {
         let tmux = Tmux::open(&world, size, "ftlctl review");
-        ready(&tmux);
+        tmux.ready();
         tmux.kind("/cleared");
         tmux.press(["Enter"]);
         let screen = tmux.wait_for("\\x1b[2J");
@@ -182,7 +171,7 @@ fn the_terminal_is_as_it_was_whatever_ends_the_review() {
     let line = "echo before; stty -g > modes; ftlctl review; stty -g | cmp - modes && echo same";
     for end in ["q", "C-c"] {
         let tmux = Tmux::open(&world, (80, 24), line);
-        ready(&tmux);
+        tmux.ready();
         tmux.press([end]);
         let screen = tmux.wait_for("same");
         assert!(screen.contains("before") && !screen.contains("Look at these"), "{screen}");
@@ -190,7 +179,7 @@ fn the_terminal_is_as_it_was_whatever_ends_the_review() {
     // A signal from elsewhere.
     let line = format!("echo $$ > shell; {line}");
     let tmux = Tmux::open(&world, (80, 24), &line);
-    ready(&tmux);
+    tmux.ready();
     let shell = read(&world, "shell").expect("the shell's id");
     world.command("pkill").args(["-TERM", "-P", shell.trim()]).status().expect("pkill runs");
     let screen = tmux.wait_for("same");
@@ -201,7 +190,7 @@ fn the_terminal_is_as_it_was_whatever_ends_the_review() {
 fn a_suspended_review_goes_on_where_it_was() {
     let world = world();
     let tmux = Tmux::open(&world, (80, 24), "set -m; ftlctl review; echo stopped; fg");
-    ready(&tmux);
+    tmux.ready();
     tmux.kind("*");
     tmux.wait_for("accepted 2 of 3");
     tmux.press(["C-z"]);
@@ -219,7 +208,7 @@ fn a_suspended_review_goes_on_where_it_was() {
 fn a_session_that_ends_elsewhere_is_told() {
     let world = world();
     let tmux = Tmux::open(&world, (80, 24), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     tmux.kind("*");
     world.ok(["reject", "--why", "elsewhere"]);
     tmux.wait_for("the session is rejected now");
@@ -231,7 +220,7 @@ fn a_session_that_ends_elsewhere_is_told() {
 fn a_session_is_rejected_with_its_reason() {
     let world = world();
     let tmux = Tmux::open(&world, (80, 24), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     tmux.kind("R");
     tmux.wait_for("reject, because:");
     tmux.kind("not today");
@@ -248,7 +237,7 @@ fn without_colour_there_is_none() {
     let mut world = world();
     world.set("NO_COLOR", "1");
     let tmux = Tmux::open(&world, (100, 30), "ftlctl review");
-    ready(&tmux);
+    tmux.ready();
     tmux.press(["Enter"]);
     tmux.kind("]");
     tmux.wait_for("changed 5");
@@ -257,7 +246,7 @@ fn without_colour_there_is_none() {
     assert!(!(30..=37).any(is_coloured) && !colored.contains("38;5;"), "{colored:?}");
     drop(tmux);
     let tmux = Tmux::open(&world, (101, 30), "ftlctl --color always review");
-    ready(&tmux);
+    tmux.ready();
     tmux.kind("]");
     tmux.wait_for("changed 5");
     assert!(tmux.colored().contains("38;5;2m"));

@@ -258,3 +258,23 @@ fn one_function_makes_an_approval() {
     assert_eq!(made.len(), 1, "{made:?}");
     assert!(made[0].starts_with("ftld/core/src/review/proposal.rs"), "{made:?}");
 }
+
+#[test]
+fn the_client_spells_out_what_the_daemon_takes_for_nothing() {
+    // The client knows nothing of the daemon's decisions, so that both have the list.
+    let spans = |file: &str, of: &str| -> std::collections::BTreeSet<String> {
+        let text = std::fs::read_to_string(repo::root().join(file)).expect("it is there");
+        let body = text.split(&format!("fn {of}(")).nth(1).and_then(|rest| rest.split("\n}\n").next());
+        let code =
+            body.unwrap_or_else(|| panic!("{of} in {file}")).lines().filter(|line| !line.contains("//"));
+        let code: String = code.collect::<Vec<_>>().join(" ");
+        let spans = code.split(['|', ',', '(', ')']).map(|part| part.trim().to_owned());
+        spans.filter(|part| part.starts_with("'\\u{")).collect()
+    };
+    let (escape, name) = ("ftlctl/src/render/escape.rs", "ftld/core/src/refuse/name.rs");
+    for (ours, theirs) in [("is_hostile", "is_invisible"), ("is_like_a_separator", "is_like_a_separator")] {
+        let (ours, theirs) = (spans(escape, ours), spans(name, theirs));
+        assert!(ours.len() > 8);
+        assert_eq!(ours, theirs);
+    }
+}

@@ -11,7 +11,7 @@ fn lines(view: &mut View, kinds: Vec<Kind>) -> Vec<String> {
     pieces
         .into_iter()
         .map(|piece| match piece {
-            Piece::Line(line) => line,
+            Piece::Line(line) | Piece::Said(line) => line,
             Piece::Text(text) => format!("<{text}>"),
         })
         .collect()
@@ -34,11 +34,20 @@ fn a_tool_moves_and_then_stays_as_one_line() {
     let mut view = View::new(Style::Plain);
     let start = v1::ToolStarted { id: "1".into(), name: "Bash".into(), detail: "cargo test\nmore".into() };
     assert_eq!(lines(&mut view, vec![Kind::ToolStarted(start)]), [""; 0]);
-    assert_eq!(view.moving(5_000_010).unwrap(), "… Bash  cargo test…");
-    assert_eq!(view.moving(8_200_000).unwrap(), "… Bash  cargo test…  3.0 s");
+    assert_eq!(view.status(5_000_010, 80).unwrap(), "… Bash  cargo test… · Bash 1");
+    assert_eq!(view.status(8_200_000, 80).unwrap(), "… Bash  cargo test…  3 s · Bash 1");
     let end = v1::ToolFinished { id: "1".into(), ok: false, elapsed_us: 3_300_000 };
     assert_eq!(lines(&mut view, vec![Kind::ToolFinished(end)]), ["✗ Bash  cargo test…  3.3 s"]);
-    assert_eq!(view.moving(9_000_000), None);
+    assert_eq!(view.status(9_000_000, 80), None);
+}
+
+#[test]
+fn a_tool_without_an_end_is_told_when_the_work_is_over() {
+    let mut view = View::new(Style::Plain);
+    let start = v1::ToolStarted { id: "1".into(), name: "Bash".into(), detail: "make".into() };
+    let over = v1::StateChanged { state: v1::State::Capturing.into(), reason: String::new() };
+    let kinds = vec![Kind::ToolStarted(start), Kind::StateChanged(over.clone()), Kind::StateChanged(over)];
+    assert_eq!(lines(&mut view, kinds), ["· Bash  make  (its end was not told)"]);
 }
 
 #[test]
@@ -47,7 +56,7 @@ fn output_appears_by_lines_and_harmless() {
     let output = |data: &[u8]| Kind::Output(v1::Output { data: data.to_vec(), stderr: false });
     // A character split over two pieces is still one character.
     assert_eq!(lines(&mut view, vec![output(b"a\xc3"), output(b"\xa9\x1b[2J\nrest")]), ["│ aé\\x1b[2J"]);
-    assert_eq!(view.end(), [Piece::Line("│ rest".into())]);
+    assert_eq!(view.end(), [Piece::Said("│ rest".into())]);
     assert_eq!(view.end(), []);
 }
 

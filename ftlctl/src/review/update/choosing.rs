@@ -54,7 +54,7 @@ impl State {
     }
 
     /// Forgets what was decided about a path whose bytes are others now.
-    fn touched(&mut self, path: &[u8]) {
+    pub(crate) fn touched(&mut self, path: &[u8]) {
         self.resolutions.retain(|(decided, _), _| decided != path);
     }
 
@@ -67,7 +67,8 @@ impl State {
         None
     }
 
-    fn accept_all(&mut self) {
+    /// Accepts everything that needs no naming.
+    pub(crate) fn accept_all(&mut self) {
         if !self.document.is_complete {
             return self.complain("the diff has not come as a whole yet");
         }

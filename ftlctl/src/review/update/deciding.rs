@@ -23,7 +23,7 @@ impl State {
     }
 
     /// What is chosen, of a diff that is whole and not older than the session's work.
-    pub(super) fn choice(&mut self) -> Option<v1::PreviewRequest> {
+    pub(crate) fn choice(&mut self) -> Option<v1::PreviewRequest> {
         if !self.document.is_complete {
             self.complain("the diff has not come as a whole yet");
             return None;

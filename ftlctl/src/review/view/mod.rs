@@ -99,6 +99,10 @@ fn header(state: &State, canvas: &mut Canvas<'_>) {
     let open = conflicts.iter().filter(|(path, one)| state.decision(path, one).is_none()).count() as u64;
     let files = plural(counts.files, "file", "files");
     let mut parts = vec![(format!("accepted {} of {files}", count(taken)), Ink::Heading)];
+    if let Some(gate) = &state.session.gate {
+        let (word, ink) = if gate.ready { ("ready", Ink::Good) } else { ("not ready", Ink::Bad) };
+        parts.push((word.to_owned(), ink));
+    }
     for (number, text, ink) in [
         (counts.risky, "! {} risky", Ink::Warning),
         (findings, "? {} open", Ink::Warning),

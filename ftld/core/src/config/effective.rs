@@ -32,6 +32,10 @@ pub struct Settings {
     pub shadow_env: Vec<String>,
     /// Rules of the egress proxy from the project's trusted configuration.
     pub egress: Vec<String>,
+    /// Model that writes tests.
+    pub tester: Option<String>,
+    /// Whether that may be the model that does the work. Never from a project.
+    pub tester_same_model: bool,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
     /// How to run single agents. Never from a project.
@@ -179,7 +183,7 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
             inert.push(setting.name);
         }
     }
-    let idle = idle(user, &project);
+    let idle = idle(&project);
     let s3 = project.snapshot_backend == Some(SnapshotBackend::S3);
     let refused = [("snapshot_backend", s3), ("guardrail_id", project.guardrail_id.is_some())];
     let refused = refused.into_iter().filter_map(|(name, set)| set.then_some(name)).collect();
@@ -194,6 +198,8 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
         agent_env: project.agent_env,
         shadow_env: project.shadow_env,
         egress: project.egress,
+        tester: project.tester.or_else(|| user.tester.clone()),
+        tester_same_model: user.tester_same_model,
         reviewer: project.reviewer.or_else(|| user.reviewer.clone()),
         agents: user.agents.clone(),
         tool_dirs: user.tool_dirs.clone(),
@@ -206,7 +212,7 @@ pub fn effective(user: &UserConfig, project: Option<(ProjectConfig, bool)>) -> S
 }
 
 /// The settings that are set, count, and have no effect in this version.
-fn idle(user: &UserConfig, project: &ProjectConfig) -> Vec<&'static str> {
+fn idle(project: &ProjectConfig) -> Vec<&'static str> {
     [
         ("cloudwatch_log_group", project.cloudwatch_log_group.is_some()),
         ("guardrail_version", project.guardrail_version.is_some()),
@@ -214,7 +220,6 @@ fn idle(user: &UserConfig, project: &ProjectConfig) -> Vec<&'static str> {
         ("language_overrides", !project.language_overrides.is_empty()),
         ("s3_bucket", project.s3_bucket.is_some()),
         ("secrets_manager_prefix", project.secrets_manager_prefix.is_some()),
-        ("tester", project.tester.is_some() || user.tester.is_some()),
     ]
     .into_iter()
     .filter_map(|(name, set)| set.then_some(name))
@@ -284,17 +289,21 @@ mod tests {
         assert_eq!(settings.reviewer.as_deref(), Some("r"));
         assert_eq!(settings.inert, [""; 0]);
         assert_eq!(settings.refused, ["snapshot_backend", "guardrail_id"]);
-        assert!(settings.idle.contains(&"guardrail_version") && settings.idle.contains(&"tester"));
+        assert!(settings.idle.contains(&"guardrail_version") && !settings.idle.contains(&"tester"));
+        assert_eq!(settings.tester.as_deref(), Some("t"));
         assert_eq!(settings.agent_settings("codex").model.as_deref(), Some("m"));
         assert_eq!(settings.tool_dirs, ["/opt/t"]);
     }
 
     #[test]
-    fn a_project_chooses_no_reviewer_until_it_is_trusted() {
-        let own = UserConfig { reviewer: Some("mine".into()), ..UserConfig::default() };
+    fn a_project_chooses_no_reviewer_and_no_tester_until_it_is_trusted() {
+        let mine = || Some("mine".to_owned());
+        let own = UserConfig { reviewer: mine(), tester: mine(), ..UserConfig::default() };
+        let tester = |trusted| effective(&own, Some((greedy(), trusted))).tester;
+        assert_eq!((tester(false).as_deref(), tester(true).as_deref()), (Some("mine"), Some("t")));
         let reviewer = |trusted| effective(&own, Some((greedy(), trusted))).reviewer;
         assert_eq!((reviewer(false).as_deref(), reviewer(true).as_deref()), (Some("mine"), Some("r")));
-        for text in [r#"{"models": {}}"#, r#"{"ask": "a/b"}"#] {
+        for text in [r#"{"models": {}}"#, r#"{"ask": "a/b"}"#, r#"{"tester_same_model": true}"#] {
             assert!(ProjectConfig::parse(text).is_err(), "{text} says where code is sent");
         }
     }

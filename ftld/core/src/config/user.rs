@@ -21,6 +21,9 @@ const MOST_WARM: u64 = 100;
 /// Minutes that one stays ready unless something else is set, and the most that may be asked for: a week.
 const WARM_MINUTES: u64 = 30;
 const MOST_MINUTES: u64 = 7 * 24 * 60;
+/// Seconds after which the human is told that something waits, unless something else is set; the most.
+const NOTIFY_S: u64 = 30;
+const MOST_NOTIFY_S: u64 = 24 * 3600;
 /// Microseconds of a minute.
 const MINUTE_US: i64 = 60 * 1_000_000;
 /// Microseconds of a day.
@@ -47,6 +50,8 @@ pub struct UserConfig {
     pub tool_dirs: Vec<String>,
     /// Model that writes tests.
     pub tester: Option<String>,
+    /// Whether that may be the model that does the work.
+    pub tester_same_model: bool,
     /// Model that reviews the diff.
     pub reviewer: Option<String>,
     /// Model that answers questions about the diff; the reviewer when absent.
@@ -59,6 +64,8 @@ pub struct UserConfig {
     pub remote: Option<Location>,
     /// Containers.
     pub docker: DockerConfig,
+    /// Seconds after which the human is told on the desktop that something waits; 30 when absent, never with 0.
+    pub notify_after: Option<u64>,
 }
 
 /// How containers are made.
@@ -124,15 +131,27 @@ impl UserConfig {
                 })?
                 .unwrap_or_default(),
             tester: object.get("tester")?,
+            tester_same_model: object.get("tester_same_model")?.unwrap_or_default(),
             reviewer: object.get("reviewer")?,
             ask: object.get("ask")?,
             models: models(&mut object)?,
             store: object.nested("store")?.map_or(Ok(StoreConfig::default()), StoreConfig::read)?,
             remote: object.nested("remote")?.map(remote).transpose()?,
             docker: object.nested("docker")?.map_or(Ok(DockerConfig::default()), DockerConfig::read)?,
+            notify_after: object.checked(
+                "notify_after",
+                "must be seconds, at most a day's, or 0",
+                |after| *after <= MOST_NOTIFY_S,
+            )?,
         };
         object.finish()?;
         Ok(config)
+    }
+
+    /// How long a session runs before the human is told on the desktop that it waits; nothing means never.
+    #[must_use]
+    pub fn notify_after_s(&self) -> Option<u64> {
+        Some(self.notify_after.unwrap_or(NOTIFY_S)).filter(|after| *after > 0)
     }
 }
 
@@ -297,6 +316,17 @@ mod tests {
         assert_eq!(config.agents["claude-code"], AgentSettings::default());
         assert_eq!(config.tool_dirs, ["/opt/x", "~/tools"]);
         assert_eq!(config.limits.pids, Some(9));
+    }
+
+    #[test]
+    fn who_wants_no_notification_gets_none() {
+        let after = |text: &str| UserConfig::parse(text).unwrap().notify_after_s();
+        assert_eq!(after("{}"), Some(30));
+        assert_eq!(after(r#"{"notify_after": 5}"#), Some(5));
+        assert_eq!(after(r#"{"notify_after": 0}"#), None);
+        for wrong in ["-1", "90000", "\"30s\"", "true"] {
+            assert!(UserConfig::parse(&format!(r#"{{"notify_after": {wrong}}}"#)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! every step goes down from an open directory, through no link, and nothing but directories and files is
 //! ever opened. What is closed to its owner is opened and closed again.
 
+use std::collections::BinaryHeap;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -43,23 +44,48 @@ struct Level {
     path: Vec<u8>,
     /// What it holds and was not looked at yet, the last name first.
     names: Vec<CString>,
+    /// Whether there are more names after these.
+    more: bool,
     _closed: Option<Closed>,
 }
+
+/// The most names that a walk holds, but for a few of each directory on its way: of names there may be more than
+/// there is memory for.
+const MOST_NAMES: usize = 1 << 18;
+/// The fewest names that are looked for at once.
+const FEW_NAMES: usize = 1 << 10;
 
 /// Tells the parts of the tree at `root`, an open directory, but for its end.
 ///
 /// # Errors
 /// Those of the system, and those of `hear`.
 pub fn walk(root: OwnedFd, choose: Choose<'_>, hear: Hear<'_>) -> io::Result<()> {
+    walk_holding((MOST_NAMES, FEW_NAMES), root, choose, hear)
+}
+
+/// [`walk`], with so many names in memory: at most, and of one directory at least.
+pub(super) fn walk_holding(
+    (most, few): (usize, usize),
+    root: OwnedFd,
+    choose: Choose<'_>,
+    hear: Hear<'_>,
+) -> io::Result<()> {
     let stat = fstat(&root)?;
-    let level = enter(root, Vec::new())?;
+    let level = enter(root, Vec::new(), most)?;
     tell_dir(&level, &stat, choose, hear)?;
+    let mut held = level.names.len();
     let mut levels = vec![level];
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.names.pop() else {
             levels.pop();
             continue;
         };
+        held -= 1;
+        let room = most.saturating_sub(held).max(few);
+        if level.names.is_empty() && level.more {
+            (level.names, level.more) = list(&level.dir, Some(&name), room)?;
+            held += level.names.len();
+        }
         let mut path = level.path.clone();
         if !path.is_empty() {
             path.push(b'/');
@@ -71,8 +97,9 @@ pub fn walk(root: OwnedFd, choose: Choose<'_>, hear: Hear<'_>) -> io::Result<()>
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if !too_deep => {
                 let below = openat(&level.dir, &name, OFlags::PATH | LIST, Mode::empty())?;
-                let below = enter(below, path)?;
+                let below = enter(below, path, most.saturating_sub(held).max(few))?;
                 tell_dir(&below, &stat, choose, hear)?;
+                held += below.names.len();
                 levels.push(below);
             }
             FileType::RegularFile => tell_file(level.dir.as_fd(), &name, path, choose, hear)?,
@@ -132,21 +159,38 @@ fn count(place: OwnedFd, used: &mut Usage, most: u64) -> io::Result<Level> {
             names.push(name.to_owned());
         }
     }
-    Ok(Level { dir, path: Vec::new(), names, _closed: closed })
+    Ok(Level { dir, path: Vec::new(), names, more: false, _closed: closed })
 }
 
-/// Opens the directory that a descriptor stands for, and lists it.
-fn enter(place: OwnedFd, path: Vec<u8>) -> io::Result<Level> {
+/// Opens the directory that a descriptor stands for, and lists its first names.
+fn enter(place: OwnedFd, path: Vec<u8>, most: usize) -> io::Result<Level> {
     let (dir, closed) = open(place.as_fd(), c".", LIST, 0o500)?;
-    let mut names: Vec<CString> = Vec::new();
-    for entry in Dir::read_from(&dir)? {
-        let name = entry?.file_name().to_owned();
-        if name.as_c_str() != c"." && name.as_c_str() != c".." {
-            names.push(name);
+    let (names, more) = list(&dir, None, most)?;
+    Ok(Level { dir, path, names, more, _closed: closed })
+}
+
+/// The first names of a directory that come after one, the last of them first, and whether there are more.
+fn list(dir: &OwnedFd, after: Option<&CStr>, most: usize) -> io::Result<(Vec<CString>, bool)> {
+    let mut first: BinaryHeap<CString> = BinaryHeap::new();
+    let mut more = false;
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." || after.is_some_and(|after| name <= after) {
+            continue;
+        }
+        if first.len() < most {
+            first.push(name.to_owned());
+            continue;
+        }
+        more = true;
+        if let Some(mut last) = first.peek_mut().filter(|last| name < last.as_c_str()) {
+            *last = name.to_owned();
         }
     }
-    names.sort_unstable_by(|one, other| other.as_bytes().cmp(one.as_bytes()));
-    Ok(Level { dir, path, names, _closed: closed })
+    let mut names = first.into_sorted_vec();
+    names.reverse();
+    Ok((names, more))
 }
 
 fn tell_dir(level: &Level, stat: &Stat, choose: Choose<'_>, hear: Hear<'_>) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, Stat, XattrFlags, mknodat};
 
-use super::read::{Choice, usage, walk};
+use super::read::{Choice, usage, walk, walk_holding};
 use super::write::{Most, WriteError, Writer, clone, remove};
 use super::*;
 
@@ -385,4 +385,31 @@ fn words_are_understood_as_they_were_said() {
         decoder.push(bytes);
         assert!(decoder.next_frame().is_err(), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_directory_of_more_names_than_may_be_held_is_told_as_any_other() {
+    let scratch = Scratch::new("many");
+    let root = scratch.dir("root");
+    for number in 0..500 {
+        fs::write(root.join(format!("{}", number * 7919 % 1000)), "").unwrap();
+    }
+    for below in ["3", "50", "500-dir", "zz"] {
+        let dir = root.join(format!("d{below}"));
+        fs::create_dir(&dir).unwrap();
+        (0..40).for_each(|number| fs::write(dir.join(number.to_string()), "x").unwrap());
+    }
+    let all = parts_of(&root);
+    for held in [(1, 1), (2, 1), (7, 3), (64, 8), (500, 1), (504, 16)] {
+        let mut parts = Vec::new();
+        walk_holding(held, open(&root), &mut |_, _| Choice::Whole, &mut |part| {
+            parts.push(part);
+            Ok(())
+        })
+        .unwrap();
+        parts.push(Part::End);
+        assert!(parts == all, "{held:?}");
+    }
+    let nodes = all.iter().filter(|part| matches!(part, Part::Entry(_))).count();
+    assert_eq!(nodes, 1 + 500 + 4 * 41);
 }

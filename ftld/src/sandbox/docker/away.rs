@@ -75,6 +75,15 @@ impl Away {
         }
     }
 
+    /// That the engine does not have it any more, and what to do, for people.
+    pub(super) fn lost(&self) -> String {
+        format!(
+            "the container engine at {} no longer has the volume {}, so what the last turn changed is lost; what was \
+             there before it is here: give the task again with `ftlctl code --session`",
+            self.at, self.volume
+        )
+    }
+
     /// Where it is, for people.
     pub(super) fn told(&self) -> String {
         format!("the session's work is in the volume {} of the container engine at {}", self.volume, self.at)

@@ -14,7 +14,7 @@ use bollard::models::{SystemInfo, VolumeCreateRequest};
 use ftl_core::id::SessionId;
 use ftl_guest::tree::{Answer, Order, TREE};
 
-use super::super::{Ending, Owner, SandboxError, SandboxSpec, disk};
+use super::super::{Ending, Owner, SandboxError, SandboxSpec, disk, lost};
 use super::away::Away;
 use super::engine::{Engine, EngineError};
 use super::homeward::{self, OWN};
@@ -24,7 +24,7 @@ use super::made;
 use super::probe::{self, Shares};
 use super::spec::{Belongs, ContainerSpec, LABEL_DIR, OVERLAY_OPTIONS, Role};
 use super::stock::{Held, Wanted};
-use super::{Backend, Workspace, users};
+use super::{Backend, Workspace, shown, users};
 
 /// By how much a sandbox may have more on disk than it may, until that was noticed; bytes.
 const SLACK: u64 = 4 << 30;
@@ -98,6 +98,10 @@ pub(super) async fn send(
     shown: Vec<(PathBuf, PathBuf)>,
 ) -> Result<(Elsewhere, Sent), SandboxError> {
     let belongs = backend.belongs(&spec.session);
+    let dir = spec.dir.clone();
+    let merging = tokio::task::spawn_blocking(move || shown::merge_equal(&dir, shown)).await;
+    let failed = |error| SandboxError::Helper { act: "preparing", source: io::Error::other(error) };
+    let shown = merging.map_err(failed)??;
     // One that nobody wrote down: no program ran with it.
     engine.remove_volume(&belongs.name("work")).await?;
     let places = Volumes::make(engine, &belongs, &spec.dir).await?;
@@ -210,8 +214,10 @@ pub(super) async fn collect(
     }
     let engine = find(backend, &away).await?;
     if engine.volume(&away.volume).await?.is_none() {
+        let why = away.lost();
+        lost::note(dir, &why)?;
         Away::forget(dir)?;
-        return Err(failed("the engine no longer has it, so what the last turn changed is lost".to_owned()));
+        return Err(SandboxError::Container { why, remedy: String::new() });
     }
     let belongs = backend.belongs(session);
     made::sweep(&engine, &belongs.filter().each_ref().map(String::as_str)).await?;

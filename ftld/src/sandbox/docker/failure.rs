@@ -189,6 +189,12 @@ impl EngineError {
             Self::Refused { message, .. } if message.contains("no space left") => {
                 "free space where it keeps its data: `docker system df`, `docker system prune`".into()
             }
+            // Seen of one with `live-restore` that was killed: it counts a container that is gone.
+            Self::Refused { message, .. } if message.contains("volume has active mounts") => {
+                "start the container engine again, which has lost count of what uses the volume: `sudo systemctl \
+                 restart docker`"
+                    .into()
+            }
             Self::Taken { name } => format!("remove it: `docker volume rm {name}`"),
             Self::Refused { .. } | Self::File { .. } => String::new(),
         }

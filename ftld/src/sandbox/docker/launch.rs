@@ -21,7 +21,7 @@ use super::super::linux::identity;
 use super::super::linux::process::Held;
 use super::super::linux::record::{self, Record};
 use super::super::{
-    Command, Ending, Network, Owner, Process, SandboxError, SandboxSpec, Stdio, disk, pipe_stream,
+    Command, Ending, Network, Owner, Process, SandboxError, SandboxSpec, Stdio, disk, lost, pipe_stream,
 };
 use super::attached::Attached;
 use super::elsewhere::{Elsewhere, Sent};
@@ -62,6 +62,8 @@ pub(super) async fn make(
     left::note(&backend.config.home).map_err(|source| helper("noting that containers are made", source))?;
     let belongs = backend.belongs(&spec.session);
     elsewhere::collect(backend, &spec.session, &spec.dir).await?;
+    // Whoever had to hear of it has.
+    lost::forget(&spec.dir)?;
     // Nothing of an earlier turn is ever used again.
     let mut made = Made::new(Arc::clone(&backend.engines), belongs.clone());
     made.sweep().await?;

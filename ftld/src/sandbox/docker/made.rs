@@ -61,14 +61,15 @@ impl Made {
         }
     }
 
-    /// Ends and removes all of it.
+    /// Ends and removes all of it. A volume that the engine keeps has no process in it: it is left to the next
+    /// launch, which uses nothing of an earlier one.
     ///
     /// # Errors
-    /// When something of it may be left.
+    /// When a container of it may be left.
     pub(super) async fn remove(&self) -> Result<(), EngineError> {
         let engine = self.engine().await?;
         remove(&engine, &self.containers).await?;
-        engine.remove_volume(&self.belongs.name("workspace")).await
+        or_left(engine.remove_volume(&self.belongs.name("workspace")).await)
     }
 
     /// Ends and removes everything of the session, whoever made it.
@@ -104,10 +105,22 @@ pub(super) async fn tidy(engine: &Engine, label: &str, keep_trees: bool) -> Resu
     for volume in engine.volumes(&[label]).await?.into_iter() {
         let is_kept = is_kept(&volume) && (keep_trees || !is_of(&volume, "layers"));
         if !is_kept && !own.is_used(&volume.name) {
-            engine.remove_volume(&volume.name).await?;
+            // One that cannot be removed holds up the session that it is of, and nobody else.
+            or_left(engine.remove_volume(&volume.name).await)?;
         }
     }
     Ok(())
+}
+
+/// What came of removing a volume that nothing runs in; an engine may have lost count of what uses it.
+fn or_left(removed: Result<(), EngineError>) -> Result<(), EngineError> {
+    match removed {
+        Err(error @ EngineError::Refused { .. }) => {
+            tracing::warn!(%error, "a volume stays behind");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 fn is_of(volume: &Volume, role: &str) -> bool {

@@ -4,6 +4,7 @@
 //! them. They are made anew for each container, by the daemon and in a directory that is the daemon's, and
 //! the engine mounts each over what the image has at its path.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -54,6 +55,36 @@ pub(super) fn rewrite(spec: &SandboxSpec, user: Owner) -> Result<(), SandboxErro
     Ok(())
 }
 
+/// Keeps one of those files of a session's directory that hold the same, for a container that is given no others
+/// later, and says what stands where then: what travels to an engine does so once.
+///
+/// # Errors
+/// When a file cannot be read, or is not a file of this module's.
+pub(super) fn merge_equal(
+    dir: &Path,
+    shown: Vec<(PathBuf, PathBuf)>,
+) -> Result<Vec<(PathBuf, PathBuf)>, SandboxError> {
+    let own = dir.join(DIR);
+    let mut kept: BTreeMap<Vec<u8>, PathBuf> = BTreeMap::new();
+    let mut merged = Vec::new();
+    for (path, target) in shown {
+        if !path.starts_with(&own) {
+            merged.push((path, target));
+            continue;
+        }
+        let content = fs::read(&path).map_err(failed("reading", &path))?;
+        let one = match kept.get(&content) {
+            Some(one) => {
+                fs::remove_file(&path).map_err(failed("removing", &path))?;
+                one.clone()
+            }
+            None => kept.entry(content).or_insert(path).clone(),
+        };
+        merged.push((one, target));
+    }
+    Ok(merged)
+}
+
 /// What stands at which paths inside: files that every system has, and those that are given.
 fn files(spec: &SandboxSpec, user: Owner) -> Vec<(PathBuf, Vec<u8>)> {
     let usual = made_up("/bin/sh", spec.network, (user.uid, user.gid)).into_iter();
@@ -83,4 +114,36 @@ fn rewrite_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).truncate(true).open(path)?;
     file.write_all(content)?;
     file.set_permissions(Permissions::from_mode(0o444))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_the_same_lies_there_once_and_is_shown_at_every_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, shared) = (dir.path().join(DIR), dir.path().join("objects"));
+        fs::create_dir(&own).unwrap();
+        fs::create_dir(&shared).unwrap();
+        let mut shown = Vec::new();
+        for (number, content) in ["roots", "hosts", "roots", "", "roots"].into_iter().enumerate() {
+            write_file(&own.join(number.to_string()), content.as_bytes()).unwrap();
+            shown.push((own.join(number.to_string()), PathBuf::from(format!("/etc/{number}"))));
+        }
+        shown.push((shared.clone(), "/shared".into()));
+        let merged = merge_equal(dir.path(), shown).unwrap();
+        let at = |number: &str| own.join(number);
+        let from: Vec<PathBuf> = merged.iter().map(|(from, _)| from.clone()).collect();
+        assert_eq!(from, [at("0"), at("1"), at("0"), at("3"), at("0"), shared]);
+        assert!(
+            merged
+                .iter()
+                .take(5)
+                .enumerate()
+                .all(|(n, (_, to))| *to == Path::new("/etc").join(n.to_string()))
+        );
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 3);
+        assert!(merge_equal(dir.path(), vec![(at("2"), "/etc/2".into())]).is_err(), "it went");
+    }
 }

@@ -9,10 +9,11 @@ use ftl_core::credential::secret_value::Secret;
 use ftl_core::llm::name::Endpoint;
 use ftl_core::llm::price::cost;
 use ftl_core::llm::{Conversation, End, Event};
-use ftl_core::opinion::{self, LONGEST_ANSWER, Material, NoOpinion};
+use ftl_core::opinion::{self, Material, NoOpinion};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Begun, Heard, ModelError, Purpose, Spent};
 use crate::app::Parts;
@@ -79,6 +80,28 @@ impl Call {
         }
     }
 
+    /// Sends it and gives the whole answer, which nobody hears meanwhile; `None` when it is too long.
+    pub(super) async fn whole(
+        mut self,
+        conversation: Conversation,
+        stop: &CancellationToken,
+    ) -> Result<Option<(String, End)>, Error> {
+        let (mut spent, mut text) = (Spent { attempts: 1, ..Spent::default() }, String::new());
+        let (tell, mut pieces) = mpsc::channel(super::BUFFER);
+        let outcome = tokio::select! {
+            outcome = self.hear(conversation, &tell, &mut spent, &mut text) => outcome,
+            () = async { while pieces.recv().await.is_some() {} } => Outcome::Left,
+            () = stop.cancelled() => Outcome::Left,
+        };
+        self.record_ended(&outcome, &spent).await?;
+        match outcome {
+            Outcome::End(end) => Ok(Some((text, end))),
+            Outcome::Failed(source) => Err(self.book.no_answer(source)),
+            Outcome::Left => Err(Error::Interrupted),
+            Outcome::TooLong => Ok(None),
+        }
+    }
+
     async fn hear(
         &self,
         conversation: Conversation,
@@ -117,7 +140,7 @@ impl Call {
                     Heard::Again { attempt, wait_ms, why }
                 }
                 Some(Ok(Event::Text(piece))) => match self.said(&clean.piece(&piece), text) {
-                    _ if text.len() > LONGEST_ANSWER => return Outcome::TooLong,
+                    _ if text.len() > self.purpose.longest() => return Outcome::TooLong,
                     Some(heard) => heard,
                     None => continue,
                 },

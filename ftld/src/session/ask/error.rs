@@ -4,6 +4,7 @@
 
 use ftl_core::llm::name::{NameError, providers};
 use ftl_core::opinion::NoOpinion;
+use ftl_core::tester::NoTests;
 
 use crate::llm::LlmError;
 
@@ -46,6 +47,20 @@ pub enum ModelError {
         /// The agent.
         agent: String,
     },
+    /// The tester is the model that does the work.
+    #[error("{model} is the model that does the work, and another one must write the tests")]
+    SameTester {
+        /// The model.
+        model: String,
+    },
+    /// The tester may be the model that does the work.
+    #[error("{model} may be the model that does the work: which one {agent} asks is not configured")]
+    MaybeSameTester {
+        /// The model.
+        model: String,
+        /// The agent.
+        agent: String,
+    },
     /// The question is empty or too long.
     #[error("a question has between 1 and {most} characters")]
     Question {
@@ -82,6 +97,15 @@ pub enum ModelError {
         /// Why not.
         #[source]
         source: NoOpinion,
+    },
+    /// The answer has no tests.
+    #[error("{model} wrote no tests that can be used")]
+    NoTests {
+        /// The model.
+        model: String,
+        /// Why not.
+        #[source]
+        source: NoTests,
     },
 }
 
@@ -127,6 +151,15 @@ impl ModelError {
             Self::NoOpinion { .. } => {
                 "try again, or name another model as `reviewer` in ~/.ftl/config".to_owned()
             }
+            Self::SameTester { .. } => {
+                "name another one: --tests MODEL, or `tester` in ~/.ftl/config; none with --no-tests; or say that it \
+                 may be: --same-model"
+                    .to_owned()
+            }
+            Self::MaybeSameTester { agent, .. } => format!(
+                r#"name the agent's model in ~/.ftl/config: {{"agents": {{"{agent}": {{"model": "MODEL"}}}}}}, name a tester of another vendor (--tests MODEL), none (--no-tests), or say that it may be the same: --same-model"#
+            ),
+            Self::NoTests { .. } => "name another model as `tester` in ~/.ftl/config".to_owned(),
             Self::Question { .. } | Self::Nothing => String::new(),
         }
     }

@@ -70,7 +70,7 @@ pub(super) async fn gather(
 }
 
 /// The task without its lines that hold a credential.
-pub(super) async fn without_credentials(
+pub(in crate::session) async fn without_credentials(
     parts: &Arc<Parts>,
     record: &Record,
     task: String,

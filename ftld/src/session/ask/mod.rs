@@ -9,6 +9,7 @@ mod call;
 mod error;
 mod material;
 mod model;
+mod written;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use ftl_core::id::{Digest, SessionId};
 use ftl_core::llm::price::Cost;
 use ftl_core::llm::{Conversation, End, Message, Usage};
 use ftl_core::opinion::{self, LeftOut, Opinion, Prompt};
+use ftl_core::tester::reply;
 use ftl_core::tree::RelPath;
 use tokio::sync::mpsc;
 
@@ -23,7 +25,9 @@ pub use error::ModelError;
 
 use super::{Error, Sessions};
 use call::Call;
+pub(super) use material::without_credentials;
 pub(super) use model::{Chosen, for_agent, of_agent};
+pub(super) use written::{Answered, written};
 
 /// What of the work a model is to be shown; everything when nothing is named.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +108,8 @@ pub struct Spent {
 enum Purpose {
     Question,
     Review,
+    Tests,
+    AdaptedTests,
 }
 
 /// The longest question, characters.
@@ -120,6 +126,16 @@ impl Purpose {
         match self {
             Self::Question => "question",
             Self::Review => "review",
+            Self::Tests => "tests",
+            Self::AdaptedTests => "adapted_tests",
+        }
+    }
+
+    /// The longest answer that is gathered, bytes.
+    fn longest(self) -> usize {
+        match self {
+            Self::Question | Self::Review => opinion::LONGEST_ANSWER,
+            Self::Tests | Self::AdaptedTests => reply::LONGEST_ANSWER,
         }
     }
 }
@@ -189,7 +205,7 @@ impl Sessions {
 }
 
 /// What the agent was asked for: first, and last.
-fn task(record: &super::record::Record) -> String {
+pub(super) fn task(record: &super::record::Record) -> String {
     match record.asked.as_str() {
         asked if asked.is_empty() || asked == record.spec.task => record.spec.task.clone(),
         asked => format!("{}\n\nLast, the agent was asked:\n{asked}", record.spec.task),
@@ -197,7 +213,7 @@ fn task(record: &super::record::Record) -> String {
 }
 
 /// A number that nobody who wrote the changes could know.
-fn number() -> Result<u64, Error> {
+pub(super) fn number() -> Result<u64, Error> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|_| Error::Interrupted)?;
     Ok(u64::from_le_bytes(random))

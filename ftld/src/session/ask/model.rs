@@ -81,6 +81,8 @@ fn named(parts: &Parts, record: &Record, purpose: Purpose) -> Result<ModelName, 
     let (name, setting) = match purpose {
         Purpose::Question => (user.ask.or(reviewer), "ask"),
         Purpose::Review => (reviewer, "reviewer"),
+        // Which it is was settled when the session began.
+        Purpose::Tests | Purpose::AdaptedTests => (None, "tester"),
     };
     let missing = || ModelError::NotConfigured { purpose: purpose.name(), setting };
     Ok(ModelName::parse(&name.ok_or_else(missing)?).map_err(ModelError::from)?)

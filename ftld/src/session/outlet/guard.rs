@@ -86,6 +86,11 @@ impl SessionGuard {
         }
     }
 
+    /// Speaks for a session's checks: the session's rules, and nobody who is asked.
+    pub(super) fn of_checks(parts: &Parts, record: &Record) -> Self {
+        Self { asks: Arc::default(), ..Self::new(parts, record) }
+    }
+
     /// A turn begins with these credentials and settings.
     pub(super) fn begin(&self, holdings: Holdings, settings: &Settings, agent_rules: Vec<Rule>) {
         let mut turn = self.lock();

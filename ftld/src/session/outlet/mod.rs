@@ -179,6 +179,26 @@ pub(super) async fn open(
     Ok((outlet, Furnishing { env, files, seen, shadows, notices }))
 }
 
+/// Opens a way out for the setup of a session's checks, as `check`: the session's rules, no credentials, and nobody
+/// who is asked. It is to be [forgotten](Outlets::forget) with the sandbox.
+pub(super) fn open_for_checks(
+    parts: &Parts,
+    record: &Record,
+    settings: &Settings,
+    check: &SessionId,
+) -> Result<(Arc<Outlet>, Furnishing), Error> {
+    let guard = Arc::new(SessionGuard::of_checks(parts, record));
+    let gateway = parts.egress.gateway(check.as_str(), Arc::clone(&guard) as Arc<_>)?;
+    let files = trust_files(gateway.trust());
+    let holdings = Holdings::default();
+    let env = environment(&holdings);
+    guard.begin(holdings, settings, Vec::new());
+    let outlet = Outlet { guard, gateway: Mutex::new(Some(Arc::new(gateway))) };
+    let furnishing =
+        Furnishing { env, files, seen: Vec::new(), shadows: BTreeMap::new(), notices: Vec::new() };
+    Ok((parts.outlets.keep(check, outlet), furnishing))
+}
+
 impl Outlet {
     /// Serves a turn's pipe, and the facts there are to tell of it.
     pub(super) fn serve(self: &Arc<Self>, pipe: Pipe) -> (Serving, mpsc::Receiver<Kind>) {

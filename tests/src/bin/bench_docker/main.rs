@@ -17,6 +17,7 @@ use ftl_proto::v1::event::Kind;
 use ftl_proto::v1::exec_input::Input;
 use ftl_proto::v1::exec_output::Output;
 use ftl_tests::doors::Doors;
+use ftl_tests::earlier::rows::{RUNS, diff_rows, ours_takes, prepare_row, whole_row};
 use ftl_tests::earlier::{EDIT, Earlier, make_tree, print_published};
 use ftl_tests::engine::Engine;
 use ftl_tests::measure::{self, Outcome, Place, append, median, row, stage, timed};
@@ -26,9 +27,7 @@ use raw::Raw;
 
 /// Files of the trees, when none are named.
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
-/// Runs of ours and of the engine's own, of the earlier way, and of commands.
-const RUNS: usize = 11;
-const LONG_RUNS: usize = 3;
+/// Runs of commands.
 const COMMANDS: usize = 101;
 
 fn main() -> Outcome<()> {
@@ -154,37 +153,21 @@ fn work(mut ready: Ready, files: &[PathBuf], earlier: &Earlier, raw: &Raw) -> Ou
         place.until(&session, |kind| matches!(kind, Kind::Output(_)))?;
         Ok((session, start.elapsed()))
     };
-    let prepare = median((0..RUNS).map(|_| ready.time(begun)))?;
+    let prepare = ours_takes("prepare", || ready.time(begun))?;
     let waiting = raw.waiting()?;
     let exec = median((0..COMMANDS).map(|_| timed(|| raw.exec(&waiting))))?;
     raw.remove(&waiting)?;
     row(&named("a task's first output"), prepare, "one exec", exec);
-    let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.prepare())))?;
-    row(&named("prepare (start to first output)"), prepare, "wipe and copy, by exec", theirs);
+    prepare_row(&named("prepare (start to first output)"), prepare, earlier)?;
 
     let project = ready.place.world.project();
     let changed: Vec<_> = files.iter().rev().take(5).collect();
-    let ours = median((0..RUNS).map(|_| {
+    let ours = ours_takes("whole warm loop", || {
         append(&project, &changed)?;
         ready.time(whole)
-    }))?;
-    let theirs = median((0..LONG_RUNS).map(|_| {
-        timed(|| {
-            earlier.snapshot()?;
-            earlier.prepare()?;
-            earlier.edit(EDIT)?;
-            earlier.diff()
-        })
-    }))?;
-    row(&named("whole warm loop"), ours, "snapshot, prepare, edit, diff", theirs);
-    for (what, script) in [("diff, nothing changed", "true"), ("diff, 5 changed", EDIT)] {
-        let ours = median((0..RUNS).map(|_| ready.place.diff_time(script, script == EDIT)))?;
-        earlier.prepare()?;
-        earlier.edit(script)?;
-        let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.diff())))?;
-        row(&named(what), ours, "walk, read all, send, compare", theirs);
-    }
-    Ok(())
+    })?;
+    whole_row(&named("whole warm loop"), ours, earlier)?;
+    diff_rows(&ready.place, earlier, size)
 }
 
 /// Five files have changed, and a task changes five: from the snapshot to the diff in hand.

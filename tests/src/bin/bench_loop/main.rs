@@ -11,14 +11,13 @@
 use std::path::{Path, PathBuf};
 
 use ftl_proto::v1::event::Kind;
+use ftl_tests::earlier::rows::{RUNS, diff_rows, earlier_takes, ours_takes, prepare_row, whole_row};
 use ftl_tests::earlier::{EDIT, Earlier, make_tree, print_published};
 use ftl_tests::measure::{self, Outcome, Place, append, median, row, timed};
 
 /// Files of the trees, when none are named: those of the published table, and one that is a project's.
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
-/// Runs of ours, and of the earlier way.
-const RUNS: usize = 11;
-const LONG_RUNS: usize = 3;
+
 fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
     let (mut image, mut sizes) = (None, Vec::new());
@@ -48,7 +47,7 @@ fn rows(tree: &Path, files: &[PathBuf], earlier: &Earlier) -> Outcome<()> {
     let named = |what: &str| format!("{what}, {size} files");
 
     let first = timed(|| place.snapshot())?;
-    let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.snapshot())))?;
+    let theirs = earlier_takes("snapshot", || earlier.snapshot())?;
     row(&named("snapshot, the first"), first, "rsync of everything, manifest", theirs);
     let some: Vec<&PathBuf> = files.iter().take(5).collect();
     let project = place.world.project();
@@ -57,44 +56,25 @@ fn rows(tree: &Path, files: &[PathBuf], earlier: &Earlier) -> Outcome<()> {
     let unchanged = median((0..RUNS).map(|_| timed(|| place.snapshot())))?;
     row(&named("snapshot, nothing changed"), unchanged, "the same", theirs);
 
-    let ready = median((0..RUNS).map(|_| {
+    let ready = ours_takes("prepare", || {
         timed(|| place.until(&place.start("echo ready")?, |kind| matches!(kind, Kind::Output(_))).map(drop))
-    }))?;
-    let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.prepare())))?;
-    row(&named("prepare (create to first output)"), ready, "wipe and copy", theirs);
+    })?;
+    prepare_row(&named("prepare (create to first output)"), ready, earlier)?;
+    diff_rows(&place, earlier, size)?;
 
-    for (what, script) in [("diff, nothing changed", "true"), ("diff, 5 changed", EDIT)] {
-        let ours = median((0..RUNS).map(|_| place.diff_time(script, script == EDIT)))?;
-        earlier.prepare()?;
-        earlier.edit(script)?;
-        let theirs = median((0..LONG_RUNS).map(|_| timed(|| earlier.diff())))?;
-        row(&named(what), ours, "walk, read all, send, compare", theirs);
-    }
-
-    let ours = median((0..RUNS).map(|_| {
+    let ours = ours_takes("warm loop", || {
         timed(|| {
             place.snapshot()?;
             let session = place.start(EDIT)?;
             place.until_idle(&session)?;
             place.diff(&session)
         })
-    }))?;
-    let prepared = median((0..LONG_RUNS).map(|_| {
-        timed(|| {
-            earlier.prepare()?;
-            earlier.edit(EDIT)?;
-            earlier.diff()
-        })
-    }))?;
+    })?;
+    let prepared = earlier_takes("prepare, edit, diff", || {
+        earlier.prepare()?;
+        earlier.edit(EDIT)?;
+        earlier.diff()
+    })?;
     row(&named("warm loop (ours with its snapshot)"), ours, "prepare, edit, diff", prepared);
-    let whole = median((0..LONG_RUNS).map(|_| {
-        timed(|| {
-            earlier.snapshot()?;
-            earlier.prepare()?;
-            earlier.edit(EDIT)?;
-            earlier.diff()
-        })
-    }))?;
-    row("", ours, "snapshot, prepare, edit, diff", whole);
-    Ok(())
+    whole_row("", ours, earlier)
 }

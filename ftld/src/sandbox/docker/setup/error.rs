@@ -33,6 +33,14 @@ pub enum SetupError {
         /// Which.
         name: String,
     },
+    /// There is an agent of that name, and it cannot be installed.
+    #[error("setup cannot install {name}: {why}")]
+    NotPacked {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
     /// There is no package of it for this kind of processor.
     #[error("{name} has no package for {arch} processors")]
     NoPackage {
@@ -106,6 +114,8 @@ pub enum SetupError {
         name: &'static str,
         /// Its program in the image.
         path: String,
+        /// What the image must have for it; empty when it needs nothing.
+        needs: &'static str,
         /// What it said.
         said: String,
     },
@@ -173,6 +183,15 @@ impl SetupError {
             Self::Registry { .. } => {
                 "write it as https://host/path, without a name and password".to_owned()
             }
+            Self::NotPacked { .. } => {
+                "make an image of your own that has it on its PATH, and name that in `docker.image` of ~/.ftl/config; or \
+                 use the native sandbox, which has this machine's programs"
+                    .to_owned()
+            }
+            Self::Program { name, needs, .. } if !needs.is_empty() => format!(
+                "{name} needs {needs}: the usual base has that, `ftlctl setup --usual-base`, or put it into the root \
+                 file system"
+            ),
             Self::Program { .. } => "try it again with `ftlctl setup --rebuild`".to_owned(),
             Self::NoBase { .. } => {
                 "name the archive again, `ftlctl setup --rootfs TAR`, or use the usual base, `ftlctl setup --usual-base`"

@@ -58,8 +58,9 @@ impl Install<'_> {
         }
         hear(Progress::Line(format!("{} {}: it has the hash that is known", program.name, program.version)));
         let (from, to, text) = (packed.clone(), context.clone(), recipe.text.clone());
+        let launcher = program.launcher;
         let unpacked = tokio::task::spawn_blocking(move || {
-            unpack::context(&from, &to, &text, package.programs)?;
+            unpack::context(&from, &to, &text, (package.programs, launcher))?;
             std::fs::remove_file(&from)
         });
         let unpacked = unpacked.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));

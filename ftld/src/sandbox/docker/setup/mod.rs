@@ -27,7 +27,7 @@ use super::spec::LABEL_ROLE;
 use error::QUOTED;
 pub use error::SetupError;
 use install::Install;
-use programs::Program;
+use programs::{NOT_PACKED, Program};
 use recipe::{Named, Reach};
 use record::{Agent, Record};
 
@@ -197,6 +197,9 @@ async fn usual(engine: &Engine, wanted: &Wanted, hear: Hear<'_>) -> Result<Named
 }
 
 fn known(name: &str) -> Result<Program, SetupError> {
+    if let Some((name, why)) = NOT_PACKED.into_iter().find(|(agent, _)| *agent == name) {
+        return Err(SetupError::NotPacked { name, why });
+    }
     Program::named(name).ok_or_else(|| SetupError::Unknown { name: name.to_owned() })
 }
 
@@ -268,8 +271,7 @@ async fn build(engine: &Engine, build: Build, hear: Hear<'_>) -> Result<String, 
 async fn check(engine: &Engine, image: &str, program: Program, hear: Hear<'_>) -> Result<Agent, SetupError> {
     let arch = &engine.about().arch;
     let none = || SetupError::NoPackage { name: program.name, arch: arch.clone() };
-    let first = program.package(arch).and_then(|package| package.programs.first().copied());
-    let path = format!("{}/{}", program.dir(), first.ok_or_else(none)?);
+    let path = program.program(arch).ok_or_else(none)?;
     let said = tried::version(engine.clone(), image.to_owned(), program, path.clone()).await?;
     hear(Progress::Line(format!("{}: {said}", program.name)));
     Ok(Agent { name: program.name.to_owned(), version: program.version.to_owned(), program: path, said })

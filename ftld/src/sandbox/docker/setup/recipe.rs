@@ -105,7 +105,9 @@ pub(super) fn agent(program: &Program, arch: &str) -> Result<(Recipe, Package), 
     let none = || SetupError::NoPackage { name: program.name, arch: arch.to_owned() };
     let package = program.package(arch).ok_or_else(none)?;
     let text = format!("FROM scratch\nCOPY {DIR}/ /{DIR}/\n");
-    let whole = [&text, package.path, package.integrity, &package.programs.join(" ")].join("\n");
+    let launcher =
+        program.launcher.map_or(String::new(), |launcher| format!("{}\n{}", launcher.path, launcher.text));
+    let whole = [&text, package.path, package.integrity, &package.programs.join(" "), &launcher].join("\n");
     Ok((Recipe { text, version: version(&whole) }, package))
 }
 
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_image_is_named_by_what_is_in_it_and_not_by_ids() {
-        let [claude, codex] = PROGRAMS.map(|program| (program, named(program.name)));
+        let [claude, codex, ..] = PROGRAMS.map(|program| (program, named(program.name)));
         let one = with_agents(&named("base"), std::slice::from_ref(&claude));
         let two = with_agents(&named("base"), &[claude.clone(), codex]);
         assert!(two.text.starts_with(&one.text) && two.version != one.version, "{}", two.text);

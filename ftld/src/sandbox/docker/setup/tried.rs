@@ -46,8 +46,12 @@ async fn try_it(engine: &Engine, image: &str, program: Program, path: &str) -> R
     let ran = tokio::time::timeout(LONGEST, run(engine, &id)).await;
     // Whatever came of it.
     engine.remove(&id).await?;
-    let does_not_start =
-        |said: String| SetupError::Program { name: program.name, path: path.to_owned(), said };
+    let does_not_start = |said: String| SetupError::Program {
+        name: program.name,
+        path: path.to_owned(),
+        needs: program.needs,
+        said,
+    };
     let (status, said) = match ran {
         Ok(ran) => ran?,
         Err(_) => return Err(does_not_start(format!("nothing for {} seconds", LONGEST.as_secs()))),

@@ -11,6 +11,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use super::archive::{self, BLOCK};
+use super::programs::Launcher;
 
 /// The most that a package unpacks to, bytes.
 const LONGEST: u64 = 4 << 30;
@@ -22,11 +23,16 @@ const LONGEST_RECORD: u64 = 64 << 10;
 pub(super) const DIR: &str = "agent";
 
 /// Writes a builder's context to `to`: `Dockerfile`, and beneath [`DIR`] what the package at `from` has
-/// below its first directory. `programs` are made executable.
+/// below its first directory. `programs` are made executable, and the launcher stands beside them.
 ///
 /// # Errors
 /// When the package cannot be read, has something that no package has, or lacks a program.
-pub(super) fn context(from: &Path, to: &Path, dockerfile: &str, programs: &[&str]) -> io::Result<()> {
+pub(super) fn context(
+    from: &Path,
+    to: &Path,
+    dockerfile: &str,
+    (programs, launcher): (&[&str], Option<Launcher>),
+) -> io::Result<()> {
     let mut input = GzDecoder::new(BufReader::new(File::open(from)?)).take(LONGEST);
     let mut out = BufWriter::new(File::create_new(to)?);
     put(&mut out, "Dockerfile", 0o644, dockerfile.as_bytes())?;
@@ -47,6 +53,9 @@ pub(super) fn context(from: &Path, to: &Path, dockerfile: &str, programs: &[&str
             b'0' | 0 => {
                 let name = long_name.take().unwrap_or(entry.name);
                 let path = below(&name)?;
+                if launcher.is_some_and(|launcher| launcher.path == path) {
+                    return Err(odd(&format!("its own {path}")));
+                }
                 let is_program = entry.mode & 0o111 != 0 || programs.contains(&path);
                 missing.retain(|program| *program != path);
                 let mode = if is_program { 0o755 } else { 0o644 };
@@ -64,6 +73,9 @@ pub(super) fn context(from: &Path, to: &Path, dockerfile: &str, programs: &[&str
     }
     if let Some(program) = missing.first() {
         return Err(odd(&format!("no {program}")));
+    }
+    if let Some(Launcher { path, text }) = launcher {
+        put(&mut out, &format!("{DIR}/{path}"), 0o755, text.as_bytes())?;
     }
     out.write_all(&[0; 2 * BLOCK])?;
     out.flush()
@@ -200,7 +212,8 @@ mod tests {
         }
         let packed = pack(dir.path());
         let (to, out) = (dir.path().join("context.tar"), dir.path().join("out"));
-        context(&packed, &to, "FROM scratch\n", &["agent"]).unwrap();
+        let launcher = Launcher { path: "bin/start", text: "#!/bin/sh\n" };
+        context(&packed, &to, "FROM scratch\n", (&["agent"], Some(launcher))).unwrap();
         std::fs::create_dir(&out).unwrap();
         let unpacked = Command::new("tar").arg("-xpf").arg(&to).arg("-C").arg(&out).status().unwrap();
         assert!(unpacked.success());
@@ -209,7 +222,11 @@ mod tests {
         assert_eq!((read(&format!("agent/{long}")), read("agent/empty")), ("deep".into(), String::new()));
         let mode = |name: &str| out.join(name).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("agent/agent"), mode("agent/empty")), (0o755, 0o644));
-        let error = context(&packed, &dir.path().join("other"), "", &["absent"]).unwrap_err();
+        assert_eq!((mode("agent/bin/start"), read("agent/bin/start")), (0o755, "#!/bin/sh\n".into()));
+        let taken = Launcher { path: "agent", text: "" };
+        let error = context(&packed, &dir.path().join("taken"), "", (&[], Some(taken))).unwrap_err();
+        assert!(error.to_string().contains("its own agent"), "{error}");
+        let error = context(&packed, &dir.path().join("other"), "", (&["absent"], None)).unwrap_err();
         assert!(error.to_string().contains("no absent"), "{error}");
     }
 
@@ -219,7 +236,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("package")).unwrap();
         symlink("/etc", dir.path().join("package/link")).unwrap();
         let to = dir.path().join("context.tar");
-        let error = context(&pack(dir.path()), &to, "", &[]).unwrap_err();
+        let error = context(&pack(dir.path()), &to, "", (&[], None)).unwrap_err();
         assert!(error.to_string().contains("kind '2'"), "{error}");
         for name in ["package/../x", "package//x", "package", "/x/.."] {
             assert!(below(name).is_err(), "{name}");
@@ -227,6 +244,6 @@ mod tests {
         assert_eq!((below("package/a/b").unwrap(), below("./p/a").unwrap()), ("a/b", "a"));
         std::fs::write(dir.path().join("cut"), &std::fs::read(pack(dir.path())).unwrap()[..40]).unwrap();
         std::fs::remove_file(&to).unwrap();
-        assert!(context(&dir.path().join("cut"), &to, "", &[]).is_err());
+        assert!(context(&dir.path().join("cut"), &to, "", (&[], None)).is_err());
     }
 }

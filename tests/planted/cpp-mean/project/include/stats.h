@@ -1,0 +1,9 @@
+#ifndef STATS_H
+#define STATS_H
+
+#include <vector>
+
+// The greatest of the values; std::invalid_argument when there are none.
+int greatest(const std::vector<int>& values);
+
+#endif

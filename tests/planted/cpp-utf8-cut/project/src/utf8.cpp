@@ -1,0 +1,9 @@
+#include "utf8.hpp"
+
+static bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+
+std::size_t length(const std::string& text) {
+    std::size_t count = 0;
+    for (const char byte : text) count += !continues(static_cast<unsigned char>(byte));
+    return count;
+}

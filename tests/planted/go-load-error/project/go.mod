@@ -1,0 +1,3 @@
+module example.org/conf
+
+go 1.19

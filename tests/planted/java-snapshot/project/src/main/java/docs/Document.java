@@ -1,0 +1,26 @@
+package docs;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/** A text that is being written. */
+public class Document {
+    private String title;
+    private final List<String> lines = new ArrayList<>();
+
+    public Document(String title) {
+        this.title = title;
+    }
+
+    public void rename(String title) {
+        this.title = title;
+    }
+
+    public void append(String line) {
+        lines.add(line);
+    }
+
+    public String text() {
+        return title + "\n" + String.join("\n", lines);
+    }
+}

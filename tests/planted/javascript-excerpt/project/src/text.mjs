@@ -1,0 +1,4 @@
+/** Line breaks and runs of spaces become one space. */
+export function oneLine(text) {
+  return text.replace(/\s+/gu, ' ').trim();
+}

@@ -1,0 +1,37 @@
+'use strict';
+
+/** A map that keeps the entries used most recently. */
+class Lru {
+  #capacity;
+  #entries = new Map();
+
+  constructor(capacity) {
+    this.#capacity = capacity;
+  }
+
+  get size() {
+    return this.#entries.size;
+  }
+
+  has(key) {
+    return this.#entries.has(key);
+  }
+
+  get(key) {
+    if (!this.#entries.has(key)) return undefined;
+    const value = this.#entries.get(key);
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    return value;
+  }
+
+  set(key, value) {
+    if (!this.#entries.has(key) && this.#entries.size >= this.#capacity) {
+      const oldest = this.#entries.keys().next().value;
+      this.#entries.delete(oldest);
+    }
+    this.#entries.set(key, value);
+  }
+}
+
+module.exports = { Lru };

@@ -1,0 +1,3 @@
+from .summary import mean, spread
+
+__all__ = ["mean", "spread"]

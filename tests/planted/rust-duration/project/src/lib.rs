@@ -1,0 +1,3 @@
+//! A scheduler's configuration.
+
+pub mod duration;

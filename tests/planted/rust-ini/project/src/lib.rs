@@ -1,0 +1,3 @@
+//! Settings of the program.
+
+pub mod ini;

@@ -1,0 +1,3 @@
+//! Rooms and who has booked them.
+
+pub mod calendar;

@@ -1,0 +1,5 @@
+//! Samples of sensors.
+
+mod ring;
+
+pub use ring::Ring;

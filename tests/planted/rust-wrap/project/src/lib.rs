@@ -1,0 +1,3 @@
+//! A program's manual.
+
+pub mod layout;
