@@ -93,7 +93,6 @@ impl Call {
             () = async { while pieces.recv().await.is_some() {} } => Outcome::Left,
             () = stop.cancelled() => Outcome::Left,
         };
-        spent.cost = spent.usage.and_then(|usage| cost(self.book.endpoint(), usage));
         self.record_ended(&outcome, &spent).await?;
         match outcome {
             Outcome::End(end) => Ok(Some((text, end))),

@@ -19,7 +19,7 @@ pub(in crate::session) fn resolve(
 ) -> Result<TestsSpec, Error> {
     let asked = &spec.tests;
     let fix = asked.fix.min(MOST_ROUNDS);
-    let has_agent = spec.agent != crate::agent::MANUAL;
+    let has_agent = !spec.is_by_hand();
     let model = match &asked.model {
         _ if asked.off || !has_agent => None,
         Some(model) => Some(model.clone()),

@@ -69,6 +69,7 @@ impl Sessions {
                 match output {
                     ExecOutput::Stdout(data) | ExecOutput::Stderr(data) => said.extend(data),
                     ExecOutput::Exit { code, record } => return Some((code, record)),
+                    ExecOutput::Replaced => return None,
                 }
             }
             None
