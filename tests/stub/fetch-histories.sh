@@ -4,13 +4,18 @@
 #   fetch-histories.sh DIR PIP    then DIR/<project>/<release> has the release's files, and, where Debian changed
 #                                 them, DIR/<project>/<release>+patched has them with its patches
 #
-# Running it again does nothing when the same was fetched before.
+# Running it again does nothing when the same was fetched before. An archive of Debian's keeps a package's file until
+# another one takes its place: what is there no more is named in DIR/.gone, and its release is missing. Whoever uses
+# the releases says how many there have to be.
 set -euo pipefail
 
 dir=$(realpath -m "${1:?usage: fetch-histories.sh DIR PIP}")
 pip=$(realpath -s "${2:?usage: fetch-histories.sh DIR PIP}")
 list=$(realpath "$(dirname "$0")/histories.txt")
 
+mkdir -p "$(dirname "$dir")"
+exec 9>"$dir.lock"
+flock 9
 cmp -s "$list" "$dir/.fetched" && exit 0
 rm -rf "$dir" "$dir.new"
 mkdir -p "$dir.new/.archives"
@@ -25,7 +30,7 @@ wanted=()
 while read -r _ _ project release part sha where; do
     wanted+=("${archive}pool/main/$where" "$PWD/$project-$release-$part" "SHA256:$sha")
 done < <(listed debian)
-/usr/lib/apt/apt-helper download-file "${wanted[@]}" >apt.log 2>&1 || { cat apt.log >&2; exit 1; }
+/usr/lib/apt/apt-helper download-file "${wanted[@]}" >apt.log 2>&1 || cat apt.log >&2
 
 # shellcheck disable=SC2046 # One argument for each.
 npm pack --silent $(listed npm | awk '{ print $7 }') >npm.log
@@ -49,6 +54,11 @@ while read -r from _ project release part sha _; do
         npm) file=${project#@} file=${file//\//-}-$release.tgz ;;
         pypi) file=$(echo "$project-$release"-*.whl) ;;
     esac
+    # Of a release that is gone there is nothing to change, either.
+    if [ ! -e "$file" ] || { [ "$part" = patches ] && [ ! -e "$to" ]; }; then
+        echo "$project $release $part" >>"$dir.new/.gone"
+        continue
+    fi
     echo "$sha  $file" | sha256sum --check --quiet --strict
     if [ "$part" = whole ]; then
         unpack "$file" "$to"

@@ -10,6 +10,8 @@
 //! | `Unavailable` | the daemon ends |
 //! | anything else | failed |
 
+mod models;
+
 use ftl_core::id::SessionId;
 use ftl_core::review::{ApproveRefused, LeftOut, ProposeError};
 use tonic::metadata::{BinaryMetadataKey, BinaryMetadataValue, MetadataMap, MetadataValue};
@@ -17,7 +19,6 @@ use tonic::{Code, Status};
 
 use crate::agent::AgentError;
 use crate::merge::MergeError;
-use crate::session::ask::ModelError;
 use crate::session::{Error, full, remote};
 use crate::snapshot::SnapshotError;
 
@@ -94,30 +95,19 @@ fn advice(error: &Error) -> Row {
     if full::is_cause_of(error) { (code, reason, full::ADVICE.to_owned()) } else { (code, reason, hint) }
 }
 
-/// The table, as far as it is about finding things and about the daemon itself.
+/// The table, as far as it is about the daemon itself.
 fn row(error: &Error) -> Row {
     let (code, reason, hint) = match error {
-        Error::NoSuchSession { .. } => {
-            (Code::NotFound, "no-session", "list them with `ftlctl sessions --all`")
-        }
-        Error::RemovedSession { session } => {
-            return (Code::NotFound, "session-removed", removed(session));
-        }
-        Error::NoSessionOfProject => (Code::NotFound, "no-session", "start one with `ftlctl code 'TASK'`"),
-        Error::AmbiguousSession { .. } => {
-            (Code::InvalidArgument, "ambiguous-session", "give more characters of its id")
-        }
-        Error::NoSuchSnapshot { .. } => {
-            (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots --all`")
-        }
-        Error::AmbiguousSnapshot { .. } => {
-            (Code::InvalidArgument, "ambiguous-snapshot", "give more characters of its id")
-        }
+        Error::NoSuchSession { .. }
+        | Error::RemovedSession { .. }
+        | Error::NoSessionOfProject
+        | Error::AmbiguousSession { .. }
+        | Error::NoSuchSnapshot { .. }
+        | Error::AmbiguousSnapshot { .. }
+        | Error::NoSuchCheckpoint { .. }
+        | Error::TooFarBack { .. } => return name_row(error),
         Error::NoRemote | Error::NoRemoteKey | Error::Remote(_) | Error::NoSuchRemoteSnapshot { .. } => {
             return remote_row(error);
-        }
-        Error::NoSuchCheckpoint { .. } | Error::TooFarBack { .. } => {
-            (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`")
         }
         Error::UnreadableCheckpoint { .. } => (Code::FailedPrecondition, "unreadable-checkpoint", ""),
         Error::History(_) => (Code::FailedPrecondition, "history", ""),
@@ -140,9 +130,9 @@ fn row(error: &Error) -> Row {
             (Code::Internal, "audit", "nothing happens without an audit record; see that the disk has space")
         }
         Error::Vault(error) => return (Code::FailedPrecondition, "secret", error.hint()),
-        Error::Model(error) => return model_row(error),
+        Error::Model(error) => return models::model_row(error),
         Error::NoSuchTest { .. } | Error::NotKept { .. } | Error::NoPlace { .. } | Error::NoFramework => {
-            return tests_row(error);
+            return models::tests_row(error);
         }
         Error::Policy(_) => (Code::FailedPrecondition, "policy", "correct the file with an editor"),
         Error::BadRule { .. } => {
@@ -182,6 +172,30 @@ fn row(error: &Error) -> Row {
         | Error::NothingToUndo => {
             return decision_row(error);
         }
+    };
+    (code, reason, hint.to_owned())
+}
+
+/// The table, as far as it is about names of what is not there, or of too much.
+fn name_row(error: &Error) -> Row {
+    let (code, reason, hint) = match error {
+        Error::NoSuchSession { .. } => {
+            (Code::NotFound, "no-session", "list them with `ftlctl sessions --all`")
+        }
+        Error::RemovedSession { session } => {
+            return (Code::NotFound, "session-removed", removed(session));
+        }
+        Error::NoSessionOfProject => (Code::NotFound, "no-session", "start one with `ftlctl code 'TASK'`"),
+        Error::AmbiguousSession { .. } => {
+            (Code::InvalidArgument, "ambiguous-session", "give more characters of its id")
+        }
+        Error::NoSuchSnapshot { .. } => {
+            (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots --all`")
+        }
+        Error::AmbiguousSnapshot { .. } => {
+            (Code::InvalidArgument, "ambiguous-snapshot", "give more characters of its id")
+        }
+        _ => (Code::NotFound, "no-checkpoint", "list them with `ftlctl sessions --checkpoints SESSION`"),
     };
     (code, reason, hint.to_owned())
 }
@@ -230,41 +244,6 @@ fn remote_row(error: &Error) -> Row {
         _ => (Code::NotFound, "no-snapshot", "list them with `ftlctl snapshots list --remote --all`"),
     };
     (code, reason, hint.to_owned())
-}
-
-/// The table, as far as it is about generated tests.
-fn tests_row(error: &Error) -> Row {
-    let (code, reason, hint) = match error {
-        Error::NoSuchTest { .. } => (
-            Code::NotFound,
-            "no-test",
-            "`ftlctl tests SESSION` lists them; they are written when a session has a tester",
-        ),
-        Error::NoFramework => (Code::FailedPrecondition, "no-framework", ""),
-        _ => (Code::FailedPrecondition, "not-kept", ""),
-    };
-    (code, reason, hint.to_owned())
-}
-
-/// The table, as far as it is about models.
-fn model_row(error: &ModelError) -> Row {
-    let (code, reason) = match error {
-        ModelError::NotConfigured { .. } | ModelError::NoAgentModel => (Code::FailedPrecondition, "no-model"),
-        ModelError::Name(_) => (Code::FailedPrecondition, "model-name"),
-        ModelError::NoKey { .. } => (Code::FailedPrecondition, "no-key"),
-        ModelError::Same { .. }
-        | ModelError::MaybeSame { .. }
-        | ModelError::SameTester { .. }
-        | ModelError::MaybeSameTester { .. } => (Code::FailedPrecondition, "same-model"),
-        ModelError::Question { .. } => (Code::InvalidArgument, "question"),
-        ModelError::NoHunk { .. } => (Code::InvalidArgument, "no-hunk"),
-        ModelError::Nothing => (Code::FailedPrecondition, "nothing-to-show"),
-        // No policy refused anything: to a client these have simply failed.
-        ModelError::Call { .. } => (Code::Unknown, "no-answer"),
-        ModelError::NoOpinion { .. } => (Code::Unknown, "no-opinion"),
-        ModelError::NoTests { .. } => (Code::Unknown, "no-tests"),
-    };
-    (code, reason, error.hint())
 }
 
 /// The table, as far as it is about starting and running a turn.

@@ -97,7 +97,7 @@ fn until(
             return (child, lines);
         }
     }
-    panic!("{heard:#?}")
+    panic!("{:?} {heard:#?}", child.wait())
 }
 
 /// Commands of what runs beneath the daemon.

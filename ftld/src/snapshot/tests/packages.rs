@@ -77,12 +77,10 @@ fn an_environments_programs_name_the_project_where_the_sandbox_has_it() {
     let here = project.display().to_string();
     let program = format!("#!{here}/.venv/bin/python\nprint('{here}/data')\n");
     write(&project, ".venv/bin/pytest", &program);
-    write(&project, ".venv/lib/own.pth", &format!("{here}/src\n{here}-other\nimport x\n"));
+    write(&project, ".venv/lib/own.pth", format!("{here}/src\n{here}-other\nimport x\n"));
     write(&project, ".venv/lib/text.py", &program);
     symlink(project.join("src"), project.join(".venv/src")).unwrap();
-    for name in [".venv/bin/pytest"] {
-        fs::set_permissions(project.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    fs::set_permissions(project.join(".venv/bin/pytest"), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = copied(&place, &[".venv"]);
     let read = |name: &str| fs::read_to_string(copy.join(name)).unwrap();
     let expected = format!("#!/workspace/.venv/bin/python\nprint('{here}/data')\n");
