@@ -66,18 +66,25 @@ fn codex_has_its_terminal_and_is_left_and_come_back_to() {
 }
 
 /// A program in Gemini's place, which says what the terminal is and does what terminals should not let pass.
-const STAND_IN: &str = r#"#!/bin/sh
-stty size
-printf '\033]0;stolen title\007\033]52;c;c3RvbGVu\007\033]9;stolen note\007TERM=%s args=%s\n' "$TERM" "$*"
-trap 'stty size' WINCH
-while true; do
-    if read -r line; then
-        test "$line" = end && exit 3
-        echo "heard <$line>" | tee -a heard.txt
-    elif test $? -le 128; then
-        exit 4
-    fi
-done
+const STAND_IN: &str = r#"#!/usr/bin/python3
+import os, signal, sys
+
+def size(*_):
+    columns, rows = os.get_terminal_size()
+    print(rows, columns, flush=True)
+
+size()
+print("\033]0;stolen title\007\033]52;c;c3RvbGVu\007\033]9;stolen note\007", end="")
+print(f"TERM={os.environ['TERM']} args={' '.join(sys.argv[1:])}", flush=True)
+signal.signal(signal.SIGWINCH, size)
+for line in iter(sys.stdin.readline, ""):
+    line = line.rstrip()
+    if line == "end":
+        sys.exit(3)
+    with open("heard.txt", "a") as heard:
+        print(f"heard <{line}>", file=heard)
+    print(f"heard <{line}>", flush=True)
+sys.exit(4)
 "#;
 
 fn stand_in() -> World {
@@ -99,13 +106,9 @@ fn stand_in() -> World {
 #[test]
 fn nothing_that_a_program_wants_of_the_terminal_itself_passes_and_its_end_is_told() {
     let world = stand_in();
-    let tmux = Tmux::open(
-        &world,
-        (90, 20),
-        "ftlctl run gemini --extra 'two words' | cat; ftlctl run gemini --extra 'two words'",
-    );
+    Tmux::open(&world, (90, 20), "ftlctl run gemini | cat").wait_for("there is no terminal");
+    let tmux = Tmux::open(&world, (90, 20), "ftlctl run gemini --extra 'two words'");
     let screen = tmux.wait_for("args=");
-    assert!(screen.contains("there is no terminal"), "{screen}");
     assert!(screen.contains("20 90") && screen.contains("TERM=xterm-256color"), "{screen}");
     assert!(screen.contains("--extra two words") && !screen.contains("stolen"), "{screen}");
     assert!(!tmux.title().contains("stolen"));

@@ -289,7 +289,7 @@ fn ftls_own_agent_works_in_a_container() {
     assert_eq!(asked.len(), 2, "{last}");
     assert!(asked.iter().all(|one| one.fault.is_empty()), "{asked:#?}");
     let results = asked[1].body["messages"].to_string();
-    assert!(results.contains("b\\n[exit status 3]"), "{results}");
+    assert!(results.contains("b\\n\\n[exit status 3]"), "{results}");
     let session = last["session"].as_str().unwrap();
     world.approve_by_name(session, last["digest"].as_str().unwrap());
     assert_eq!(std::fs::read_to_string(world.project().join("new/b.txt")).unwrap(), "b\none\n");

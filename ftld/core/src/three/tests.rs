@@ -75,7 +75,7 @@ fn a_side_that_did_not_change_gives_way_whatever_the_contents_are() {
     let why = |result: Result<Merged, NotMergeable>| result.unwrap_err().0;
     assert_eq!(why(merge(b"a", b"b", b"c\0")), Elided::Binary);
     assert_eq!(why(merge(b"a", &large, b"b")), Elided::TooLarge);
-    let many = "\n".repeat(39_999);
+    let many = "\n".repeat(Limits::default().lines - 1);
     assert_eq!(why(merge(b"a\n", many.as_bytes(), b"b\nc\n")), Elided::TooManyLines);
 }
 
