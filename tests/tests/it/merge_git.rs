@@ -353,23 +353,23 @@ fn own() -> Vec<Case> {
     cases
 }
 
-/// Nothing is unexplained, and what is explained by other matching is as rare as it is now.
-fn assert_explained(cases: &[Case]) {
+/// Nothing is unexplained, and no more than this much is explained by other matching.
+fn assert_explained(cases: &[Case], percent: usize) {
     let tally = compare(cases);
     println!("{} cases: {tally:?}", cases.len());
     assert!(tally.unexplained.is_empty(), "{:#?}", tally.unexplained);
     let otherwise: usize = tally.matched_otherwise.values().sum();
-    assert!(otherwise * 100 <= cases.len() * 15, "{tally:?}");
+    assert!(otherwise * 100 <= cases.len() * percent, "{tally:?}");
     let silent = tally.matched_otherwise.get("both clean").copied().unwrap_or_default();
     assert!(silent * 1000 <= cases.len(), "{tally:?}");
 }
 
 #[test]
 fn generated_texts_merge_as_git_merges_them() {
-    assert_explained(&generated(3000));
+    assert_explained(&generated(3000), 15);
 }
 
 #[test]
 fn merges_of_this_project_merge_as_git_merges_them() {
-    assert_explained(&own());
+    assert_explained(&own(), 15);
 }

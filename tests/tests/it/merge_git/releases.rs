@@ -251,7 +251,7 @@ fn releases_of_crates_merge_as_git_merges_them() {
     let mut cases = Vec::new();
     of_crates().iter().for_each(|history| three_releases(history, &mut cases));
     assert!(cases.len() > 500, "only {}", cases.len());
-    assert_explained(&cases);
+    assert_explained(&cases, 15);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn releases_of_projects_in_many_languages_merge_as_git_merges_them() {
         assert!(cases.len() > before, "nothing of {}", history.name);
     }
     assert!(cases.len() > 3000, "only {}", cases.len());
-    assert_explained(&cases);
+    assert_explained(&cases, 15);
 }
 
 #[test]
@@ -283,5 +283,6 @@ fn what_a_distribution_changed_merges_with_the_next_release_as_git_merges_it() {
     let count = |kind: &str| cases.iter().filter(|case| case.name.ends_with(kind)).count();
     let counts = (count("patched"), count("patched again"));
     assert!(counts.0 >= 20 && counts.1 >= 12, "{counts:?}");
-    assert_explained(&cases);
+    // Both sides changed the same places more often than not: more to match in one way or another.
+    assert_explained(&cases, 25);
 }
