@@ -114,7 +114,10 @@ fn a_container_is_made_when_somebody_asks_and_the_next_turn_has_it() {
     // That of the turn after it: had the turn made its own there would be one more.
     assert_eq!(doors.next_session(), one);
     let two = session(&world.shell("echo other > b.txt"));
-    assert_eq!(doors.next_but(std::slice::from_ref(&one)), two);
+    // Its own and the next one's, which would else come after what is asked for now.
+    for _ in ["its own", "the next one's"] {
+        assert_eq!(doors.next_but(std::slice::from_ref(&one)), two);
+    }
     // There is room for one: whoever was asked for last has it.
     assert_eq!(world.json(0, ["start", &one])["ready"], true);
     assert!(is_warm(&world, &one) && !is_warm(&world, &two));
