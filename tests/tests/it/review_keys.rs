@@ -116,7 +116,7 @@ fn what_is_chosen_is_tested_and_a_model_is_asked_beside_the_diff() {
         tmux.wait_for("accepted 1 of 2");
         tmux.kind("t");
         let screen = tmux.wait_for("ready: ");
-        assert!(screen.contains("test passed") && !screen.contains("not ready"), "{screen}");
+        assert!(screen.contains("test passed") && !screen.contains("not ready: "), "{screen}");
         tmux.kind("q");
         tmux.wait_for("y approve");
         tmux.kind("*t");

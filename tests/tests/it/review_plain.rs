@@ -82,7 +82,7 @@ fn blame_the_ledger_and_the_tests_are_a_letter_away() {
     answer(&tmux, "R", "Reject the session?");
     tmux.kind("y");
     tmux.press(["Enter"]);
-    tmux.wait_for("Because: ");
+    tmux.wait_for("Because:");
     tmux.press(["Enter"]);
     tmux.wait_for("ended 3");
 }
