@@ -242,6 +242,9 @@ pub enum Kind {
         ready: bool,
         /// Why.
         why: String,
+        /// The whole work, when nothing less was tried.
+        #[serde(default)]
+        of: Option<Digest>,
     },
     /// A model is asked for tests of the turn's task.
     TestsAsked {

@@ -151,7 +151,7 @@ pub(super) fn stored(kind: Kind) -> v1::event::Kind {
         Kind::ChecksBegun { digest, base, checks } => {
             W::ChecksBegun(v1::ChecksBegun { digest: digest.to_string(), base: base.to_string(), checks })
         }
-        Kind::ChecksEnded { digest, ready, why } => {
+        Kind::ChecksEnded { digest, ready, why, .. } => {
             W::ChecksEnded(v1::ChecksEnded { digest: digest.to_string(), ready, why })
         }
         Kind::CheckEnded {

@@ -127,7 +127,12 @@ impl Sessions {
         let (say, listener) = mpsc::unbounded_channel();
         let ending = stop.child_token();
         let (sessions, again) = (Arc::clone(self), trial.again);
-        let work = Work { sessions, record, digest, again, say, stop: stop.clone(), ending };
+        let is_whole = {
+            let wanted = &trial.asked.wanted;
+            wanted.paths.is_empty() && wanted.parts.is_empty() && wanted.resolutions.is_empty()
+        };
+        let of = proposed.reviewed.review.digest().filter(|_| is_whole);
+        let work = Work { sessions, record, digest, of, again, say, stop: stop.clone(), ending };
         tasks.spawn(async move {
             let (ending, gone) = (work.ending.clone(), work.say.clone());
             let watching = trial.stop_when_gone.then(|| {
@@ -144,7 +149,8 @@ impl Sessions {
                     other => other,
                 };
                 tracing::info!(session = %work.record.id, error = %told(&error), "checks did not end");
-                work.note(Kind::ChecksEnded { digest, ready: false, why: told(&error) }).await;
+                let of = work.of;
+                work.note(Kind::ChecksEnded { digest, ready: false, why: told(&error), of }).await;
                 let _gone = work.say.send(Err(error));
             }
             if let Some(watching) = watching {
@@ -160,6 +166,8 @@ pub(super) struct Work {
     pub(super) sessions: Arc<Sessions>,
     pub(super) record: Record,
     pub(super) digest: Digest,
+    /// The whole work, when nothing less is tried.
+    of: Option<Digest>,
     again: bool,
     say: Teller,
     /// Ends every check of the session.
@@ -217,7 +225,8 @@ impl Work {
         let word = verify::word(verdicts.iter().map(|(name, verdict)| (name.as_str(), verdict)));
         let detail = json!({ "digest": digest, "ready": word.ready, "why": word.why });
         self.audit("checked", detail).await?;
-        self.note(Kind::ChecksEnded { digest, ready: word.ready, why: word.why.clone() }).await;
+        let (ready, why) = (word.ready, word.why.clone());
+        self.note(Kind::ChecksEnded { digest, ready, why, of: self.of }).await;
         self.tell(Tried::Word { digest, word });
         Ok(())
     }
@@ -369,9 +378,11 @@ impl Driver {
     pub(super) async fn tell_of_checks(&mut self) {
         for kind in self.parts.checks.untold(&self.record.id) {
             match kind {
-                Kind::ChecksEnded { digest, ready, ref why } => {
-                    let of = self.record.digest;
-                    self.record.gate = Some(Gate { digest, ready, why: why.clone(), of });
+                Kind::ChecksEnded { digest, ready, ref why, of } => {
+                    // Of a part of the work, or of what it was when the checks began, it says nothing of this.
+                    if of.is_some() && self.record.digest == of {
+                        self.record.gate = Some(Gate { digest, ready, why: why.clone(), of });
+                    }
                     if let Err(error) = self.keep(vec![kind]).await {
                         tracing::error!(session = %self.record.id, error = %told(&error), "a word could not be kept");
                     }

@@ -166,7 +166,7 @@ pub struct Gate {
     pub ready: bool,
     /// Why, in one sentence.
     pub why: String,
-    /// The digest of the whole work then: of another work it says nothing.
+    /// The whole work that it is about: of another it says nothing.
     pub of: Option<Digest>,
 }
 
@@ -293,7 +293,7 @@ impl Record {
         [self.work, self.stack.work].into_iter().flatten().chain(kept)
     }
 
-    /// What the gate has said of the work as it is now.
+    /// What the gate has said of the work as it is now: of all of it, as "approve all" would apply it.
     #[must_use]
     pub fn word(&self) -> Option<&Gate> {
         self.gate.as_ref().filter(|gate| gate.of.is_some() && gate.of == self.digest)

@@ -124,6 +124,11 @@ fn a_word_is_about_exactly_the_work_that_was_tried() {
     let tried = world.json_lines(1, ["test", session]);
     assert_eq!(verdicts(&tried), [(PATH.to_owned(), "failed".to_owned())]);
     assert_eq!(now()["gate"]["ready"], false);
+    // What is said of a part is no word about all of it.
+    world.ok(["exec", session, "--", "sh", "-c", &format!("{RIGHT}; echo other > other.txt")]);
+    let part = world.json_lines(0, ["test", session, "--path", "middle.py"]);
+    assert_eq!(verdicts(&part), [(PATH.to_owned(), "passed".to_owned())]);
+    assert!(now()["gate"].is_null(), "{}", now());
     // Without them a session has no word that it was not asked for.
     let without =
         world.json_lines(0, ["code", "--no-review", "--no-tests", "--agent", "shell", "echo 1 > new"]);
