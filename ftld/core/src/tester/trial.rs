@@ -72,15 +72,20 @@ pub fn command(trial: &Trial<'_>, around: &dyn Around, also: Option<&str>) -> St
     match trial.framework {
         Framework::Unittest => format!("exec python3 -I -c {} {path}", quoted(UNITTEST)),
         Framework::Pytest => {
-            mapped(&format!("python3 -m pytest -q -p no:cacheprovider {path}"), "2|3|4|5", "")
+            let run = format!("python3 -m pytest -q -p no:cacheprovider {path}");
+            mapped(&run, "2|3|4|5", "", "[1-9][0-9]* (skipped|xfailed|xpassed|deselected)")
         }
         Framework::NodeTest => {
             let types = if trial.path.ends_with("ts") { "--import tsx " } else { "" };
-            mapped(&format!("node {types}--test --test-reporter=tap {path}"), "", SCRIPT_SIGNS)
+            let run = format!("node {types}--test --test-reporter=tap {path}");
+            mapped(&run, "", SCRIPT_SIGNS, "^# (skipped|todo|cancelled) [1-9]")
         }
-        Framework::Vitest => mapped(&format!("node_modules/.bin/vitest run {path}"), "", SCRIPT_SIGNS),
+        Framework::Vitest => {
+            mapped(&format!("node_modules/.bin/vitest run {path}"), "", SCRIPT_SIGNS, SCRIPT_SKIPS)
+        }
         Framework::Jest => {
-            mapped(&format!("node_modules/.bin/jest --ci --runTestsByPath {path}"), "", SCRIPT_SIGNS)
+            let run = format!("node_modules/.bin/jest --ci --runTestsByPath {path}");
+            mapped(&run, "", SCRIPT_SIGNS, SCRIPT_SKIPS)
         }
         Framework::Go => go(trial, also),
         Framework::Java => java(trial, around, also),
@@ -114,25 +119,33 @@ result = unittest.TextTestRunner(verbosity=2).run(suite)
 ran = result.testsRun - len(result.skipped)
 sys.stdout.flush()
 sys.stderr.flush()
-os._exit(125 if ran <= 0 else 0 if result.wasSuccessful() else 1)
+kept = not (result.skipped or result.expectedFailures)
+if not kept:
+    print("a test that is skipped, or is expected to fail, is none that passed", flush=True)
+os._exit(125 if ran <= 0 else 0 if result.wasSuccessful() and kept else 1)
 "#;
 
 /// What Node and its frameworks print when a file cannot be loaded.
 const SCRIPT_SIGNS: &str = "ERR_MODULE_NOT_FOUND|Cannot find module|does not provide an export named|Cannot find package|\
 No test files found|No tests found|No test suite found|SyntaxError: ";
 
+/// How the runners of scripts count tests that did not run.
+const SCRIPT_SKIPS: &str = "[1-9][0-9]* (skipped|todo)";
+
 /// Runs something and says with a status of ours that a file could not be loaded: by its own status, or by what it
-/// printed when it failed.
-fn mapped(run: &str, statuses: &str, signs: &str) -> String {
+/// printed when it failed. A run in which a test was skipped has not passed: the code under test can have it skipped.
+fn mapped(run: &str, statuses: &str, signs: &str, skips: &str) -> String {
     let by_status =
         if statuses.is_empty() { String::new() } else { format!("case $s in {statuses}) exit 125;; esac; ") };
-    if signs.is_empty() {
-        return format!("{run}; s=$?; {by_status}exit $s");
-    }
+    let by_signs = match signs {
+        "" => String::new(),
+        _ => format!("if [ $s -ne 0 ] && grep -Eq {} /tmp/ftl-said; then exit 125; fi; ", quoted(signs)),
+    };
     format!(
-        "{run} >/tmp/ftl-said 2>&1; s=$?; cat /tmp/ftl-said; {by_status}\
-         if [ $s -ne 0 ] && grep -Eq {} /tmp/ftl-said; then exit 125; fi; exit $s",
-        quoted(signs)
+        "{run} >/tmp/ftl-said 2>&1; s=$?; cat /tmp/ftl-said; {by_status}{by_signs}\
+         if [ $s -eq 0 ] && grep -Eq {} /tmp/ftl-said; then \
+         echo 'a test that is skipped is none that passed'; exit 1; fi; exit $s",
+        quoted(skips)
     )
 }
 
@@ -144,7 +157,8 @@ fn go(trial: &Trial<'_>, also: Option<&str>) -> String {
     let mut tests = go_tests(trial.contents);
     tests.extend(also);
     let tests = quoted(&format!("^({})$", tests.join("|")));
-    format!("go test -c -o /tmp/ftl-test {dir} || exit 125; exec go test -count=1 -v -run {tests} {dir}")
+    let run = format!("go test -count=1 -v -run {tests} {dir}");
+    format!("go test -c -o /tmp/ftl-test {dir} || exit 125; {}", mapped(&run, "", "", "^ *--- SKIP"))
 }
 
 /// The names of a file's test functions.
@@ -228,7 +242,8 @@ fn built(trial: &Trial<'_>, also: Option<&str>, tool: &str, option: &str, and: &
     let (program, rest) = tool.split_once(' ').unwrap_or((tool, ""));
     let run = format!("$t {rest} {option}{classes}{goal}");
     let find = format!("t=$(command -v {program}) || t=./{wrapper}; [ -x \"$t\" ] || exit 127; ");
-    find + &mapped(&run, "", "COMPILATION ERROR|compileTestJava FAILED|No tests found|No tests were executed")
+    let signs = "COMPILATION ERROR|compileTestJava FAILED|No tests found|No tests were executed";
+    find + &mapped(&run, "", signs, "Skipped: [1-9]|SKIPPED")
 }
 
 /// Whether a Java source's tests are JUnit's.
