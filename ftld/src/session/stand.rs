@@ -63,6 +63,8 @@ pub(super) struct Place {
 pub(super) struct Furniture {
     /// Layers over the trees.
     pub(super) above: Vec<PathBuf>,
+    /// Layers beneath them.
+    pub(super) beneath: Vec<PathBuf>,
     /// A home to begin with; else an empty one.
     pub(super) home: Option<PathBuf>,
     /// Variables.
@@ -242,8 +244,9 @@ impl Stand {
             Some(Readied::Failed(_)) | None => (None, None),
         };
         let env = OFFLINE.map(|(name, value)| (name.into(), value.into())).to_vec();
-        let above = over.map(|over| over.layer.clone()).into_iter().chain(made.0).collect();
-        let furniture = Furniture { above, home: made.1, env, ..Furniture::default() };
+        let above = over.map(|over| over.layer.clone()).into_iter().collect();
+        let beneath = made.0.into_iter().collect();
+        let furniture = Furniture { above, beneath, home: made.1, env, ..Furniture::default() };
         self.open_with(new_session_id()?, with, furniture).await
     }
 
@@ -302,9 +305,10 @@ impl Stand {
         .await?;
         let shown = history::furnish(parts, &record, self.settings.history).await;
         let patch = self.patch.iter().filter(|_| with).cloned();
-        let above = furniture.above.into_iter();
-        // What is installed lies at the bottom: whatever the trees have or take away there counts.
-        let layers = above.chain(patch).chain(self.base.layers()).chain(self.packages.layer()).collect();
+        let trees = furniture.above.into_iter().chain(patch).chain(self.base.layers());
+        // What is installed lies at the bottom, what the setup made over it: whatever the trees have or take away
+        // there counts, so that nothing is tried but what would land.
+        let layers = trees.chain(furniture.beneath).chain(self.packages.layer()).collect();
         let env = ENV.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let bare = prepare::bare(parts, &record, &self.settings, layers);
         let memory_bytes = self.memory_mb().saturating_mul(MIB);
