@@ -104,7 +104,9 @@ pub fn places(agent: &str) -> Option<&'static Places> {
 pub fn words(path: &RelPath, content: &[u8]) -> Option<Copied> {
     let text = std::str::from_utf8(content).ok()?;
     let secret = secret_lines(path, text);
-    if secret.contains(&0) {
+    // A private key has more lines than the one that names it.
+    let has_private_key = text.contains("PRIVATE KEY") || text.contains("Private-Lines:");
+    if has_private_key || secret.contains(&0) {
         return None;
     }
     let shown =
@@ -160,6 +162,13 @@ mod tests {
         assert_eq!(left, format!("Use tabs.\n{WITHHELD}\nNever push.\n"));
         assert_eq!(copied.lines, 1);
         assert_eq!(words(&path("CLAUDE.md"), b"\xff\xfe\0"), None);
+        let body = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2g\n";
+        let pem = |name: &str| format!("Deploy with\n-----BEGIN {name}-----\n{body}-----END {name}-----\n");
+        for name in ["OPENSSH PRIVATE KEY", "RSA PRIVATE KEY", "PRIVATE KEY"] {
+            assert_eq!(words(&path("CLAUDE.md"), pem(name).as_bytes()), None, "{name}");
+        }
+        let putty = format!("PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n{body}");
+        assert_eq!(words(&path("CLAUDE.md"), putty.as_bytes()), None);
     }
 
     #[test]
