@@ -15,6 +15,7 @@ use tonic::Streaming;
 use crate::connect::Client;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::render::event;
 use crate::terminal::{self, Input, Raw};
 
 /// How the human's time at the terminal ended.
@@ -89,6 +90,8 @@ pub(crate) async fn sit(
     let mut input = Input::open().map_err(Failure::io("read standard input"))?;
     context.output.stdout(OTHER)?;
     let mut last = Vec::new();
+    // Whether what is typed is still taken; when not, the other stream tells of the end.
+    let mut takes = true;
     let end = loop {
         tokio::select! {
             reply = replies.message() => match reply.map(|reply| reply.and_then(|reply| reply.output)) {
@@ -105,12 +108,19 @@ pub(crate) async fn sit(
             typed = input.next() => {
                 let Some(typed) = typed else { break Ok(End::Left) };
                 let (before, leaves) = until_leave(&typed);
-                if !before.is_empty() && sender.send(message(Sent::Stdin(before.to_vec()))).await.is_err() {
-                    // Its end is told by the other stream.
-                    std::future::pending::<()>().await;
-                }
                 if leaves {
+                    // Leaving waits for nobody: what was typed before goes when there is room for it.
+                    if !before.is_empty() {
+                        let _full_or_gone = sender.try_send(message(Sent::Stdin(before.to_vec())));
+                    }
                     break Ok(End::Left);
+                }
+                if takes && !before.is_empty() {
+                    takes = tokio::select! {
+                        sent = sender.send(message(Sent::Stdin(before.to_vec()))) => sent.is_ok(),
+                        _ = hangup.recv() => break Ok(End::Left),
+                        _ = terminate.recv() => break Ok(End::Left),
+                    };
                 }
             }
             _ = resized.recv() => {
@@ -123,10 +133,8 @@ pub(crate) async fn sit(
     context.output.stdout(&[terminal::RESET, FIRST].concat())?;
     drop(raw);
     if !last.is_empty() && matches!(end, Ok(End::Exit(_))) {
-        // It is the daemon's text of a grid of characters; what a terminal acts on is not in it, nor let through.
-        let text: String =
-            String::from_utf8_lossy(&last).chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        context.output.line(&text)?;
+        // The agent's last words stand above FTL's own, and must not pass for them.
+        context.output.piece(&event::said(context.output.style, last.trim_ascii_end()))?;
     }
     end
 }

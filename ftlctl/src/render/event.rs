@@ -383,7 +383,7 @@ pub(crate) fn rule(excluded: &v1::Exclusion) -> String {
 }
 
 /// What a sandboxed program said, every line behind a bar.
-fn said(style: Style, bytes: &[u8]) -> Piece {
+pub(crate) fn said(style: Style, bytes: &[u8]) -> Piece {
     let shown = escape::bytes(bytes);
     let lines: Vec<String> = shown.split('\n').map(|line| bar(style) + line).collect();
     Piece::Said(lines.join("\n"))

@@ -65,7 +65,7 @@ pub enum ExecOutput {
 }
 
 /// How long a command's end waits for a client that does not read.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Any time at all: the runtime has looked at every descriptor when it is over.
 pub(super) const TURN: Duration = Duration::from_millis(1);
 /// Bytes read at once.

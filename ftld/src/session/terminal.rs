@@ -59,6 +59,9 @@ enum Happening {
 
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
+/// Bytes that are shown after the program has ended at most; a terminal's queue has fewer. What it left running may
+/// write for ever.
+const MOST_AFTER_THE_END: usize = 256 * 1024;
 /// Pieces for a program that does not read; those that are typed beyond them are lost, as on any terminal.
 const TYPED: usize = 256;
 /// Visitors that wait at the door.
@@ -239,8 +242,13 @@ impl Kept {
 
     /// Reads what is there already: what was written before the end.
     async fn rest(&mut self, stdout: &mut Reader, chunk: &mut [u8]) {
+        let mut left = MOST_AFTER_THE_END;
         while let Ok(Ok(count @ 1..)) = tokio::time::timeout(exec::TURN, stdout.read(chunk)).await {
             self.show(&chunk[..count]).await;
+            left = left.saturating_sub(count);
+            if left == 0 {
+                return;
+            }
         }
     }
 
@@ -260,6 +268,8 @@ impl Kept {
             biased;
             () = telling => {}
             () = over.cancelled() => {}
+            // Whoever does not read must not hold up the session.
+            () = tokio::time::sleep(exec::PATIENCE) => {}
         }
         visitor.output
     }
